@@ -1,0 +1,1 @@
+"""One module per API key: versions served, behaviour, handler."""

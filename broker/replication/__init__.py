@@ -1,0 +1,1 @@
+"""Pure partition roles: leader, follower, watermarks, ISR. It must never await or read a clock."""

@@ -1,0 +1,1 @@
+"""Definitions of every topic and broker setting, by its name in Apache Kafka."""

@@ -1,0 +1,1 @@
+"""The whole broker on virtual time: loop, network, disk, world and checkers."""

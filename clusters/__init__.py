@@ -1,0 +1,1 @@
+"""What a cluster is, how it is deployed, administered and watched."""

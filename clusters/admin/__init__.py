@@ -1,0 +1,1 @@
+"""Asyncio admin client on the Kafka protocol."""

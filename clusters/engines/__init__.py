@@ -1,0 +1,1 @@
+"""What to ship, configure and start for each kind of broker."""

@@ -1,0 +1,1 @@
+"""logctl: the command line, the interactive shell and the runner."""
