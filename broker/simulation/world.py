@@ -1,0 +1,206 @@
+"""A simulated cluster: whole brokers on one virtual loop, with disks and links that fail.
+
+A node is the real broker object with simulated doors. Killing one cancels what it was doing and
+gives its next incarnation a disk of its own, so a dead process can't reach the living. The world
+must never look at wall clocks or global randomness: one seed is one run.
+"""
+
+import asyncio
+import contextvars
+import copy
+import logging
+import random
+from collections.abc import Coroutine, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.config import BrokerConfig
+from broker.protocol.errors import LogctlError
+from broker.server import Broker
+from broker.simulation.checkers import MetadataHistory, QuorumChecker, SafetyViolation
+from broker.simulation.disk import SimDisk
+from broker.simulation.loop import InlineOffload, SimulatedClock, SimulatedLoop
+from broker.simulation.network import NodeNetwork, SimulatedNetwork
+from broker.simulation.workload import Address, Client
+
+CLIENT_PORT = 9092
+CONTROLLER_PORT = 9093
+START_RETRY_S = 0.2
+
+_current_process: contextvars.ContextVar["Process | None"] = contextvars.ContextVar(
+    "current_process", default=None
+)
+
+
+@dataclass(eq=False)
+class Process:
+    """One incarnation of a node; everything it started dies with it."""
+
+    node: int
+    incarnation: int
+    door: NodeNetwork
+    disk: SimDisk
+    broker: Broker
+    tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
+    alive: bool = True
+
+
+class World:
+    """Brokers 1..n, each also a quorum voter, and the faults that can be done to them."""
+
+    def __init__(self, seed: int, nodes: int = 3, settings: dict[str, str] | None = None) -> None:
+        self.seed = seed
+        self.rng = random.Random(f"world-{seed}")
+        self.loop = SimulatedLoop(random.Random(f"loop-{seed}"))
+        self.loop.set_task_factory(_track_task)
+        self.loop.set_exception_handler(self._on_loop_exception)
+        self.network = SimulatedNetwork(self.loop, random.Random(f"network-{seed}"))
+        self.nodes = tuple(range(1, nodes + 1))
+        self.settings = settings or {}
+        self.quorum_checker = QuorumChecker()
+        self.history = MetadataHistory()
+        self.processes: dict[int, Process] = {}
+        self.errors: list[str] = []
+        self._disks = {node: SimDisk() for node in self.nodes}
+        self._incarnations = dict.fromkeys(self.nodes, 0)
+        self._clients = 0
+
+    # -- processes
+
+    def config(self, node: int) -> BrokerConfig:
+        """The configuration of one node."""
+        voters = ",".join(f"{n}@node{n}:{CONTROLLER_PORT}" for n in self.nodes)
+        return BrokerConfig.from_properties(
+            {
+                "node.id": str(node),
+                "cluster.id": "simulated-cluster-0000",
+                "process.roles": "broker,controller",
+                "listeners": f"PLAINTEXT://node{node}:{CLIENT_PORT},"
+                f"CONTROLLER://node{node}:{CONTROLLER_PORT}",
+                "controller.listener.names": "CONTROLLER",
+                "controller.quorum.voters": voters,
+                "log.dirs": "/data",
+                **self.settings,
+            }
+        )
+
+    async def start(self, node: int) -> None:
+        """Start a node that is not running; its folder is what its last life left."""
+        assert node not in self.processes
+        self._incarnations[node] += 1
+        incarnation = self._incarnations[node]
+        door, disk = self.network.door(node), self._disks[node]
+        broker = Broker(
+            self.config(node),
+            network=door,
+            disk=disk,
+            clock=SimulatedClock(self.loop),
+            offload=InlineOffload(self.loop),
+            rng=random.Random(f"node-{self.seed}-{node}-{incarnation}"),
+        )
+        process = Process(node, incarnation, door, disk, broker)
+        self.processes[node] = process
+        await self._run_as(process, self._boot(process))
+
+    async def _boot(self, process: Process) -> None:
+        process.broker.add_quorum_listener(self.history.listener(process.node))
+        await process.broker.start()
+
+    async def _run_as(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` so that every task it starts belongs to the process."""
+        context = contextvars.copy_context()
+        context.run(_current_process.set, process)
+        task = self.loop.create_task(work, context=context)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if process.alive:
+                raise
+
+    def kill(self, node: int, *, power_loss: bool) -> None:
+        """Kill -9; with `power_loss` the disk also forgets what was not synced."""
+        process = self.processes.pop(node)
+        # What the dead process still does must not reach its successor's disk.
+        disk = copy.deepcopy(process.disk)
+        disk.release_locks()
+        if power_loss:
+            disk.crash(self.rng)
+        self._disks[node] = disk
+        process.alive = False
+        process.door.kill()
+        for task in sorted(process.tasks, key=lambda t: t.get_name()):
+            task.cancel()
+
+    async def stop(self, node: int) -> None:
+        """Controlled shutdown."""
+        process = self.processes[node]
+        await self._run_as(process, process.broker.stop(controlled=True))
+        self.processes.pop(node)
+        process.alive = False
+        process.door.kill()
+
+    # -- clients
+
+    def client(self) -> Client:
+        """A client with links of its own."""
+        self._clients += 1
+        rng = random.Random(f"client-{self.seed}-{self._clients}")
+        bootstrap: list[Address] = [(f"node{n}", CLIENT_PORT) for n in self.nodes]
+        return Client(self.network.door(-self._clients), bootstrap, rng)
+
+    # -- checks
+
+    def observe(self) -> None:
+        """Check what must hold at every moment. Raises SafetyViolation."""
+        for process in self.processes.values():
+            quorum = process.broker.quorum
+            if quorum is None:
+                continue
+            self.quorum_checker.observe(
+                process.node,
+                process.incarnation,
+                quorum.leader.epoch,
+                quorum.is_leader,
+                quorum.high_watermark,
+            )
+        if self.errors:
+            raise SafetyViolation(f"unexpected error in a broker: {self.errors[0]}")
+
+    def run(self, story: Coroutine[Any, Any, Any]) -> Any:
+        """Run a story to its end and leave nothing behind."""
+        logging.disable(logging.CRITICAL)
+        try:
+            return self.loop.run_until_complete(story)
+        finally:
+            for node in list(self.processes):
+                self.kill(node, power_loss=False)
+            leftovers = [t for t in asyncio.all_tasks(self.loop) if not t.done()]
+            for task in leftovers:
+                task.cancel()
+            if leftovers:
+                self.loop.run_until_complete(asyncio.wait(leftovers, timeout=5))
+            self.loop.close()
+            logging.disable(logging.NOTSET)
+
+    def _on_loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        process = _current_process.get()
+        if process is not None and not process.alive:
+            return
+        if error is not None and not isinstance(error, LogctlError | OSError):
+            self.errors.append(f"{context.get('message')}: {error!r}")
+
+
+def _track_task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+    context: contextvars.Context | None = None,
+) -> "asyncio.Task[Any]":
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)  # type: ignore[arg-type]
+    process = context.get(_current_process) if context is not None else _current_process.get()
+    if process is not None:
+        process.tasks.add(task)
+        task.add_done_callback(process.tasks.discard)
+        if not process.alive:
+            task.cancel()
+    return task
