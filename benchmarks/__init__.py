@@ -1,0 +1,1 @@
+"""Repeatable measurements, side by side with Apache Kafka where its jars are present."""
