@@ -1,0 +1,165 @@
+"""What a cluster file may say, as pydantic models.
+
+Unknown keys are errors everywhere. Checks that need several fields live in checks.py, so that they
+can point to a line; these models know one field at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from clusters.spec.units import setting_text
+
+LOCAL_ADDRESS = "local"
+LOOPBACK = "127.0.0.1"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+CLUSTER_ID_PATTERN = r"^[A-Za-z0-9_-]{22}$"
+
+Role = Literal["broker", "controller"]
+EngineName = Literal["logd", "apache-kafka"]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _text(value: Any) -> Any:
+    # `rack: 1` and `rack: a` mean the same kind of thing to the person who writes them.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _settings(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    texts: dict[str, str] = {}
+    for name, item in value.items():
+        try:
+            texts[str(name)] = setting_text(str(name), item)
+        except ValueError:
+            texts[str(name)] = ""  # reported with its line by checks.py
+    return texts
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Settings = Annotated[dict[str, str], BeforeValidator(_settings)]
+Folders = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Ssh(_Model):
+    """How to reach a host."""
+
+    user: Text | None = None
+    port: Port = 22
+    identity: str | None = None
+    become: Literal["none", "sudo"] = "none"
+
+
+class Paths(_Model):
+    """Folders on the hosts. For `address: local` data and logs default to the XDG folders."""
+
+    install: str = "/opt/logctl"
+    data: Folders | None = None
+    logs: str | None = None
+
+
+class Listeners(_Model):
+    """TCP ports: `client` for clients and brokers, `controller` for the quorum."""
+
+    client: Port = 9092
+    controller: Port = 9093
+
+
+class HostListeners(_Model):
+    """One host's own ports, instead of the cluster's."""
+
+    client: Port | None = None
+    controller: Port | None = None
+
+
+class HostSpec(_Model):
+    """One broker and where it runs."""
+
+    id: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    address: Annotated[str, Field(min_length=1, max_length=253)]
+    rack: Text | None = None
+    roles: Annotated[list[Role], Field(min_length=1)] = ["broker", "controller"]
+    port_offset: Annotated[int, Field(ge=0, le=65535)] = 0
+    listeners: HostListeners = HostListeners()
+    settings: Settings = {}
+    ssh: Ssh | None = None
+    paths: Paths | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the broker runs on this machine, without SSH."""
+        return self.address == LOCAL_ADDRESS
+
+    @property
+    def reachable_at(self) -> str:
+        """The host name or IP address that clients and the other brokers connect to."""
+        return LOOPBACK if self.is_local else self.address
+
+
+class ClusterSpec(_Model):
+    """A whole cluster file. `source` is the path that it was read from."""
+
+    cluster: Annotated[Text, Field(pattern=NAME_PATTERN)]
+    cluster_id: Annotated[str, Field(pattern=CLUSTER_ID_PATTERN)] | None = None
+    engine: EngineName = "logd"
+    ssh: Ssh = Ssh()
+    paths: Paths = Paths()
+    listeners: Listeners = Listeners()
+    settings: Settings = {}
+    hosts: Annotated[list[HostSpec], Field(min_length=1)]
+
+    _source: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.cluster
+
+    @property
+    def source(self) -> str:
+        """Path of the file that this was loaded from, or "" when it was built in memory."""
+        return self._source
+
+    def host(self, broker_id: int) -> HostSpec:
+        """The host of a broker. Raises KeyError for an unknown id."""
+        for host in self.hosts:
+            if host.id == broker_id:
+                return host
+        raise KeyError(broker_id)
+
+    def client_port(self, host: HostSpec) -> int:
+        """The port for clients of this host, offset applied."""
+        return host.listeners.client or self.listeners.client + host.port_offset
+
+    def controller_port(self, host: HostSpec) -> int:
+        """The port of the quorum on this host, offset applied."""
+        return host.listeners.controller or self.listeners.controller + host.port_offset
+
+    @property
+    def bootstrap(self) -> list[str]:
+        """`host:port` of every broker, in the order of the file."""
+        return [
+            f"{host.reachable_at}:{self.client_port(host)}"
+            for host in self.hosts
+            if "broker" in host.roles
+        ]
+
+    @property
+    def voters(self) -> list[tuple[int, str, int]]:
+        """(id, host, port) of every quorum voter, in the order of the file."""
+        return [
+            (host.id, host.reachable_at, self.controller_port(host))
+            for host in self.hosts
+            if "controller" in host.roles
+        ]
