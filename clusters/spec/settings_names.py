@@ -56,7 +56,7 @@ log.segment.delete.delay.ms max.connection.creation.rate max.connections max.con
 max.incremental.fetch.session.cache.slots message.max.bytes
 metadata.log.max.record.bytes.between.snapshots metadata.log.max.snapshot.interval.ms
 metadata.log.segment.bytes metadata.log.segment.ms metadata.max.idle.interval.ms
-metadata.max.retention.bytes metadata.max.retention.ms metrics.listeners metrics.port
+metadata.max.retention.bytes metadata.max.retention.ms metrics.host metrics.listeners metrics.port
 min.insync.replicas num.io.threads num.network.threads num.partitions
 num.recovery.threads.per.data.dir num.replica.fetchers offset.metadata.max.bytes
 offsets.commit.timeout.ms offsets.load.buffer.size offsets.retention.check.interval.ms

@@ -1,0 +1,205 @@
+"""This machine as a host: no SSH, the same questions and acts."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, TypeVarTuple
+
+import psutil
+
+from clusters.errors import HostError
+from clusters.hosts import files
+from clusters.hosts.base import FolderFacts, PortUse
+from clusters.manifest import ProcessIdentity
+from clusters.state import write_private
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+# The system derives start times from its clock, which may be corrected by a little in between.
+START_TIME_TOLERANCE_S = 2.0
+
+# Children of this process: they must be reaped here, and only we learn how they ended.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class LocalConnection:
+    """Acts on this machine as the present user."""
+
+    @property
+    def name(self) -> str:
+        """The machine's name in messages."""
+        return "this machine"
+
+    @property
+    def python(self) -> str:
+        """The interpreter that runs logctl itself."""
+        return sys.executable
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def port_use(self, host: str, port: int) -> PortUse | None:
+        """Who listens on a port; found by binding it, as the broker will."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return _holder(port)
+                raise HostError(
+                    f"{self.name} cannot use {host}:{port}: {error.strerror}. "
+                    "Choose another port in the cluster file."
+                ) from None
+        return None
+
+    async def folder_facts(self, path: str, *, create: bool) -> FolderFacts:
+        """Whether a folder can be written, without leaving anything behind."""
+        return await self._do(f"look at {path}", files.folder_facts, path, create)
+
+    async def make_folder(self, path: str) -> None:
+        """Create a folder (0700) and its parents."""
+        await self._do(f"create the folder {path}", files.make_folder, path)
+
+    async def remove_folder(self, path: str) -> None:
+        """Remove a folder and all in it; a symbolic link is refused."""
+        await self._do(f"remove the folder {path}", files.remove_folder, path)
+
+    async def list_folder(self, path: str) -> list[str]:
+        """Names in a folder, sorted; [] when there is none."""
+        return await self._do(f"list the folder {path}", files.list_folder, path)
+
+    async def read_file(self, path: str) -> bytes | None:
+        """A file's content; None when there is none."""
+        return await self._do(f"read {path}", files.read_file, path)
+
+    async def write_file(self, path: str, content: bytes) -> None:
+        """Write a file whole or not at all, mode 0600."""
+        await self._do(f"write {path}", write_private, path, content)
+
+    async def remove_file(self, path: str) -> None:
+        """Remove a file; absent is fine."""
+        await self._do(f"remove {path}", files.remove_file, path)
+
+    async def file_size(self, path: str) -> int:
+        """Size in bytes; 0 when there is none."""
+        return await self._do(f"read {path}", files.file_size, path)
+
+    async def read_from(self, path: str, position: int, max_bytes: int) -> bytes:
+        """The last `max_bytes` of a file after a position; b"" when there is none."""
+        return await self._do(f"read {path}", files.read_from, path, position, max_bytes)
+
+    async def start_process(
+        self, command: Sequence[str], *, log_path: str, environment: Mapping[str, str]
+    ) -> ProcessIdentity:
+        """Start a process of its own session, so that Ctrl-C here does not reach it."""
+        try:
+            # Not in a thread: a cancelled wait must never lose a process that was started.
+            return _start(command, log_path, environment)
+        except OSError as error:
+            raise HostError(
+                f"{self.name} could not start {command[0]}: {error.strerror or error}"
+            ) from None
+
+    async def is_alive(self, process: ProcessIdentity) -> bool:
+        """Whether exactly this process still runs."""
+        return _find(process) is not None
+
+    async def uptime_ms(self, process: ProcessIdentity) -> int:
+        """Milliseconds since the process started."""
+        return max(0, int((time.time() - process.started_at) * 1000))
+
+    async def exit_status(self, process: ProcessIdentity) -> int | None:
+        """How a process that we started in this run ended."""
+        child = _children.get(process.pid)
+        return child.poll() if child is not None else None
+
+    def signal_now(self, process: ProcessIdentity, number: signal.Signals) -> bool:
+        """Send a signal to exactly this process; False when it is gone."""
+        found = _find(process)
+        if found is None:
+            return False
+        try:
+            found.send_signal(number)
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.AccessDenied:
+            raise HostError(
+                f"{self.name} does not allow a signal to pid {process.pid}: it belongs to "
+                "another user. Run logctl as that user."
+            ) from None
+        return True
+
+    async def _do(
+        self, what: str, act: Callable[[*Arguments], Result], *args: *Arguments
+    ) -> Result:
+        try:
+            return await asyncio.to_thread(act, *args)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise HostError(f"{self.name} could not {what}: {reason}") from None
+
+
+def _start(
+    command: Sequence[str], log_path: str, environment: Mapping[str, str]
+) -> ProcessIdentity:
+    descriptor = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        child = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd="/",
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
+    _children[child.pid] = child
+    try:
+        started_at = psutil.Process(child.pid).create_time()
+    except psutil.Error:
+        # It ended at once; nobody else can have its pid before we reap it.
+        started_at = time.time()
+    return ProcessIdentity(pid=child.pid, started_at=started_at)
+
+
+def _find(process: ProcessIdentity) -> psutil.Process | None:
+    child = _children.get(process.pid)
+    if child is not None and child.poll() is not None:
+        return None
+    try:
+        found = psutil.Process(process.pid)
+        if abs(found.create_time() - process.started_at) > START_TIME_TOLERANCE_S:
+            return None
+        return None if found.status() == psutil.STATUS_ZOMBIE else found
+    except psutil.Error:
+        return None
+
+
+def _holder(port: int) -> PortUse:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and address
+                and address.port == port
+                and connection.pid is not None
+            ):
+                command = " ".join(psutil.Process(connection.pid).cmdline())[:80]
+                return PortUse(port=port, pid=connection.pid, command=command or None)
+    except (psutil.Error, OSError):
+        pass
+    return PortUse(port=port, pid=None, command=None)
