@@ -1,0 +1,144 @@
+"""Turns the committed metadata log into the image that the whole broker reads.
+
+Listens to the quorum, applies each committed batch, and hands (image, delta) to its subscribers
+in the order they subscribed. Applies nothing that is not committed and never writes. A committed
+record that does not fit is damage that no retry heals: it is reported to `on_fault` and nothing
+more is applied, because a broker with a wrong image is worse than none.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from broker.protocol.image import (
+    EMPTY_IMAGE,
+    ImageDelta,
+    ImageError,
+    MetadataImage,
+    apply,
+    delta_between,
+    from_snapshot,
+)
+from broker.protocol.metadata_records import MetadataRecord
+
+logger = logging.getLogger("logd.publisher")
+
+Subscriber = Callable[[MetadataImage, ImageDelta], None]
+
+
+class Leadership(Protocol):
+    """Who leads the quorum: id (-1 nobody) and epoch."""
+
+    @property
+    def leader_id(self) -> int:
+        """The leader's node id, -1 when none is known."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The quorum epoch."""
+        ...
+
+
+class Committed(Protocol):
+    """One committed batch of the metadata log, as the quorum delivers it."""
+
+    @property
+    def base_offset(self) -> int:
+        """Offset of the first record."""
+        ...
+
+    @property
+    def last_offset(self) -> int:
+        """Offset of the last record."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Quorum epoch in which it was written."""
+        ...
+
+    @property
+    def records(self) -> Sequence[MetadataRecord]:
+        """The records; empty for a control batch."""
+        ...
+
+
+class MetadataPublisher:
+    """A QuorumListener that keeps `image` and tells the broker what changed."""
+
+    def __init__(self, on_fault: Callable[[str], None]) -> None:
+        self.image: MetadataImage = EMPTY_IMAGE
+        self._on_fault = on_fault
+        self._subscribers: list[Subscriber] = []
+        self._leader_watchers: list[Callable[[Leadership], None]] = []
+        self._changed: asyncio.Future[None] | None = None
+        self._faulty = False
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call `subscriber(image, delta)` after each change; subscribe before the quorum starts."""
+        self._subscribers.append(subscriber)
+
+    def watch_leader(self, watcher: Callable[[Leadership], None]) -> None:
+        """Call `watcher(leader)` whenever the quorum's leader changes."""
+        self._leader_watchers.append(watcher)
+
+    def on_committed(self, batch: Committed) -> None:
+        """QuorumListener: apply one committed batch."""
+        if self._faulty:
+            return
+        try:
+            image, delta = apply(
+                self.image,
+                batch.base_offset,
+                batch.epoch,
+                batch.records,
+                last_offset=batch.last_offset,
+            )
+        except ImageError as error:
+            self._fail(f"metadata offset {batch.base_offset} cannot be applied: {error}")
+            return
+        self._publish(image, delta)
+
+    def on_snapshot(self, end_offset: int, epoch: int, records: Sequence[MetadataRecord]) -> None:
+        """QuorumListener: replace the image by a snapshot's, and publish what differs."""
+        if self._faulty:
+            return
+        try:
+            image = from_snapshot(end_offset, epoch, records)
+        except ImageError as error:
+            self._fail(f"the snapshot at offset {end_offset} cannot be applied: {error}")
+            return
+        self._publish(image, delta_between(self.image, image))
+
+    def on_leader_change(self, leader: Leadership) -> None:
+        """QuorumListener: tell the watchers."""
+        for watcher in self._leader_watchers:
+            watcher(leader)
+
+    async def wait_until(self, condition: Callable[[MetadataImage], bool], timeout_ms: int) -> bool:
+        """Wait until the image satisfies `condition`; False when `timeout_ms` passed first."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_ms / 1000
+        while not condition(self.image):
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                return False
+            if self._changed is None:
+                self._changed = loop.create_future()
+            await asyncio.wait([self._changed], timeout=remaining)
+        return True
+
+    def _publish(self, image: MetadataImage, delta: ImageDelta) -> None:
+        self.image = image
+        for subscriber in self._subscribers:
+            subscriber(image, delta)
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
+
+    def _fail(self, reason: str) -> None:
+        self._faulty = True
+        logger.critical(reason)
+        self._on_fault(reason)
