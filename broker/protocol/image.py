@@ -270,10 +270,11 @@ def delta_between(before: MetadataImage, after: MetadataImage) -> ImageDelta:
 
 def image_records(image: MetadataImage) -> list[rec.MetadataRecord]:
     """The records of a snapshot: applied to the empty image they give the same contents."""
-    records: list[rec.MetadataRecord] = []
     version = METADATA_VERSION_FEATURE
-    for name in sorted(image.features, key=lambda n: (n != version, n)):
-        records.append(rec.FeatureLevelRecord(name=name, feature_level=image.features[name]))
+    records: list[rec.MetadataRecord] = [
+        rec.FeatureLevelRecord(name=name, feature_level=image.features[name])
+        for name in sorted(image.features, key=lambda n: (n != version, n))
+    ]
     records.extend(_controller_record(image.controllers[i]) for i in sorted(image.controllers))
     records.extend(_broker_record(image.brokers[i]) for i in sorted(image.brokers))
     for name in sorted(image.topics):
@@ -284,15 +285,12 @@ def image_records(image: MetadataImage) -> list[rec.MetadataRecord]:
         )
     for resource_type, resource_name in sorted(image.configs):
         values = image.configs[resource_type, resource_name]
-        for key in sorted(values):
-            records.append(
-                rec.ConfigRecord(
-                    resource_type=resource_type,
-                    resource_name=resource_name,
-                    name=key,
-                    value=values[key],
-                )
+        records.extend(
+            rec.ConfigRecord(
+                resource_type=resource_type, resource_name=resource_name, name=n, value=values[n]
             )
+            for n in sorted(values)
+        )
     if image.next_producer_id:
         records.append(
             rec.ProducerIdsRecord(
@@ -667,6 +665,8 @@ def _identity(record: Any) -> tuple[Any, ...]:
             return ("scram", record.name, record.mechanism)
         case rec.AccessControlEntryRecord() | rec.RemoveAccessControlEntryRecord():
             return ("acl", record.id)
+        case rec.DelegationTokenRecord() | rec.RemoveDelegationTokenRecord():
+            return ("token", record.token_id)
         case _:
             return (type(record).__name__, repr(record))
 
@@ -692,4 +692,6 @@ def _handlers() -> dict[type, Callable[[_Draft, Any], None]]:
         rec.RemoveUserScramCredentialRecord: _Draft.forget,
         rec.AccessControlEntryRecord: _Draft.keep,
         rec.RemoveAccessControlEntryRecord: _Draft.forget,
+        rec.DelegationTokenRecord: _Draft.keep,
+        rec.RemoveDelegationTokenRecord: _Draft.forget,
     }
