@@ -1,0 +1,30 @@
+"""The commands of logctl, one module a noun; each declares `COMMANDS` and how they run."""
+
+from __future__ import annotations
+
+from shell.registry import Registry
+
+
+def all_commands() -> Registry:
+    """Return a registry with every command."""
+    from shell.commands import (
+        broker,
+        cluster,
+        context,
+        demo,
+        extras,
+        produce,
+        tail,
+        topic,
+        watch,
+    )
+
+    registry = Registry()
+    registry.add_group("cluster", "Start, stop and ask after a cluster described by a file.")
+    registry.add_group("broker", "The brokers of a cluster.")
+    registry.add_group("topic", "Topics and their partitions.")
+    registry.add_group("context", "Saved clusters, and the one in use.")
+    for module in (cluster, broker, topic, produce, tail, watch, context, demo, extras):
+        for command in module.COMMANDS:
+            registry.add(command)
+    return registry

@@ -1,0 +1,73 @@
+"""The console script `logctl`.
+
+Loads only what a one-shot command needs: no prompt, no dashboard, no client library.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from shell.cli import build
+from shell.commands import all_commands
+from shell.exits import ExitCode
+from shell.output import Output
+from shell.runner import Runner
+from shell.session import Doors
+
+COMPLETE_VARIABLE = "_LOGCTL_COMPLETE"
+
+
+def terminal_output() -> Output:
+    """Return the writer on this process's stdout and stderr."""
+    color_out, color_err = sys.stdout.isatty(), sys.stderr.isatty()
+    width = None
+    if color_out:
+        import shutil
+
+        width = shutil.get_terminal_size().columns
+    return Output(
+        stdout=sys.stdout.buffer,
+        stderr=sys.stderr,
+        color_out=color_out,
+        color_err=color_err,
+        interactive=color_err,
+        width=width,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (or the interactive shell) and return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    doors = Doors()
+    registry = all_commands()
+    if COMPLETE_VARIABLE in os.environ:
+        from shell.completion import complete_for_shell
+
+        return complete_for_shell(registry, doors)
+    from shell.journal import start_journal
+
+    start_journal(debug="--debug" in words or os.environ.get("LOGCTL_DEBUG") == "1")
+    runner = Runner(build(registry), terminal_output(), doors)
+    try:
+        invocation = runner.parse(words)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told by explain
+        return runner.explain(error)
+    if invocation.command is None:
+        from shell.repl import start
+
+        return start(registry, runner, invocation)
+    return _flush(runner.run_blocking(invocation))
+
+
+def _flush(code: ExitCode) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""How a record is shown: as JSON that loses no byte, as a line for reading, or raw.
+
+Pure: takes a record's fields, returns data or text.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shell.values import format_time
+
+# Bytes of a binary value that a line for reading shows.
+_PREVIEW_BYTES = 12
+# Characters of a text value that a line for reading shows.
+_TEXT_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRecord:
+    """A record and where it stood. `timestamp_ms` counts from 1970 in UTC."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+def record_json(record: ReadRecord) -> dict[str, Any]:
+    """Return the record for JSON.
+
+    Text stays text. What is not UTF-8 becomes base64, and `encoding` (of the value), `key_encoding`
+    and a header's `encoding` say so: "utf-8" or "base64".
+    """
+    value, encoding = _encoded(record.value)
+    key, key_encoding = _encoded(record.key)
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": format_time(record.timestamp_ms) if record.timestamp_ms >= 0 else None,
+        "key": key,
+        "value": value,
+        "headers": [_header_json(name, content) for name, content in record.headers],
+        "encoding": encoding,
+        "key_encoding": key_encoding,
+    }
+
+
+def record_line(record: ReadRecord) -> str:
+    """Return the record on one line; control characters are escaped, binary values summarised."""
+    time = format_time(record.timestamp_ms) if record.timestamp_ms >= 0 else "-"
+    headers = " ".join(f"{name}={_readable(content)}" for name, content in record.headers)
+    line = (
+        f"{record.partition:>9}  {record.offset:>8}  {time:<24}  {_readable(record.key):<16}  "
+        f"{_readable(record.value)}"
+    )
+    return f"{line}  [{headers}]" if headers else line
+
+
+RECORD_HEADING = f"{'PARTITION':>9}  {'OFFSET':>8}  {'TIMESTAMP':<24}  {'KEY':<16}  VALUE"
+
+
+def _header_json(name: str, content: bytes | None) -> dict[str, Any]:
+    value, encoding = _encoded(content)
+    return {"name": name, "value": value, "encoding": encoding}
+
+
+def _encoded(data: bytes | None) -> tuple[str | None, str]:
+    if data is None:
+        return None, "utf-8"
+    try:
+        return data.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(data).decode("ascii"), "base64"
+
+
+def _readable(data: bytes | None) -> str:
+    if data is None:
+        return "-"
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        more = "..." if len(data) > _PREVIEW_BYTES else ""
+        return f"<{len(data)} bytes: {data[:_PREVIEW_BYTES].hex(' ')}{more}>"
+    if len(text) > _TEXT_CHARACTERS:
+        text = text[:_TEXT_CHARACTERS] + f"... ({len(data)} bytes)"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

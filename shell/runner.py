@@ -1,0 +1,182 @@
+"""Runs an invocation: the one gate for changes, and the one place where errors become words.
+
+The command line, the interactive shell and scripts all end here. No error leaves as a traceback:
+what is expected is told in one line with what to do, the rest goes to the log file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from shell.cli import HelpWanted, Invocation, parse
+from shell.exits import ExitCode, Failed, Refused, ShellError, UsageProblem
+from shell.registry import Command
+from shell.session import Doors, Session
+from shell.settings import resolve
+
+if TYPE_CHECKING:
+    import click
+
+    from shell.output import Output
+
+LOG = logging.getLogger("logctl")
+
+
+@dataclass(slots=True)
+class Runner:
+    """Parses and executes command lines with one writer and one set of doors."""
+
+    tree: click.Group
+    output: Output
+    doors: Doors
+    # Global options that hold unless a line gives its own: those the shell was started with.
+    base: Mapping[str, Any] = field(default_factory=dict)
+
+    def parse(self, words: Sequence[str]) -> Invocation:
+        """Return the invocation of a command line; raises UsageProblem or HelpWanted."""
+        return parse(self.tree, words)
+
+    def session(self, invocation: Invocation, *, interactive_shell: bool = False) -> Session:
+        """Return the surroundings in which an invocation runs."""
+        settings = resolve({**self.base, **invocation.given}, self.doors.environ)
+        command = invocation.command
+        if settings.format == "raw" and (command is None or "raw" not in command.extra_formats):
+            raise UsageProblem("The format raw is for commands that print records, such as tail.")
+        self.output.format = settings.format
+        if not settings.color:
+            self.output.color_out = self.output.color_err = False
+        return Session(settings, self.output, self.doors, interactive_shell)
+
+    def run_blocking(self, invocation: Invocation) -> ExitCode:
+        """Run one command to its end, on a loop of its own when it needs one; return its code."""
+        command = invocation.command
+        assert command is not None
+        try:
+            session = self.session(invocation)
+            check(invocation, session)
+            result = command.run(session, **invocation.values)
+            if inspect.isawaitable(result):
+                result = asyncio.run(_awaited(result))
+            return result or ExitCode.DONE
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told by explain
+            return self.explain(error, command)
+
+    async def run(self, words: Sequence[str]) -> ExitCode:
+        """Run one command line on the running loop; cancelling it cancels the command alone."""
+        command: Command | None = None
+        try:
+            invocation = self.parse(words)
+            command = invocation.command
+            if command is None:
+                return ExitCode.DONE
+            session = self.session(invocation, interactive_shell=True)
+            check(invocation, session)
+            result = command.run(session, **invocation.values)
+            if inspect.isawaitable(result):
+                result = await result
+            return result or ExitCode.DONE
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # noqa: BLE001
+            return self.explain(error, command)
+
+    def explain(self, error: BaseException, command: Command | None = None) -> ExitCode:
+        """Tell an error in words and return the exit code that it means."""
+        output = self.output
+        output.end_progress()
+        if isinstance(error, HelpWanted):
+            output.text(error.text)
+            return ExitCode.DONE
+        if isinstance(error, ShellError):
+            output.error(error.message, error.hint)
+            return error.code
+        if isinstance(error, BrokenPipeError):
+            return _close_stdout()
+        if isinstance(error, KeyboardInterrupt) or _is_cancelled(error):
+            if command is not None and command.endless:
+                return ExitCode.DONE
+            output.say("Cancelled.", "dim")
+            return ExitCode.FAILED
+        if _is_expected(error):
+            output.error(str(error))
+            return ExitCode.FAILED
+        return _internal(error, output)
+
+
+def check(invocation: Invocation, session: Session) -> None:
+    """Refuse what a read-only session must not do, and ask before something is destroyed.
+
+    Raises Refused.
+    """
+    command = invocation.command
+    assert command is not None
+    if command.changes and session.read_only():
+        raise Refused(
+            f"'{command.name}' changes the cluster and this session is read-only.",
+            hint="Leave out --read-only (or LOGCTL_READ_ONLY, or the context's read_only).",
+        )
+    if not command.destructive or command.question is None:
+        return
+    question = command.question(session, **invocation.values)
+    if session.settings.yes and question.typed is None:
+        return
+    if question.typed is not None and question.typed == invocation.values.get("confirm_name"):
+        return
+    _ask(session, question.text, question.typed)
+
+
+def _ask(session: Session, text: str, typed: str | None) -> None:
+    how = f"--confirm-name {typed}" if typed is not None else "--yes"
+    if session.settings.yes:
+        raise Refused(f"Not confirmed. {text}", hint=f"Add {how} to confirm.")
+    wanted = f"Type {typed} to confirm: " if typed is not None else "Type yes to confirm: "
+    answer = session.doors.ask(f"{text}\n{wanted}")
+    if answer is None:
+        raise Refused(f"Not confirmed, and nobody to ask. {text}", hint=f"Add {how} to confirm.")
+    accepted = {typed} if typed is not None else {"y", "yes"}
+    if (answer.strip() if typed else answer.strip().lower()) not in accepted:
+        raise Refused("Not confirmed; nothing was changed.")
+
+
+async def _awaited(result: Any) -> ExitCode | None:
+    code: ExitCode | None = await result
+    return code
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    return isinstance(error, asyncio.CancelledError)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Return whether the error was written for the reader: ours, or the system's about a file."""
+    errors = sys.modules.get("broker.protocol.errors")
+    if errors is not None and isinstance(error, errors.LogctlError):
+        return True
+    return isinstance(error, (Failed, OSError))
+
+
+def _close_stdout() -> ExitCode:
+    """End quietly: the program that read our output has read enough."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    return ExitCode.DONE
+
+
+def _internal(error: BaseException, output: Output) -> ExitCode:
+    from shell.journal import is_debug, journal_path
+
+    LOG.error("internal error", exc_info=error)
+    summary = f"{type(error).__name__}: {error}".splitlines()[0]
+    if is_debug():
+        output.error(f"Internal error: {summary}")
+    else:
+        output.error(
+            f"Internal error: {summary}",
+            f"The traceback is in {journal_path()}; --debug shows it here.",
+        )
+    return ExitCode.FAILED

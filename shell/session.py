@@ -1,0 +1,204 @@
+"""What a running command is handed: settings, the writer, and the doors to clusters.
+
+The doors import what they open only when they are opened, so that a command pays for nothing
+that it does not use. Tests hand in other doors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from shell.exits import Failed, UsageProblem
+from shell.nearest import did_you_mean
+from shell.output import Output
+from shell.settings import Settings
+
+if TYPE_CHECKING:
+    from clusters.watch.feed import ClusterFeed
+
+    from clusters.admin import AdminClient
+    from clusters.operations import Operations
+    from clusters.spec import ClusterSpec
+    from clusters.state import Context
+
+# The admin client keeps to its own limit; this much later the command ends by force.
+_DEADLINE_GRACE_MS = 2_000
+
+
+class Doors:
+    """The real ways out of the process. Each method imports what it needs when it is called."""
+
+    environ: Mapping[str, str] = os.environ
+    # Whether a person is being asked just now: then Ctrl-C means the question.
+    asking = False
+
+    def stdin(self) -> BinaryIO:
+        """Return standard input as bytes."""
+        return sys.stdin.buffer
+
+    def ask(self, prompt: str) -> str | None:
+        """Return the line a person types on the terminal, or None when there is none."""
+        if not sys.stdin.isatty():
+            return None
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        self.asking = True
+        try:
+            line = sys.stdin.readline()
+        finally:
+            self.asking = False
+        return line.rstrip("\n") if line else None
+
+    def contexts(self) -> dict[str, Context]:
+        """Return the saved contexts by name."""
+        from clusters import state
+
+        return state.contexts()
+
+    def current_context(self) -> Context | None:
+        """Return the context in use, or None."""
+        from clusters import state
+
+        return state.current_context()
+
+    def use_context(self, name: str) -> None:
+        """Make a saved context the current one."""
+        from clusters import state
+
+        state.use_context(name)
+
+    def save_context(self, context: Context) -> None:
+        """Add a context or replace the one of its name."""
+        from clusters import state
+
+        state.save_context(context)
+
+    def remove_context(self, name: str) -> None:
+        """Forget a context."""
+        from clusters import state
+
+        state.remove_context(name)
+
+    def admin(self, bootstrap: Sequence[str], timeout_ms: int) -> AdminClient:
+        """Return an admin client, not yet connected."""
+        from clusters.admin import AdminClient
+
+        return AdminClient(bootstrap, timeout_ms=timeout_ms)
+
+    def feed(self, bootstrap: Sequence[str], *, from_start: bool) -> ClusterFeed:
+        """Return the live feed of cluster events, not yet connected."""
+        from clusters.watch.feed import ClusterFeed
+
+        return ClusterFeed(bootstrap, from_start=from_start)
+
+    def load_spec(self, path: str) -> ClusterSpec:
+        """Read a cluster file; raises SpecError."""
+        from clusters.operations import load_spec
+
+        return load_spec(path)
+
+    def operations(self, spec: ClusterSpec, report: Callable[[Any], None]) -> Operations:
+        """Return the operations on the cluster that a spec describes."""
+        from clusters.operations import Operations
+
+        return Operations(spec, report=report)
+
+    def bundled_specs(self) -> dict[str, str]:
+        """Return the paths of the cluster files that come with logctl, by name."""
+        import clusters
+
+        folder = os.path.dirname(clusters.__file__)
+        return {
+            name.removesuffix(".yaml"): os.path.join(folder, name)
+            for name in sorted(os.listdir(folder))
+            if name.endswith(".yaml")
+        }
+
+
+@dataclass(slots=True)
+class Session:
+    """One command's surroundings; the interactive shell makes one for each line."""
+
+    settings: Settings
+    output: Output
+    doors: Doors = field(default_factory=Doors)
+    interactive_shell: bool = False
+
+    def context(self) -> Context | None:
+        """Return the context that was named, or the current one; None when only --bootstrap is."""
+        name = self.settings.context
+        if name is None:
+            return None if self.settings.bootstrap else self.doors.current_context()
+        known = self.doors.contexts()
+        if name not in known:
+            raise UsageProblem(
+                f"There is no context '{name}'." + did_you_mean(name, known),
+                hint="See `logctl context list`.",
+            )
+        return known[name]
+
+    def bootstrap(self) -> tuple[str, ...]:
+        """Return the addresses to connect to first; raises UsageProblem when nothing names them."""
+        if self.settings.bootstrap:
+            return self.settings.bootstrap
+        context = self.context()
+        if context is None:
+            raise UsageProblem(
+                "No cluster is named.",
+                hint="Give --bootstrap HOST:PORT, start one with `logctl cluster up`, or save one "
+                "with `logctl context add NAME HOST:PORT`.",
+            )
+        return tuple(context.bootstrap)
+
+    def read_only(self) -> bool:
+        """Return whether changes are refused: by option, by environment or by the context."""
+        if self.settings.read_only:
+            return True
+        if self.settings.bootstrap and self.settings.context is None:
+            return False
+        return bool(getattr(self.context(), "read_only", False))
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[AdminClient]:
+        """Connect an admin client for the time of a block, bounded by --timeout."""
+        timeout_ms = self.settings.timeout_ms
+        try:
+            async with asyncio.timeout((timeout_ms + _DEADLINE_GRACE_MS) / 1000):
+                async with self.doors.admin(self.bootstrap(), timeout_ms) as client:
+                    yield client
+        except TimeoutError:
+            raise Failed(
+                f"No answer from {', '.join(self.bootstrap())} within {timeout_ms / 1000:g} s.",
+                hint="Ask for more time with --timeout 30s.",
+            ) from None
+
+    def resolve_spec(self, spec: str | None) -> str:
+        """Return the path of a cluster file given by path, by bundled name, or by the context."""
+        bundled = self.doors.bundled_specs()
+        if spec is None:
+            context = self.context()
+            path = getattr(context, "spec_path", None)
+            if path:
+                return str(path)
+            if context is not None:
+                raise UsageProblem(
+                    f"Context '{context.name}' has no cluster file: logctl did not start it.",
+                    hint="Name the file: SPEC.yaml.",
+                )
+            return bundled["local"]
+        if os.path.isfile(spec):
+            return spec
+        if spec in bundled:
+            return bundled[spec]
+        if os.sep in spec or spec.endswith((".yaml", ".yml")):
+            raise Failed(f"There is no cluster file {spec}.", hint="Check the path.")
+        raise UsageProblem(
+            f"'{spec}' is neither a file nor a bundled cluster ({', '.join(bundled)})."
+            + did_you_mean(spec, bundled)
+        )
