@@ -10,31 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.protocol.errors import LogctlError
+from broker.settings.broker import BROKER_SETTINGS, BrokerSettings
+from broker.settings.definition import InvalidSetting
 
 ROLES = ("broker", "controller")
 UNSPECIFIED_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104  these are recognised, not bound
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
-# Names that shape the process itself; everything else is a broker setting of broker.settings.
-PROCESS_KEYS = frozenset(
-    {
-        "node.id",
-        "process.roles",
-        "listeners",
-        "advertised.listeners",
-        "listener.security.protocol.map",
-        "inter.broker.listener.name",
-        "controller.listener.names",
-        "controller.quorum.voters",
-        "log.dirs",
-        "log.dir",
-        "cluster.id",
-        "broker.rack",
-        "metrics.port",
-        "metrics.host",
-        "log.level",
-    }
-)
+# Names of our own, about the process and not the broker; everything else is in broker.settings.
+PROCESS_KEYS = frozenset({"metrics.host", "log.level"})
+# Settings whose value is checked here, with a fuller message.
+OWN_CHECKS = frozenset({"node.id", "process.roles", "listeners", "metrics.port"})
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -63,7 +49,7 @@ class ListenerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerConfig:
-    """What one process is and where it listens; `settings` are the broker settings as text."""
+    """What one process is and where it listens; `static` is the file's text, by setting."""
 
     node_id: int
     cluster_id: str
@@ -78,7 +64,12 @@ class BrokerConfig:
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     log_level: str = "info"
-    settings: Mapping[str, str] = field(default_factory=dict)
+    static: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> BrokerSettings:
+        """Typed values of the file and the defaults, without what is set while brokers run."""
+        return BrokerSettings(self.static)
 
     @property
     def is_broker(self) -> bool:
@@ -195,7 +186,7 @@ class _Checker:
             metrics_host=self._get("metrics.host") or "127.0.0.1",
             metrics_port=self._metrics_port(),
             log_level=self._log_level(),
-            settings=settings,
+            static=settings,
         )
         if self._problems:
             raise ConfigError(self._source, self._problems)
@@ -218,22 +209,22 @@ class _Checker:
         self._problems.append(f"line {line}: {text}" if line else text)
 
     def _settings(self) -> dict[str, str]:
-        # Imported late: only a loaded configuration needs the table of settings.
-        from broker.settings import broker_setting_names, validate_broker_setting
-
-        known = broker_setting_names()
+        known = sorted({*BROKER_SETTINGS, *PROCESS_KEYS})
         settings: dict[str, str] = {}
         for name, (value, _) in self._entries.items():
             if name in PROCESS_KEYS:
                 continue
-            if name not in known:
-                near = difflib.get_close_matches(name, [*sorted(known), *sorted(PROCESS_KEYS)], n=1)
+            setting = BROKER_SETTINGS.get(name)
+            if setting is None:
+                near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 self._problem(name, f"unknown setting {name}{hint}")
                 continue
-            problem = validate_broker_setting(name, value)
-            if problem:
-                self._problem(name, problem)
+            try:
+                setting.parse(value)
+            except InvalidSetting as error:
+                if name not in OWN_CHECKS:
+                    self._problem(name, str(error))
             settings[name] = value
         return settings
 
@@ -396,7 +387,7 @@ class _Checker:
 
     def _metrics_port(self) -> int | None:
         text = self._get("metrics.port")
-        if not text:
+        if not text or text == "-1":
             return None
         if not (text.isascii() and text.isdigit() and int(text) <= 65535):
             self._problem("metrics.port", f"metrics.port must be a port number, not {text!r}")

@@ -17,6 +17,7 @@ from broker.runtime.doors import Clock, Disk
 from broker.runtime.forwarding import ControllerChannel
 from broker.runtime.producer_ids import ProducerIds
 from broker.runtime.publisher import MetadataPublisher
+from broker.settings.broker import BrokerSettings
 
 if TYPE_CHECKING:
     from broker.runtime.controller import ControllerService
@@ -53,6 +54,11 @@ class Node:
     def image(self) -> MetadataImage:
         """The committed state of the cluster as far as this node has applied it."""
         return self.publisher.image
+
+    @property
+    def settings(self) -> BrokerSettings:
+        """Typed settings in force on this broker, dynamic ones included."""
+        return BrokerSettings(self.config.static, self.image, self.config.node_id)
 
     @property
     def partitions(self) -> "ReplicaManager":

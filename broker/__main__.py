@@ -1,0 +1,102 @@
+"""logd: `python -m broker --config FILE` runs one broker until it is told to stop.
+
+Exit codes: 0 stopped as asked, 1 could not start or had to stop, 2 wrong usage or configuration. The first SIGTERM
+or SIGINT is a controlled shutdown, a second one leaves at once. stdout stays empty; stderr carries JSON log lines, and
+plain lines only before there is a configuration.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import random
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from broker.config import BrokerConfig, ConfigError
+
+if TYPE_CHECKING:
+    from broker.server import Broker
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+logger = logging.getLogger("logd")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a broker; gives the exit code."""
+    if not __debug__:
+        sys.stderr.write("logd: refuses to run under python -O: its assertions guard the data\n")
+        return EXIT_USAGE
+    parser = argparse.ArgumentParser(prog="logd", description="A broker of the Kafka protocol.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="properties file")
+    parser.add_argument("--check", action="store_true", help="only check the file")
+    arguments = parser.parse_args(argv)
+    try:
+        config = BrokerConfig.load(arguments.config)
+    except ConfigError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"logd: {error.source}: {problem}\n")
+        return EXIT_USAGE
+    if arguments.check:
+        return EXIT_OK
+    from broker.observability import configure_logging
+
+    configure_logging(config.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(config))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(config: BrokerConfig) -> int:
+    from broker.protocol.errors import LogctlError
+    from broker.runtime.doors import AsyncioNetwork, RealDisk, SystemClock, ThreadOffload
+    from broker.server import Broker
+
+    broker = Broker(
+        config,
+        network=AsyncioNetwork(),
+        disk=RealDisk(),
+        clock=SystemClock(),
+        offload=ThreadOffload(),
+        rng=random.Random(),
+    )
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, broker, asked_to_stop)
+    try:
+        await broker.start()
+    except (LogctlError, OSError) as error:
+        logger.critical("cannot start: %s", error)
+        return EXIT_FAILED
+    gc.collect()
+    gc.freeze()
+    stopping = asyncio.ensure_future(asked_to_stop.wait())
+    failing = asyncio.ensure_future(broker.wait_failed())
+    await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
+    failed = failing.done()
+    for waiting in (stopping, failing):
+        waiting.cancel()
+    await broker.stop(controlled=not failed)
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def _on_signal(broker: "Broker", asked_to_stop: asyncio.Event) -> None:
+    if asked_to_stop.is_set():
+        broker.hurry()
+    asked_to_stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
