@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import typing
+import uuid
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from broker.protocol.struct import uuid_to_text
 from clusters.errors import Problem, SpecError
 from clusters.spec.checks import check_document
 from clusters.spec.document import FILE_BYTES_MAX, Document, Path, parse_document
@@ -46,6 +48,14 @@ def parse_spec(content: bytes, file: str) -> ClusterSpec:
         raise SpecError(document.problems)
     spec._source = str(FilePath(file).resolve())
     return spec
+
+
+def new_cluster_id() -> str:
+    """A fresh cluster id as Kafka writes them; never one that starts like an option."""
+    while True:
+        text = uuid_to_text(uuid.uuid4())
+        if not text.startswith("-"):
+            return text
 
 
 def _whole_file(file: str, message: str) -> Problem:

@@ -1,0 +1,186 @@
+"""Connections to brokers: opened when needed, shared, and replaced when they die.
+
+Knows addresses and time limits, no meaning of any request. Every wait is bounded by a deadline of
+the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from broker.protocol.client import BrokerConnection
+from broker.protocol.network import AsyncioNetwork, Network
+
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.errors import (
+    ConnectionFailed,
+    DecodeError,
+    RequestTimedOut,
+    UnsupportedVersion,
+    WireError,
+)
+from broker.protocol.struct import Struct
+from clusters.admin.errors import AdminError, ClusterUnreachable
+
+CLIENT_ID = "logctl"
+ATTEMPT_MS_MIN = 250
+ADDRESSES_MAX = 64
+
+# These say that this broker cannot help us, and that another one may.
+FAILOVER_ERRORS = (ConnectionFailed, RequestTimedOut, DecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point of the loop's time; everything within one call shares it."""
+
+    at: float
+
+    @classmethod
+    def after(cls, timeout_ms: int) -> Deadline:
+        """The deadline `timeout_ms` from now."""
+        return cls(asyncio.get_running_loop().time() + timeout_ms / 1000)
+
+    def left_ms(self) -> int:
+        """Milliseconds left, at least 0."""
+        return max(0, round((self.at - asyncio.get_running_loop().time()) * 1000))
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """(host, port) of `host:port` or `[v6]:port`. Raises AdminError with the way to write it."""
+    host, separator, port = address.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isascii() or not port.isdigit():
+        raise AdminError(f'"{address}" is no address of a broker; write it like 127.0.0.1:9092')
+    if not 1 <= int(port) <= 65535:
+        raise AdminError(f'"{address}": the port must be between 1 and 65535')
+    return host, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """`host:port`, with brackets around IPv6 addresses."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def why(error: BaseException) -> str:
+    """The reason of a failed attempt, without the address that stands beside it."""
+    if isinstance(error, ConnectionFailed):
+        return str(error.reason)
+    return str(error) or type(error).__name__
+
+
+class Connections:
+    """Open connections by address. `close` when done."""
+
+    def __init__(self, bootstrap: Sequence[str], network: Network | None = None) -> None:
+        self._bootstrap = list(dict.fromkeys(bootstrap))
+        for address in self._bootstrap:
+            split_address(address)
+        self._network = network if network is not None else AsyncioNetwork()
+        self._open: dict[str, BrokerConnection] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._known: list[str] = []
+        self._last_good: str | None = None
+
+    def learn(self, addresses: Iterable[str]) -> None:
+        """Remember brokers' addresses, to fail over to them."""
+        self._known = list(dict.fromkeys(addresses))[:ADDRESSES_MAX]
+
+    @property
+    def candidates(self) -> list[str]:
+        """Addresses in the order of trying: the last good one, bootstrap, then the others."""
+        first = [self._last_good] if self._last_good is not None else []
+        return list(dict.fromkeys([*first, *self._bootstrap, *self._known]))[:ADDRESSES_MAX]
+
+    @property
+    def last_good(self) -> str | None:
+        """The address that answered last."""
+        return self._last_good
+
+    async def close(self) -> None:
+        """Close every connection."""
+        connections = list(self._open.values())
+        self._open.clear()
+        for connection in connections:
+            connection.close()
+        if connections:
+            await asyncio.wait(
+                [asyncio.ensure_future(each.wait_closed()) for each in connections], timeout=1
+            )
+
+    async def at(self, address: str, timeout_ms: int) -> BrokerConnection:
+        """The connection to an address, opened when needed. Raises WireError."""
+        lock = self._opening.setdefault(address, asyncio.Lock())
+        async with lock:
+            connection = self._open.get(address)
+            if connection is not None and not connection.closed:
+                return connection
+            host, port = split_address(address)
+            connection = await BrokerConnection.open(
+                self._network, host, port, client_id=CLIENT_ID, timeout_ms=max(1, timeout_ms)
+            )
+            self._open[address] = connection
+            return connection
+
+    async def request_at(
+        self,
+        address: str,
+        api_key: ApiKey,
+        body: Struct,
+        *,
+        timeout_ms: int,
+        max_version: int | None = None,
+    ) -> Struct:
+        """Ask one broker. Raises WireError; never waits longer than `timeout_ms`."""
+        deadline = Deadline.after(timeout_ms)
+        connection = await self.at(address, timeout_ms)
+        try:
+            answer = await connection.request(
+                api_key, body, timeout_ms=max(1, deadline.left_ms()), max_version=max_version
+            )
+        except RequestTimedOut:
+            # Later answers on this connection would wait behind the one that hangs.
+            connection.close()
+            raise
+        self._last_good = address
+        return answer
+
+    async def request_any(
+        self,
+        api_key: ApiKey,
+        body: Struct,
+        *,
+        deadline: Deadline,
+        max_version: int | None = None,
+    ) -> Struct:
+        """Ask any broker, failing over from one to the next.
+
+        Raises ClusterUnreachable with every address and its reason before the deadline, or
+        UnsupportedVersion when a broker answers but does not know the request.
+        """
+        attempts: list[tuple[str, str]] = []
+        candidates = self.candidates
+        for index, address in enumerate(candidates):
+            left_ms = deadline.left_ms()
+            if left_ms <= 0 and attempts:
+                attempts.append((address, "not tried, the time was up"))
+                continue
+            # Each one left gets an equal share, so that a silent host does not eat all the time.
+            share_ms = max(ATTEMPT_MS_MIN, left_ms // (len(candidates) - index))
+            try:
+                return await self.request_at(
+                    address,
+                    api_key,
+                    body,
+                    timeout_ms=max(1, min(share_ms, left_ms)),
+                    max_version=max_version,
+                )
+            except UnsupportedVersion:
+                raise
+            except FAILOVER_ERRORS as error:
+                attempts.append((address, why(error)))
+            except WireError as error:
+                attempts.append((address, why(error)))
+        raise ClusterUnreachable(attempts)

@@ -1,0 +1,206 @@
+"""What the admin client answers: frozen data with `to_json()`. Names are Kafka's.
+
+An `int | None` offset is None when the partition's leader did not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+BrokerState = Literal["up", "fenced", "down"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerInfo:
+    """A broker. `down`: it holds replicas, but no broker list names it (host is "" then)."""
+
+    id: int
+    host: str
+    port: int
+    rack: str | None
+    state: BrokerState
+    is_controller: bool = False
+    leaders: int = 0
+    replicas: int = 0
+
+    @property
+    def address(self) -> str:
+        """`host:port`, or "" when unknown."""
+        return f"{self.host}:{self.port}" if self.host else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterInfo:
+    """A cluster as one broker sees it; `controller_id` is -1 when there is none."""
+
+    cluster_id: str
+    controller_id: int
+    brokers: list[BrokerInfo]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSummary:
+    """A topic in a list. `under_replicated` and `offline` count partitions."""
+
+    topic: str
+    id: str
+    partitions: int
+    replication_factor: int
+    under_replicated: int
+    offline: int
+    internal: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionInfo:
+    """One partition; `leader` is -1 when it has none; `offline` are replicas on dead brokers."""
+
+    partition: int
+    leader: int
+    leader_epoch: int
+    replicas: list[int]
+    isr: list[int]
+    offline: list[int]
+    start_offset: int | None = None
+    end_offset: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigEntry:
+    """One setting; `value` is None when it is sensitive. `source` is Kafka's name of the origin."""
+
+    name: str
+    value: str | None
+    source: str
+    read_only: bool = False
+    sensitive: bool = False
+    type: str = "unknown"
+    documentation: str | None = None
+    synonyms: list[tuple[str, str | None, str]] = field(default_factory=list)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nobody set it."""
+        return self.source == "default"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        data = asdict(self)
+        data["synonyms"] = [
+            {"name": name, "value": value, "source": source}
+            for name, value, source in self.synonyms
+        ]
+        return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDetail:
+    """A topic with its partitions. `config` holds what is not default, sensitive values left out.
+
+    `problems` names what could not be found out because a broker did not answer.
+    """
+
+    topic: str
+    id: str
+    internal: bool
+    partitions: list[PartitionInfo]
+    config: dict[str, str]
+    config_entries: list[ConfigEntry]
+    problems: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented fields, in order."""
+        return {
+            "topic": self.topic,
+            "id": self.id,
+            "partitions": [partition.to_json() for partition in self.partitions],
+            "config": self.config,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumReplica:
+    """A voter or observer; times are milliseconds since 1970, -1 when unknown."""
+
+    id: int
+    directory_id: str | None
+    log_end_offset: int
+    last_fetch_ms: int
+    last_caught_up_ms: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumInfo:
+    """The metadata quorum. `nodes` are controller listeners, empty before DescribeQuorum v2."""
+
+    leader_id: int
+    leader_epoch: int
+    high_watermark: int
+    voters: list[QuorumReplica]
+    observers: list[QuorumReplica]
+    nodes: Mapping[int, tuple[str, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return {
+            "leader_id": self.leader_id,
+            "leader_epoch": self.leader_epoch,
+            "high_watermark": self.high_watermark,
+            "voters": [voter.to_json() for voter in self.voters],
+            "observers": [observer.to_json() for observer in self.observers],
+            "nodes": [
+                {"id": node, "host": host, "port": port}
+                for node, (host, port) in sorted(self.nodes.items())
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedTopic:
+    """A topic that was made, or would be (validate only)."""
+
+    topic: str
+    id: str | None
+    partitions: int
+    replication_factor: int
+    validate_only: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElectionResult:
+    """One partition of an election; `error` is None when it was elected or needed none."""
+
+    topic: str
+    partition: int
+    elected: bool
+    error: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self)
