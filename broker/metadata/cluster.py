@@ -1,0 +1,126 @@
+"""The controller's speculative image, and the questions its parts ask of it.
+
+Speculative: it holds what was appended, committed or not. Only ``replay`` of records moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from broker.metadata.decision import ControllerConfig
+from broker.metadata.election import leaderless, without_brokers
+from broker.protocol.image import (
+    EMPTY_IMAGE,
+    NO_LEADER,
+    RESOURCE_TOPIC,
+    UNASSIGNED_DIRECTORY,
+    BrokerRegistration,
+    PartitionState,
+    TopicImage,
+)
+from broker.protocol.metadata_records import MetadataRecord
+from broker.protocol.struct import uuid_to_text
+from broker.settings.definition import InvalidSetting
+from broker.settings.topic import TOPIC_SETTINGS, topic_value_places
+
+if TYPE_CHECKING:
+    from random import Random
+
+_UNCLEAN = "unclean.leader.election.enable"
+
+
+class Cluster:
+    """Read access to the image for every part of one controller."""
+
+    def __init__(self, config: ControllerConfig, rng: Random) -> None:
+        self.config = config
+        self.rng = rng
+        self.image = EMPTY_IMAGE
+
+    def broker(self, broker_id: int, epoch: int) -> BrokerRegistration | None:
+        """The registration, if this is its current epoch."""
+        broker = self.image.brokers.get(broker_id)
+        return broker if broker is not None and broker.epoch == epoch else None
+
+    def unclean(self, topic: str) -> bool:
+        """Whether the topic allows a leader that is not in sync."""
+        overrides = self.image.config(RESOURCE_TOPIC, topic)
+        config = self.config
+        for place in topic_value_places(
+            _UNCLEAN, overrides, config.static, self.image, config.node_id
+        ):
+            try:
+                return TOPIC_SETTINGS[_UNCLEAN].parse(place.value) is True
+            except InvalidSetting:
+                continue
+        return False
+
+    def leads_anything(self, broker_id: int) -> bool:
+        """Whether the broker leads a partition."""
+        return any(state.leader == broker_id for _, _, state in self.image.iter_partitions())
+
+    def stopped(self, gone: Collection[int]) -> list[MetadataRecord]:
+        """The changes of every partition when these brokers stop."""
+        return list(self._stopped(gone))
+
+    def _stopped(self, gone: Collection[int]) -> Iterator[MetadataRecord]:
+        for topic, index, state in self.image.iter_partitions():
+            if state.leader not in gone and not any(r in gone for r in state.isr):
+                continue
+            record = without_brokers(
+                topic.id,
+                index,
+                state,
+                gone,
+                self.image.is_active,
+                unclean=self.unclean(topic.name),
+            )
+            if record is not None:
+                yield record
+
+    def revived(self, back: int | None = None) -> list[MetadataRecord]:
+        """Elections for partitions without leader, with broker ``back`` counted as active."""
+
+        def active(replica: int) -> bool:
+            return replica == back or self.image.is_active(replica)
+
+        records: list[MetadataRecord] = []
+        for topic, index, state in self.image.iter_partitions():
+            if state.leader == NO_LEADER:
+                unclean = self.unclean(topic.name)
+                record = leaderless(topic.id, index, state, active, unclean=unclean)
+                if record is not None:
+                    records.append(record)
+        return records
+
+    def new_partition(self, replicas: tuple[int, ...]) -> PartitionState | None:
+        """A new partition on these replicas; None when none of them is active."""
+        isr = tuple(r for r in replicas if self.image.is_active(r))
+        if not isr:
+            return None
+        return PartitionState(
+            replicas=replicas,
+            isr=isr,
+            leader=isr[0],
+            directories=tuple(self._directory(r) for r in replicas),
+        )
+
+    def _directory(self, broker_id: int) -> UUID:
+        """A broker's only data folder; unassigned when it has several to choose from."""
+        broker = self.image.brokers.get(broker_id)
+        if broker is None or len(broker.log_dirs) != 1:
+            return UNASSIGNED_DIRECTORY
+        return broker.log_dirs[0]
+
+    def new_topic_id(self) -> UUID:
+        """A random id that no topic has, and that a shell does not take for an option."""
+        while True:
+            topic_id = UUID(int=self.rng.getrandbits(128), version=4)
+            if topic_id not in self.image.topic_names and uuid_to_text(topic_id)[0] != "-":
+                return topic_id
+
+    def topic(self, topic_id: UUID) -> TopicImage | None:
+        """The topic with this id."""
+        return self.image.topic_by_id(topic_id)
