@@ -1,8 +1,8 @@
 """logd: `python -m broker --config FILE` runs one broker until it is told to stop.
 
-Exit codes: 0 stopped as asked, 1 could not start or had to stop, 2 wrong usage or configuration. The first SIGTERM
-or SIGINT is a controlled shutdown, a second one leaves at once. stdout stays empty; stderr carries JSON log lines, and
-plain lines only before there is a configuration.
+Exit codes: 0 stopped as asked, 1 could not start or had to stop, 2 wrong usage or configuration.
+The first SIGTERM or SIGINT is a controlled shutdown, a second one leaves at once. stdout stays
+empty; stderr carries JSON log lines, and plain lines only before there is a configuration.
 """
 
 import argparse

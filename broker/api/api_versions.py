@@ -1,8 +1,9 @@
 """ApiVersions (18), versions 0-4: what this listener speaks.
 
-v0 keys only; v1 throttle time; v2 no change; v3 flexible, client name and version, features (KIP-584); v4 features
-whose lowest version is 0. Unknown versions are answered in v0 by the connection (KIP-511). Only metadata.version
-is announced: a transaction.version would switch Java producers to a protocol that is not served.
+v0 keys only; v1 throttle time; v2 no change; v3 flexible, client name and version, features
+(KIP-584); v4 features whose lowest version is 0. Unknown versions are answered in v0 by the
+connection (KIP-511). Only metadata.version is announced: a transaction.version would switch Java
+producers to a protocol that is not served.
 """
 
 import re

@@ -1,4 +1,7 @@
-"""CreatePartitions (37), versions 0-3: decided by the active controller; one row per topic asked."""
+"""CreatePartitions (37), versions 0-3.
+
+Decided by the active controller; one row per topic asked.
+"""
 
 from broker.api.forwarded import BOTH, decide
 from broker.api.node import Node

@@ -1,7 +1,8 @@
 """CreateTopics (19), versions 2-7: decided by the active controller.
 
-v4 partitions and replication factor may be -1 for the defaults; v5 answers what was created; v7 topic id. When it
-succeeded, this broker answers only once it knows the topics itself, so that the client's next request finds them.
+v4 partitions and replication factor may be -1 for the defaults; v5 answers what was created; v7
+topic id. When it succeeded, this broker answers only once it knows the topics itself, so that the
+client's next request finds them.
 """
 
 import re

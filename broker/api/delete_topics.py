@@ -1,7 +1,7 @@
 """DeleteTopics (20), versions 1-6: decided by the active controller.
 
-v4 flexible; v5 error messages; v6 by topic id. Names of older versions are turned into v6's list. When it succeeded,
-this broker answers only once it has forgotten the topics itself.
+v4 flexible; v5 error messages; v6 by topic id. Names of older versions are turned into v6's list.
+When it succeeded, this broker answers only once it has forgotten the topics itself.
 """
 
 from broker.api.forwarded import BOTH, decide

@@ -1,7 +1,8 @@
 """DescribeCluster (60), versions 0-2: cluster id, controller and the nodes behind this listener.
 
-v1 endpoint type (KIP-919): a broker listener describes brokers, a controller listener describes controllers, and asking
-for the other kind is MISMATCHED_ENDPOINT_TYPE; v2 fenced brokers too (KIP-1073).
+v1 endpoint type (KIP-919): a broker listener describes brokers, a controller listener describes
+controllers, and asking for the other kind is MISMATCHED_ENDPOINT_TYPE; v2 fenced brokers too
+(KIP-1073).
 """
 
 from broker.api.forwarded import BOTH

@@ -1,7 +1,8 @@
 """DescribeConfigs (32), versions 1-4: every setting with value, source, type and synonyms.
 
-v1 sources and synonyms; v3 types and documentation (KIP-569). Topics (2) are answered by any broker, a broker's own
-settings (4) only by that broker because only it knows its file; the empty broker name means the cluster-wide defaults.
+v1 sources and synonyms; v3 types and documentation (KIP-569). Topics (2) are answered by any
+broker, a broker's own settings (4) only by that broker because only it knows its file; the empty
+broker name means the cluster-wide defaults.
 """
 
 from collections.abc import Collection
@@ -63,12 +64,8 @@ def _entries(node: Node, resource: Struct) -> tuple[ErrorCode, str | None, list[
         if name == "":
             return ErrorCode.none, None, describe_broker_defaults(node.image, names=keys)
         if name != str(config.node_id):
-            return (
-                ErrorCode.invalid_request,
-                f"broker {name!r} was asked for, but this is broker {config.node_id}: "
-                "ask that broker itself",
-                [],
-            )
+            message = f"this is broker {config.node_id}; ask broker {name!r} itself"
+            return ErrorCode.invalid_request, message, []
         return (
             ErrorCode.none,
             None,

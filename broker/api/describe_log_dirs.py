@@ -1,7 +1,7 @@
 """DescribeLogDirs (35), versions 1-5: the data folder, its free space and the size of each log.
 
-v3 top-level error; v4 sizes of the volume (KIP-827). Null topics mean all. The lag of a log is how far its high watermark is
-below its end.
+v3 top-level error; v4 sizes of the volume (KIP-827). Null topics mean all. The lag of a log is
+how far its high watermark is below its end.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """DescribeQuorum (55), versions 0-2: the metadata quorum's leader, voters and observers.
 
-v1 fetch times (KIP-836); v2 directory ids, error messages and the voters' addresses (KIP-853). Answered by the quorum's
-leader; asked on a broker listener it is forwarded there.
+v1 fetch times (KIP-836); v2 directory ids, error messages and the voters' addresses (KIP-853).
+Answered by the quorum's leader; asked on a broker listener it is forwarded there.
 """
 
 from broker.api.forwarded import BOTH, decide

@@ -1,7 +1,7 @@
 """DescribeTopicPartitions (75), version 0: partitions page by page, with eligible leader replicas.
 
-An empty list of topics means all. At most max.request.partition.size.limit partitions are answered at once; a cursor says
-where to go on (KIP-966).
+An empty list of topics means all. At most max.request.partition.size.limit partitions are
+answered at once; a cursor says where to go on (KIP-966).
 """
 
 from broker.api.create_topics import is_valid_topic_name

@@ -1,4 +1,4 @@
-"""ElectLeaders (43), versions 0-2: preferred or unclean election by the active controller (KIP-460).
+"""ElectLeaders (43), versions 0-2: preferred or unclean election (KIP-460).
 
 v0 knows preferred election only; null topics mean every partition.
 """

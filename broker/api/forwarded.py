@@ -1,7 +1,8 @@
 """Requests that only the active controller can decide.
 
-On a controller listener they are handed to this node's controller, which answers NOT_CONTROLLER when
-it is not the active one. On a broker listener they are forwarded. Changes nothing in between.
+On a controller listener they are handed to this node's controller, which answers NOT_CONTROLLER
+when it is not the active one. On a broker listener they are forwarded. Changes nothing in
+between.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""IncrementalAlterConfigs (44), versions 0-1: set, delete, append and subtract single settings (KIP-339).
+"""IncrementalAlterConfigs (44), versions 0-1: change single settings (KIP-339).
 
-Decided by the active controller, all or nothing per resource.
+Set, delete, append and subtract. Decided by the active controller, all or nothing per resource.
 """
 
 from broker.api.forwarded import BOTH, decide

@@ -1,7 +1,8 @@
 """InitProducerId (22), versions 0-5: a fresh id for an idempotent producer.
 
-v2 flexible; v3 a producer may show its old id, which a producer without transactions replaces all the same (KIP-360); v4
-PRODUCER_FENCED; v5 TRANSACTION_ABORTABLE. Transactions are not served: a transactional id finds no coordinator here.
+v2 flexible; v3 a producer may show its old id, which a producer without transactions replaces all
+the same (KIP-360); v4 PRODUCER_FENCED; v5 TRANSACTION_ABORTABLE. Transactions are not served: a
+transactional id finds no coordinator here.
 """
 
 from broker.api.node import Node

@@ -1,8 +1,11 @@
 """ListOffsets (2), versions 1-11: an offset by timestamp, or the earliest or latest one.
 
-v2 isolation level; v4 leader epoch; v7 -3 max timestamp (KIP-734); v8 -4 earliest local; v9 -5 latest tiered; v10 timeout; v11
--6 earliest pending upload. Without tiered storage -4 is the earliest offset, and -5 and -6 are found nowhere.
+v2 isolation level; v4 leader epoch; v7 -3 max timestamp (KIP-734); v8 -4 earliest local; v9 -5
+latest tiered; v10 timeout; v11 -6 earliest pending upload. Without tiered storage -4 is the
+earliest offset, and -5 and -6 are found nowhere.
 """
+
+from collections import Counter
 
 from broker.api.node import Node
 from broker.api.registry import Api, Reply, RequestContext
@@ -16,11 +19,8 @@ _SPECIAL_SINCE = {-1: 1, -2: 1, -3: 7, -4: 8, -5: 9, -6: 11}
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     """One answer per partition asked; a partition asked twice is refused."""
-    asked = [
+    counts = Counter(
         (topic.name, each.partition_index) for topic in request.topics for each in topic.partitions
-    ]
-    twice = (
-        {key for key in asked if asked.count(key) > 1} if len(set(asked)) < len(asked) else set()
     )
     return Struct(
         topics=[
@@ -28,7 +28,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
                 name=topic.name,
                 partitions=[
                     _refused(each, ErrorCode.invalid_request)
-                    if (topic.name, each.partition_index) in twice
+                    if counts[topic.name, each.partition_index] > 1
                     else _answer(node, context, request, topic.name, each)
                     for each in topic.partitions
                 ],

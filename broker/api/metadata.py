@@ -1,9 +1,10 @@
 """Metadata (3), versions 0-13: brokers, the controller, topics and who leads their partitions.
 
-Null topics mean all, an empty list means none (v0: empty means all). v4 auto creation can be refused; v5 offline
-replicas; v7 leader epochs; v10 topic ids; v12 by id; v13 top-level error (KIP-1102). Endpoints are those of the
-listener that the client came through. A missing topic is created when auto.create.topics.enable and the request allow
-it, and is answered as soon as this broker knows it.
+Null topics mean all, an empty list means none (v0: empty means all). v4 auto creation can be
+refused; v5 offline replicas; v7 leader epochs; v10 topic ids; v12 by id; v13 top-level error
+(KIP-1102). Endpoints are those of the listener that the client came through. A missing topic is
+created when auto.create.topics.enable and the request allow it, and is answered as soon as this
+broker knows it.
 """
 
 from collections.abc import Iterable

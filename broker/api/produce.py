@@ -1,8 +1,9 @@
 """Produce (0), versions 3-13: append record batches to the partitions led here.
 
-Announced from 0 because librdkafka before 2.11.1 gives up compression otherwise (KAFKA-18659); below 3 is refused. v7 zstd;
-v8 error messages; v9 flexible; v10 leader hints (KIP-951); v11, v12 transactions only; v13 topic ids. acks=0 has no response: when
-it fails the connection is closed, which is the only sign that such a client understands. Transactions are not served.
+Announced from 0 because librdkafka before 2.11.1 gives up compression otherwise (KAFKA-18659);
+below 3 is refused. v7 zstd; v8 error messages; v9 flexible; v10 leader hints (KIP-951); v11, v12
+transactions only; v13 topic ids. acks=0 has no response: when it fails the connection is closed,
+which is the only sign that such a client understands. Transactions are not served.
 """
 
 from broker.api.node import INTERNAL_TOPICS, Node

@@ -1,4 +1,7 @@
-"""Vote (52), versions 0-2: one candidate asks for a vote; v2 pre-vote (KIP-996). Answered by the quorum."""
+"""Vote (52), versions 0-2.
+
+One candidate asks for a vote; v2 pre-vote (KIP-996). Answered by the quorum.
+"""
 
 from broker.api.forwarded import quorum_api
 from broker.protocol.api_keys import ApiKey

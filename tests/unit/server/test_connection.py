@@ -215,7 +215,7 @@ async def test_garbage_closes_only_its_own_connection(
         await assert_closed(reader)
         lines = [r for r in caplog.records if r.getMessage() == "connection closed: bad request"]
         assert len(lines) == 1
-        assert lines[0].peer == "127.0.0.1:%d" % writer.get_extra_info("sockname")[1]
+        assert lines[0].peer == f"127.0.0.1:{writer.get_extra_info('sockname')[1]}"
         assert "Traceback" not in caplog.text
         healthy_writer.write(metadata_request(1))
         assert await read_correlation_id(healthy_reader) == 1
@@ -285,7 +285,7 @@ async def test_connections_beyond_the_limit_are_refused() -> None:
     gate = Gate()
     gate.open.set()
     async with listening(registry_with(gate), connections_max=2) as (listener, connect):
-        first_reader, first_writer = await connect()
+        _, first_writer = await connect()
         await connect()
         await until(lambda: len(listener.connections) == 2)
         third_reader, _ = await connect()
