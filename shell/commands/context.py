@@ -16,6 +16,8 @@ def _list(session: Session) -> None:
     contexts = session.doors.contexts()
     current = session.doors.current_context()
     current_name = current.name if current is not None else None
+    if not contexts:
+        session.output.say("No context is saved.", "dim")
     session.output.document(
         [
             {
@@ -58,11 +60,11 @@ def _known(session: Session, name: str) -> None:
         )
 
 
-def _add(session: Session, *, name: str, bootstrap: str) -> None:
+def _add(session: Session, *, name: str, addresses: str) -> None:
     from clusters.state import Context
 
-    addresses = parse_bootstrap(bootstrap)
-    session.doors.save_context(Context(name=name, bootstrap=addresses, spec_path=None))
+    bootstrap = parse_bootstrap(addresses)
+    session.doors.save_context(Context(name=name, bootstrap=bootstrap, spec_path=None))
     session.output.say(f"Saved context {name}. Use it with `context use {name}`.")
 
 
@@ -115,7 +117,7 @@ COMMANDS = (
         summary="Save a context, or replace the one of this name.",
         arguments=(
             Argument("NAME", "A name of your choice."),
-            Argument("BOOTSTRAP", "HOST:PORT[,HOST:PORT...] to connect to first."),
+            Argument("ADDRESSES", "HOST:PORT[,HOST:PORT...] to connect to first."),
         ),
         examples=("context add staging 10.0.0.11:9092,10.0.0.12:9092",),
         run=_add,

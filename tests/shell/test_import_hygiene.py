@@ -1,0 +1,46 @@
+"""One-shot commands stay fast because they load nothing that they do not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = [
+    "aiokafka",
+    "asyncssh",
+    "broker",
+    "clusters",
+    "kio",
+    "prompt_toolkit",
+    "pydantic",
+    "rich",
+    "textual",
+    "tui",
+    "yaml",
+]
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sorted({{n.split('.')[0] for n in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_loading_the_command_line_loads_nothing_heavy():
+    assert loaded_after("import shell.main").isdisjoint(HEAVY)
+
+
+def test_parsing_and_help_load_nothing_heavy():
+    statement = "import shell.main; shell.main.main(['topic', 'create', '--help'])"
+    assert loaded_after(statement).isdisjoint(HEAVY)
+
+
+def test_a_json_answer_loads_no_tables_prompt_or_client_library():
+    statement = (
+        "import os; os.environ['XDG_CONFIG_HOME'] = '/nonexistent'\n"
+        "import shell.main; shell.main.main(['context', 'list', '--format', 'json'])"
+    )
+    loaded = loaded_after(statement)
+    assert loaded.isdisjoint({"aiokafka", "prompt_toolkit", "rich", "textual", "tui"})

@@ -1,0 +1,45 @@
+"""The registry agrees with itself: each command can be called with what it declares."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+
+import pytest
+
+from shell.cli import build, parse
+from shell.commands import all_commands
+from shell.settings import GLOBAL_OPTIONS
+
+REGISTRY = all_commands()
+COMMANDS = list(REGISTRY.commands.values())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_run_takes_exactly_the_declared_values(command):
+    taken = inspect.signature(command.run).parameters
+    declared = [value.parameter for value in (*command.arguments, *command.options)]
+    assert sorted(declared) == sorted(name for name in taken if name != "session")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_examples_parse_to_their_own_command(command):
+    assert command.examples
+    for example in command.examples:
+        line = example.split(" > ")[0].split(" | ")[0]
+        assert parse(build(REGISTRY), shlex.split(line)).command is command
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_words_and_flags_are_not_taken_twice(command):
+    flags = [flag for option in (*command.options, *GLOBAL_OPTIONS) for flag in option.flags]
+    flags += ["--help", "-h"]
+    assert len(flags) == len(set(flags))
+    names = [v.parameter for v in (*command.arguments, *command.options, *GLOBAL_OPTIONS)]
+    assert len(names) == len(set(names))
+
+
+def test_whatever_destroys_asks_and_whatever_asks_changes():
+    for command in COMMANDS:
+        assert command.destructive == (command.question is not None)
+        assert command.changes or not command.destructive
