@@ -1,0 +1,316 @@
+"""The full-screen dashboard: brokers, quorum, topics, partitions and events, as they are now.
+
+Fed by `clusters.watch`; everything on the screen comes from the last update and is marked when the
+feed is lost. Tasks only store what arrived, painting happens in one place, so that a thousand
+events in a second are painted a few times. It must never draw a stale state as live.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Footer, Input, Static
+
+from broker.protocol.errors import LogctlError
+from clusters.admin import AdminClient, QuorumInfo
+from clusters.watch import ClusterFeed, FeedStatus, FeedUpdate
+from tui.help import HelpScreen
+from tui.model import ClusterView, TopicRow
+from tui.panels import brokers_table, events_table, partitions_table, topics_table
+from tui.status import guide_text, quorum_text, status_text
+from tui.table import LiveTable
+
+PAINT_S = 0.03
+TICK_S = 0.5
+QUORUM_POLL_S = 2.0
+QuorumSource = Callable[[], Awaitable[QuorumInfo]]
+
+
+class Feed(Protocol):
+    """What the dashboard needs of `clusters.watch.ClusterFeed`."""
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(self, *exc: object) -> Any: ...
+
+    def updates(self) -> AsyncIterator[FeedUpdate]:
+        """The first update holds the present state, each later one what changed."""
+        ...
+
+
+class Guide(Protocol):
+    """A story told in the guide line; `advance` plays the next step when the person says so."""
+
+    @property
+    def text(self) -> str:
+        """What is happening, or what the next step will do."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is under way."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the story is over."""
+        ...
+
+    async def advance(self) -> None:
+        """Play the next step to its end."""
+        ...
+
+
+def monotonic_ms() -> int:
+    """The clock of ages and flashes."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class DashboardApp(App[int]):
+    """`bootstrap` lists addresses of brokers; a dead one is passed over."""
+
+    CSS_PATH = "dashboard.tcss"
+    TITLE = "logctl"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("question_mark", "help", "Help"),
+        Binding("slash", "filter", "Filter"),
+        Binding("s", "sort", "Sort"),
+        Binding("S", "reverse", "Reverse", show=False),
+        Binding("u", "problems", "Problems"),
+        Binding("tab", "app.focus_next", "Panel", show=False),
+        Binding("1", "panel('brokers')", show=False),
+        Binding("2", "panel('topics')", show=False),
+        Binding("3", "panel('partitions')", show=False),
+        Binding("4", "panel('events')", show=False),
+        Binding("escape", "clear", "Clear", show=False),
+        Binding("n", "advance", "Next step"),
+        Binding("ctrl+s", "picture", "Picture", show=False),
+    ]
+
+    def __init__(
+        self,
+        bootstrap: Sequence[str],
+        *,
+        feed: Feed | None = None,
+        quorum: QuorumSource | None = None,
+        guide: Guide | None = None,
+        name: str = "",
+        now_ms: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        super().__init__()
+        self.view = ClusterView()
+        self.feed_status: FeedStatus | None = None
+        self.quorum: QuorumInfo | None = None
+        self.quorum_at_ms = 0
+        self.quorum_problem = ""
+        self._bootstrap = list(bootstrap)
+        self._feed: Feed = feed if feed is not None else ClusterFeed(self._bootstrap)
+        self._quorum_source = quorum
+        self._guide = guide
+        self._cluster_name = name
+        self._now_ms = now_ms
+        self._waiting: list[FeedUpdate] = []
+        self._paint_due = False
+
+    # -- composition
+
+    def compose(self) -> ComposeResult:
+        """Status, three rows of panels, the filter and the keys."""
+        yield Static(id="status")
+        with Horizontal(id="top"):
+            yield brokers_table(self.view, self._now_ms)
+            yield Static(id="quorum")
+        with Horizontal(id="middle"):
+            yield topics_table()
+            yield partitions_table(self.view, self._now_ms)
+        yield events_table()
+        yield Static(id="guide")
+        yield Input(placeholder="show rows with these words; Escape shows all", id="filter")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to follow the cluster."""
+        self.query_one("#quorum", Static).border_title = "Quorum"
+        self.query_one("#guide").display = self._guide is not None
+        self.query_one("#filter").display = False
+        self.table("partitions").focus()
+        self.run_worker(self._follow(), group="feed", exclusive=True)
+        self.run_worker(self._poll_quorum(), group="quorum", exclusive=True)
+        self.set_interval(TICK_S, self._tick)
+        self._paint()
+
+    def table(self, name: str) -> LiveTable[Any]:
+        """A panel by its id."""
+        return self.query_one(f"#{name}", LiveTable)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The next step is offered only while a story is told."""
+        if action == "advance":
+            return self._guide is not None and not self._guide.finished
+        return True
+
+    # -- what arrives
+
+    async def _follow(self) -> None:
+        async with self._feed:
+            async for update in self._feed.updates():
+                self._waiting.append(update)
+                self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._paint_due:
+            self._paint_due = True
+            self.set_timer(PAINT_S, self._paint)
+
+    async def _poll_quorum(self) -> None:
+        while True:
+            try:
+                self.quorum = await self._ask_quorum()
+                self.quorum_at_ms = self._now_ms()
+                self.quorum_problem = ""
+                self.view.set_controller(self.quorum.leader_id)
+            except (LogctlError, OSError) as error:
+                self.quorum_problem = str(error)
+            self._schedule()
+            await asyncio.sleep(QUORUM_POLL_S)
+
+    async def _ask_quorum(self) -> QuorumInfo:
+        if self._quorum_source is not None:
+            return await self._quorum_source()
+        async with AdminClient(self._bootstrap, timeout_ms=3_000) as admin:
+            return await admin.quorum()
+
+    # -- painting
+
+    def _paint(self) -> None:
+        self._paint_due = False
+        waiting, self._waiting = self._waiting, []
+        for update in waiting:
+            self.feed_status = update.status
+            self.view.update(
+                update.image, update.events, self._now_ms(), replaying=update.replaying
+            )
+        if not self.is_running or not self.screen_stack:
+            return
+        self.table("brokers").set_rows(self.view.brokers)
+        self.table("topics").set_rows(self.view.topics)
+        self.table("partitions").set_rows(self.view.partitions)
+        self.table("events").set_rows(self.view.events)
+        self._paint_status()
+
+    def _paint_status(self) -> None:
+        now = self._now_ms()
+        lost = self.feed_status is None or self.feed_status.mode in ("lost", "connecting")
+        for name in ("brokers", "topics", "partitions"):
+            self.table(name).set_class(lost, "stale")
+        status = self.query_one("#status", Static)
+        status.set_class(lost, "lost")
+        status.update(status_text(self._cluster_name, self.feed_status, self.view, now))
+        self.query_one("#quorum", Static).update(
+            quorum_text(self.quorum, self.view, now - self.quorum_at_ms, self.quorum_problem)
+        )
+        if self._guide is not None:
+            self.query_one("#guide", Static).update(guide_text(self._guide))
+
+    def _tick(self) -> None:
+        was_lit = bool(self.view.flashes or self.view.broker_flashes)
+        if self.view.forget_old(self._now_ms()) or was_lit:
+            self.table("brokers").refresh()
+            self.table("partitions").refresh()
+        self._paint_status()
+
+    # -- actions
+
+    def _focused_table(self) -> LiveTable[Any]:
+        return self.focused if isinstance(self.focused, LiveTable) else self.table("partitions")
+
+    def action_help(self) -> None:
+        """Explain the screen."""
+        self.push_screen(HelpScreen())
+
+    def action_panel(self, name: str) -> None:
+        """Focus a panel."""
+        self.table(name).focus()
+
+    def action_sort(self) -> None:
+        """Sort the focused panel by its next column."""
+        self._focused_table().sort_next()
+
+    def action_reverse(self) -> None:
+        """Reverse the order of the focused panel."""
+        table = self._focused_table()
+        if table.sort_column is not None:
+            table.sort_by(table.sort_column)
+
+    def action_filter(self) -> None:
+        """Type a filter for the focused panel."""
+        self._filtered = self._focused_table()
+        box = self.query_one("#filter", Input)
+        box.value = self._filtered.filter_text
+        box.display = True
+        box.focus()
+
+    def action_problems(self) -> None:
+        """Show only partitions that are under-replicated or offline, or all again."""
+        table = self.table("partitions")
+        wanted = f"{'under-replicated'}"
+        if table.filter_text:
+            table.set_filter("")
+        elif self.view.health().offline and not self.view.health().under_replicated:
+            table.set_filter("offline")
+        else:
+            table.set_filter(wanted)
+
+    def action_clear(self) -> None:
+        """Leave the filter and show all rows."""
+        box = self.query_one("#filter", Input)
+        if box.display:
+            self._close_filter()
+        for name in ("brokers", "topics", "partitions", "events"):
+            self.table(name).set_filter("")
+
+    def action_picture(self) -> None:
+        """Save the screen as an SVG picture in the working folder."""
+        path = self.save_screenshot(path=os.fspath(Path.cwd()))
+        self.notify(f"saved {path}")
+
+    async def action_advance(self) -> None:
+        """Play the next step of the story."""
+        guide = self._guide
+        if guide is None or guide.busy or guide.finished:
+            return
+        self.run_worker(self._play(guide), group="guide")
+
+    async def _play(self, guide: Guide) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await guide.advance()
+        self._paint_status()
+        self.refresh_bindings()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while typing."""
+        if event.input.display:
+            self._filtered.set_filter(event.value)
+
+    def on_input_submitted(self) -> None:
+        """Keep the filter, go back to the rows."""
+        self._close_filter()
+
+    def _close_filter(self) -> None:
+        self.query_one("#filter", Input).display = False
+        self._filtered.focus()
+
+    def on_live_table_selected(self, message: LiveTable.Selected) -> None:
+        """A topic narrows the partitions to its own."""
+        if isinstance(message.row, TopicRow):
+            table = self.table("partitions")
+            table.set_filter("" if table.filter_text == message.row.name else message.row.name)

@@ -1,0 +1,91 @@
+"""The lines of words on the dashboard: status, quorum, guide. Pure text from what is known."""
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from clusters.admin import QuorumInfo
+from clusters.watch import FeedStatus
+from tui.model import ClusterView
+
+if TYPE_CHECKING:
+    from tui.app import Guide
+
+STALE_MS = 5_000
+MODES = {
+    "live": "● live",
+    "sampled": "◌ sampled, may miss changes",
+    "connecting": "… connecting",
+    "lost": "✖ LOST",
+}
+
+
+def age(milliseconds: int) -> str:
+    """A duration for reading: `3 s`, `4 min`."""
+    seconds = max(0, milliseconds) // 1000
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
+
+
+def status_text(name: str, status: FeedStatus | None, view: ClusterView, now_ms: int) -> Text:
+    """The first line: whether this is live, and how the cluster stands."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f" {name or 'logctl'} ", "bold")
+    if status is None:
+        text.append(f" {MODES['connecting']}")
+        return text
+    mode = MODES.get(status.mode, status.mode)
+    text.append(f" {mode}", "bold" if status.mode != "live" else "")
+    if status.mode == "lost" and status.last_contact_ms:
+        text.append(f" for {age(now_ms - status.last_contact_ms)}", "bold")
+    elif status.source:
+        text.append(f" from {status.source}")
+    health = view.health()
+    text.append(f"  brokers {health.brokers_up}/{health.brokers}")
+    text.append(f"  partitions {health.partitions}")
+    sign = "◐ " if health.under_replicated else ""
+    text.append(
+        f"  {sign}under-replicated {health.under_replicated}",
+        "bold" if health.under_replicated else "",
+    )
+    sign = "✖ " if health.offline else ""
+    text.append(f"  {sign}offline {health.offline}", "bold" if health.offline else "")
+    if view.moves_ms:
+        text.append(f"  ⇄ {len(view.moves_ms)}/min")
+    if status.message:
+        text.append(f"  {status.message}")
+    return text
+
+
+def quorum_text(quorum: QuorumInfo | None, view: ClusterView, age_ms: int, problem: str) -> Text:
+    """Controller and voters, with the age of the answer when it is old."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    if quorum is None:
+        text.append(problem or "asking …")
+        return text
+    leader = view.controller_id if view.controller_id >= 0 else quorum.leader_id
+    text.append(f"controller ★ {leader}", "bold")
+    text.append(f"  epoch {quorum.leader_epoch}\n")
+    text.append(f"committed to {quorum.high_watermark}\n")
+    for voter in quorum.voters:
+        lag = quorum.high_watermark - voter.log_end_offset
+        text.append(f"voter {voter.id}  ")
+        text.append("in step\n" if lag <= 0 else f"{lag} behind\n", "" if lag <= 0 else "bold")
+    for observer in quorum.observers:
+        text.append(f"observer {observer.id}\n")
+    if age_ms > STALE_MS:
+        text.append(f"{age(age_ms)} old", "bold")
+        if problem:
+            text.append(f": {problem}")
+    return text
+
+
+def guide_text(guide: "Guide") -> Text:
+    """The guide line: what happens, and the key that goes on."""
+    text = Text()
+    text.append(" … " if guide.busy else " ▶ ", "bold")
+    text.append(guide.text)
+    if guide.finished:
+        text.append("  q quits.", "bold")
+    elif not guide.busy:
+        text.append("  Press n.", "bold")
+    return text

@@ -1,0 +1,305 @@
+"""A table that draws only what is seen: sorted, filtered, with a cursor that stays on its row.
+
+The rows are any objects; columns say how to draw and sort them. Ten thousand rows cost as much to
+draw as the thirty on the screen. It must never fetch anything: rows are handed in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[R]):
+    """One column. `width` in cells, 0 shares what is left; `draw` gives text or styled text."""
+
+    title: str
+    width: int
+    draw: Callable[[R], "Text | str"]
+    sort: Callable[[R], Any]
+    right: bool = False
+
+
+class LiveTable(ScrollView, Generic[R], can_focus=True):
+    """A virtual table. Space and Enter select a row, a click on a title sorts by it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "live-table--header",
+        "live-table--cursor",
+        "live-table--warning",
+        "live-table--error",
+        "live-table--flash",
+        "live-table--dim",
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "cursor(-1)", "Up", show=False),
+        Binding("down,j", "cursor(1)", "Down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
+        Binding("home,g", "edge(0)", "First", show=False),
+        Binding("end,G", "edge(1)", "Last", show=False),
+        Binding("enter", "select", "Select", show=False),
+    ]
+
+    class Selected(Message):
+        """A row was chosen with Enter or a click."""
+
+        def __init__(self, table: "LiveTable[Any]", row: Any) -> None:
+            self.table = table
+            self.row = row
+            super().__init__()
+
+        @property
+        def control(self) -> "LiveTable[Any]":
+            """The table, for `on` selectors."""
+            return self.table
+
+    def __init__(
+        self,
+        columns: Sequence[Column[R]],
+        *,
+        key: Callable[[R], Any],
+        search: Callable[[R], str],
+        row_class: Callable[[R], str] = lambda row: "",
+        title: str = "",
+        sort_column: int | None = 0,
+        follow_end: bool = False,
+        id: str | None = None,  # noqa: A002 - Textual's own name
+    ) -> None:
+        super().__init__(id=id)
+        self.columns = list(columns)
+        self.sort_column = sort_column
+        self.sort_reverse = False
+        self.filter_text = ""
+        self.follow_end = follow_end
+        self.shown: list[R] = []
+        self._all: Sequence[R] = ()
+        self._key = key
+        self._search = search
+        self._row_class = row_class
+        self._title = title
+        self._cursor_key: Any = None
+        self._cursor = 0
+        self.border_title = title
+
+    # -- rows
+
+    def set_rows(self, rows: Sequence[R]) -> None:
+        """Show these rows; order and filter are the table's own."""
+        self._all = rows
+        self._arrange()
+
+    def set_filter(self, text: str) -> None:
+        """Show only rows in which every word of `text` occurs."""
+        self.filter_text = text
+        self._arrange()
+
+    def sort_by(self, column: int) -> None:
+        """Sort by a column; the same column again reverses."""
+        if column == self.sort_column:
+            self.sort_reverse = not self.sort_reverse
+        else:
+            self.sort_column, self.sort_reverse = column, False
+        self._arrange()
+
+    def sort_next(self) -> None:
+        """Sort by the next column."""
+        current = -1 if self.sort_column is None else self.sort_column
+        self.sort_column, self.sort_reverse = (current + 1) % len(self.columns), False
+        self._arrange()
+
+    @property
+    def cursor_row(self) -> R | None:
+        """The row under the cursor."""
+        return self.shown[self._cursor] if self.shown else None
+
+    def move_to_key(self, key: Any) -> None:
+        """Put the cursor on the row of this key, when it is shown."""
+        self._cursor_key = key
+        self._place_cursor()
+
+    def _arrange(self) -> None:
+        words = self.filter_text.lower().split()
+        rows = list(self._all)
+        if words:
+            rows = [row for row in rows if all(w in self._search(row).lower() for w in words)]
+        if self.sort_column is not None:
+            rows.sort(key=self.columns[self.sort_column].sort, reverse=self.sort_reverse)
+        at_end = self._cursor >= len(self.shown) - 1
+        self.shown = rows
+        if self.follow_end and at_end and rows:
+            self._cursor_key = self._key(rows[-1])
+        self._place_cursor()
+        self.virtual_size = Size(self._content_width(), len(rows) + 1)
+        shown = (
+            f"{len(rows)}" if len(rows) == len(self._all) else f"{len(rows)} of {len(self._all)}"
+        )
+        label = f"{self._title} ({shown})"
+        if self.filter_text:
+            label += f" /{self.filter_text}"
+        self.border_title = label.replace("[", "\\[")
+        if self.follow_end and at_end:
+            self._reveal()
+        self.refresh()
+
+    def _place_cursor(self) -> None:
+        if self._cursor_key is not None:
+            for index, row in enumerate(self.shown):
+                if self._key(row) == self._cursor_key:
+                    self._cursor = index
+                    return
+        self._cursor = max(0, min(self._cursor, len(self.shown) - 1))
+        if self.shown and self._cursor_key is None:
+            self._cursor_key = self._key(self.shown[self._cursor])
+
+    # -- drawing
+
+    def _content_width(self) -> int:
+        return max(self.size.width, sum(c.width or 12 for c in self.columns) + len(self.columns))
+
+    def _widths(self) -> list[int]:
+        fixed = sum(c.width for c in self.columns) + len(self.columns)
+        flexible = sum(1 for c in self.columns if c.width == 0)
+        left = max(self._content_width() - fixed, 12 * flexible)
+        return [c.width or left // max(flexible, 1) for c in self.columns]
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the screen: the titles, a row, or nothing."""
+        width = self.size.width
+        scroll_x, scroll_y = self.scroll_offset
+        if y == 0:
+            return self._header().crop_extend(scroll_x, scroll_x + width, self.rich_style)
+        index = scroll_y + y - 1
+        if index >= len(self.shown):
+            return Strip.blank(width, self.rich_style)
+        return self._row(index).crop_extend(scroll_x, scroll_x + width, self.rich_style)
+
+    def _header(self) -> Strip:
+        style = self.get_component_rich_style("live-table--header")
+        segments = []
+        for index, (column, width) in enumerate(zip(self.columns, self._widths(), strict=True)):
+            title = column.title
+            if index == self.sort_column:
+                title += "▼" if self.sort_reverse else "▲"
+            text = set_cell_size(title, width)
+            if column.right:
+                text = " " * max(0, width - cell_len(title)) + title[:width]
+            segments.append(Segment(text + " ", style))
+        return Strip(segments)
+
+    def _row(self, index: int) -> Strip:
+        row = self.shown[index]
+        style = self.rich_style
+        if name := self._row_class(row):
+            style = self.get_component_rich_style(f"live-table--{name}")
+        if index == self._cursor and self.has_focus:
+            style += self.get_component_rich_style("live-table--cursor")
+        segments: list[Segment] = []
+        for column, width in zip(self.columns, self._widths(), strict=True):
+            segments += self._cell(column, row, width, style)
+        return Strip(segments)
+
+    def _cell(self, column: Column[R], row: R, width: int, style: Style) -> list[Segment]:
+        drawn = column.draw(row)
+        if isinstance(drawn, Text):
+            drawn = drawn.copy()
+            drawn.truncate(width, overflow="ellipsis")
+            pad = Segment(" " * (width - drawn.cell_len), style)
+            parts = [
+                Segment(segment.text, style + (segment.style or Style()))
+                for segment in drawn.render(self.app.console)
+            ]
+            return [
+                *([pad] if column.right else []),
+                *parts,
+                *([] if column.right else [pad]),
+                Segment(" ", style),
+            ]
+        if cell_len(drawn) > width:
+            drawn = set_cell_size(drawn, width - 1) + "…"
+        pad_text = " " * (width - cell_len(drawn))
+        return [Segment((pad_text + drawn if column.right else drawn + pad_text) + " ", style)]
+
+    def on_resize(self) -> None:
+        """Take the new width."""
+        self.virtual_size = Size(self._content_width(), len(self.shown) + 1)
+        self.refresh()
+
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """Hide the cursor."""
+        self.refresh()
+
+    # -- moving
+
+    def action_cursor(self, step: int) -> None:
+        """Move the cursor by `step` rows."""
+        self._go(self._cursor + step)
+
+    def action_page(self, pages: int) -> None:
+        """Move the cursor by screens."""
+        self._go(self._cursor + pages * max(1, self.size.height - 2))
+
+    def action_edge(self, end: int) -> None:
+        """Move the cursor to the first (0) or last (1) row."""
+        self._go(len(self.shown) - 1 if end else 0)
+
+    def action_select(self) -> None:
+        """Choose the row under the cursor."""
+        if (row := self.cursor_row) is not None:
+            self.post_message(self.Selected(self, row))
+
+    def on_click(self, event: events.Click) -> None:
+        """A title sorts, a row is chosen."""
+        place = event.get_content_offset(self)
+        if place is None:
+            return
+        if place.y == 0:
+            x = place.x + self.scroll_offset.x
+            for index, width in enumerate(self._widths()):
+                if x <= width:
+                    self.sort_by(index)
+                    return
+                x -= width + 1
+            return
+        index = self.scroll_offset.y + place.y - 1
+        if index < len(self.shown):
+            self._go(index)
+            self.action_select()
+
+    def _go(self, index: int) -> None:
+        if not self.shown:
+            return
+        self._cursor = max(0, min(index, len(self.shown) - 1))
+        self._cursor_key = self._key(self.shown[self._cursor])
+        self._reveal()
+        self.refresh()
+
+    def _reveal(self) -> None:
+        rows_seen = max(1, self.size.height - 1)
+        top = self.scroll_offset.y
+        if self._cursor < top:
+            top = self._cursor
+        elif self._cursor >= top + rows_seen:
+            top = self._cursor - rows_seen + 1
+        self.scroll_to(y=top, animate=False, immediate=True)
+
+    def region_of_cursor(self) -> Region:
+        """Where the cursor is drawn, in cells of this widget."""
+        return Region(0, self._cursor - self.scroll_offset.y + 1, self.size.width, 1)
