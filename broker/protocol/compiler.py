@@ -175,7 +175,7 @@ def compile_reader(schema: MessageSchema, version: int) -> Read:
         "length_error": _length_error,
         "new": Struct.__new__,
         "null_error": _null_error,
-        "skip_tags": _skip_tags,
+        "skip_tags": skip_tags,
         "tag_count": _tag_count,
         "tag_error": _tag_error,
         "to_uuid": _to_uuid,
@@ -368,7 +368,7 @@ def _tag_count(buf: Buffer, pos: int, end: int) -> tuple[int, int]:
     return count, pos
 
 
-def _skip_tags(buf: Buffer, pos: int, end: int) -> int:
+def skip_tags(buf: Buffer, pos: int, end: int) -> int:
     """Step over a whole section of tagged fields, none of which is known; returns its end."""
     count, pos = _tag_count(buf, pos, end)
     for _ in range(count):
