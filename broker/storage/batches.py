@@ -44,7 +44,7 @@ CHUNK_BYTES = 1 << 16
 CRC_CHUNK_BYTES = 1 << 20
 
 
-class BadBatch(Exception):  # noqa: N818 - a finding, turned into an error by who knows the file
+class BadBatch(Exception):
     """The walk met something that is no batch; ``torn`` when the file merely ends too early."""
 
     def __init__(self, position: int, offset: int, reason: str, *, torn: bool = False) -> None:
@@ -139,3 +139,27 @@ def _check_place(header: Header, position: int, end: int, offset: int, sparse: b
         raise BadBatch(position, offset, f"the batch has offset {base}, {offset} comes next")
     if position + header[LENGTH] + PREFIX_BYTES > end:
         raise BadBatch(position, offset, "the file ends inside a batch", torn=True)
+
+
+def batch_follows(file: File, position: int, end: int, offset: int) -> bool:
+    """Whether a whole, intact batch above ``offset`` begins anywhere after ``position``.
+
+    It tells a file that ends too early from a length that was damaged in the middle.
+    """
+    while position + HEADER_BYTES < end:
+        data = memoryview(file.read(position, min(2 * CRC_CHUNK_BYTES, end - position)))
+        text = bytes(data)
+        found = text.find(MAGIC, PREFIX_REWRITTEN + 1)
+        while found >= 0:
+            at = found - PREFIX_REWRITTEN
+            if at + HEADER_BYTES > len(data):
+                break
+            header: Header = HEADER.unpack_from(data, at)
+            if header_problem(header) is None and offset < header[BASE_OFFSET] < offset + 2**31:
+                size = header[LENGTH] + PREFIX_BYTES
+                whole = file.read(position + at, min(size, end - position - at))
+                if len(whole) == size and crc32c(memoryview(whole)[CRC_FROM:]) == header[4]:
+                    return True
+            found = text.find(MAGIC, found + 1)
+        position += CRC_CHUNK_BYTES
+    return False

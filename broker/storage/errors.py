@@ -23,6 +23,7 @@ __all__ = [
     "OffsetOutOfRange",
     "OutOfOrderOffsets",
     "OutOfOrderSequence",
+    "StaleEpoch",
     "StorageError",
     "StorageFailure",
     "TornBatch",
@@ -130,6 +131,15 @@ class OutOfOrderOffsets(StorageError):
         super().__init__(f"{name}: the log continues at offset {expected}, the batch has {actual}")
         self.expected = expected
         self.actual = actual
+
+
+class StaleEpoch(StorageError):
+    """An append or assignment under a leader epoch older than the log already has."""
+
+    def __init__(self, name: str, epoch: int, latest: int) -> None:
+        super().__init__(f"{name}: leader epoch {epoch} is older than {latest}, which the log has")
+        self.epoch = epoch
+        self.latest = latest
 
 
 class AppendRefused(StorageError):

@@ -1,0 +1,154 @@
+"""What a log checks before it writes a batch that a producer sent (semantics of LogValidator).
+
+Pure functions over header tuples and bytes. They must never decompress records, except where a
+compacted topic has to see the keys.
+"""
+
+from typing import NamedTuple
+
+from crc32c import crc32c
+
+from broker.protocol.batch import decode_records
+from broker.storage.batches import (
+    ATTRIBUTES,
+    BASE_OFFSET,
+    BASE_SEQUENCE,
+    BASE_TIMESTAMP,
+    CONTROL,
+    COUNT,
+    CRC_FROM,
+    HEADER,
+    HEADER_BYTES,
+    LAST_DELTA,
+    LENGTH,
+    MAX_TIMESTAMP,
+    PREFIX_BYTES,
+    PRODUCER_EPOCH,
+    PRODUCER_ID,
+    TRANSACTIONAL,
+    Header,
+    header_problem,
+)
+from broker.storage.errors import (
+    BatchTooLarge,
+    CorruptBatch,
+    InvalidBatch,
+    InvalidRecord,
+    InvalidTimestamp,
+    TornBatch,
+)
+from broker.storage.log_config import LogConfig
+
+
+class AppendInfo(NamedTuple):
+    """What an append did. ``duplicate``: nothing was written, the offsets are the original ones.
+
+    ``log_append_time_ms`` is -1 when the timestamps are the producer's.
+    """
+
+    first_offset: int
+    last_offset: int
+    max_timestamp_ms: int
+    log_append_time_ms: int
+    records_count: int
+    size_bytes: int
+    duplicate: bool = False
+
+
+def read_headers(view: memoryview, *, whole: bool) -> list[tuple[int, Header]]:
+    """Position and header of each batch in ``view``.
+
+    Raises InvalidBatch for nonsense and TornBatch when the last batch is cut off; with ``whole``
+    False a cut-off last batch after whole ones is left out instead.
+    """
+    found: list[tuple[int, Header]] = []
+    position = 0
+    total = len(view)
+    while position < total:
+        if total - position < HEADER_BYTES:
+            if found and not whole:
+                break
+            raise TornBatch(f"{total - position} bytes are no whole batch header")
+        header: Header = HEADER.unpack_from(view, position)
+        if (problem := header_problem(header)) is not None:
+            raise InvalidBatch(f"the batch at byte {position} has {problem}")
+        size = header[LENGTH] + PREFIX_BYTES
+        if position + size > total:
+            if found and not whole:
+                break
+            raise TornBatch(f"the batch at byte {position} ends {position + size - total} late")
+        found.append((position, header))
+        position += size
+    if not found:
+        raise TornBatch("there is no batch to append")
+    return found
+
+
+def check_checksum(view: memoryview, position: int, header: Header) -> None:
+    """Raise CorruptBatch when the checksum does not match."""
+    end = position + header[LENGTH] + PREFIX_BYTES
+    if crc32c(view[position + CRC_FROM : end]) != header[4]:
+        raise CorruptBatch(
+            f"the checksum of the batch with base offset {header[BASE_OFFSET]} does not match"
+        )
+
+
+def check_produced(
+    view: memoryview, position: int, header: Header, config: LogConfig, now_ms: int, *, stamp: bool
+) -> None:
+    """Raise an AppendRefused when a producer must not append this batch.
+
+    ``stamp`` says that the broker sets the timestamps, so that the producer's do not matter.
+    """
+    check_checksum(view, position, header)
+    if header[COUNT] != header[LAST_DELTA] + 1 or not header[COUNT]:
+        raise InvalidRecord(
+            f"the batch announces {header[COUNT]} records and last offset delta "
+            f"{header[LAST_DELTA]}; offsets in a batch must be dense"
+        )
+    if header[ATTRIBUTES] & CONTROL:
+        raise InvalidRecord("control batches are written by brokers only")
+    if header[PRODUCER_ID] >= 0:
+        if header[BASE_SEQUENCE] < 0 or header[PRODUCER_EPOCH] < 0:
+            raise InvalidRecord(
+                f"producer {header[PRODUCER_ID]} sent epoch {header[PRODUCER_EPOCH]} and sequence "
+                f"{header[BASE_SEQUENCE]}; neither may be negative"
+            )
+    elif header[ATTRIBUTES] & TRANSACTIONAL:
+        raise InvalidRecord("a transactional batch needs a producer id")
+    if not stamp:
+        _check_timestamps(header, config, now_ms)
+    if config.compact:
+        _check_keys(view[position : position + header[LENGTH] + PREFIX_BYTES])
+
+
+def check_size(header: Header, limit: int) -> None:
+    """Raise BatchTooLarge when the batch is above ``limit`` bytes."""
+    size = header[LENGTH] + PREFIX_BYTES
+    if size > limit:
+        raise BatchTooLarge(f"the batch has {size} bytes, at most {limit} are allowed")
+
+
+def _check_timestamps(header: Header, config: LogConfig, now_ms: int) -> None:
+    ahead = header[MAX_TIMESTAMP] - now_ms
+    if ahead > config.message_timestamp_after_max_ms:
+        raise InvalidTimestamp(
+            f"timestamp {header[MAX_TIMESTAMP]} is {ahead} ms ahead of the broker's clock, at "
+            f"most {config.message_timestamp_after_max_ms} are allowed "
+            f"(message.timestamp.after.max.ms)"
+        )
+    behind = now_ms - header[BASE_TIMESTAMP]
+    if behind > config.message_timestamp_before_max_ms and header[BASE_TIMESTAMP] >= 0:
+        raise InvalidTimestamp(
+            f"timestamp {header[BASE_TIMESTAMP]} is {behind} ms behind the broker's clock, at "
+            f"most {config.message_timestamp_before_max_ms} are allowed "
+            f"(message.timestamp.before.max.ms)"
+        )
+
+
+def _check_keys(batch: memoryview) -> None:
+    for record in decode_records(batch):
+        if record.key is None:
+            raise InvalidRecord(
+                f"record {record.offset} has no key; a compacted topic needs one in each record"
+            )

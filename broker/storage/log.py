@@ -1,0 +1,784 @@
+"""One partition's log: segments, epoch history and producer state behind one face.
+
+Synchronous, page-cache writes, never awaits, never reads a clock. One thread owns a log; ``flush``
+alone may run in another while the owner appends. What is written is durable only below
+``recovery_point``. Batches are passed through as bytes: no record is looked at on the way.
+"""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from broker.protocol.batch import patch_log_append_time
+from broker.storage import lookup, names
+from broker.storage.append import (
+    AppendInfo,
+    check_checksum,
+    check_produced,
+    check_size,
+    read_headers,
+)
+from broker.storage.batches import (
+    ATTRIBUTES,
+    BASE_OFFSET,
+    BASE_SEQUENCE,
+    COUNT,
+    HEADER,
+    LAST_DELTA,
+    LEADER_EPOCH,
+    LENGTH,
+    MAX_TIMESTAMP,
+    PREFIX,
+    PREFIX_BYTES,
+    PREFIX_REWRITTEN,
+    PRODUCER_EPOCH,
+    PRODUCER_ID,
+    Header,
+)
+from broker.storage.checkpoints import encode_epochs
+from broker.storage.disk import Buffer, Disk
+from broker.storage.errors import (
+    InvalidRecord,
+    LogClosed,
+    OffsetOutOfRange,
+    OutOfOrderOffsets,
+    StaleEpoch,
+    StorageFailure,
+)
+from broker.storage.flush import PendingFlush
+from broker.storage.handles import HandleCache
+from broker.storage.log_config import LogConfig
+from broker.storage.producers import ProducerState
+from broker.storage.recovery import (
+    LogState,
+    Recovery,
+    RecoveryReport,
+    load_producers,
+    write_snapshot,
+)
+from broker.storage.retention import expired_segments
+from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
+
+__all__ = ["AppendInfo", "Log", "LogConfig", "PendingFlush", "RecoveryReport"]
+
+CURSORS_MAX = 64
+
+Dispose = Callable[[Callable[[], None]], None]
+
+
+def run_now(work: Callable[[], None]) -> None:
+    """The default way to get rid of files: at once."""
+    work()
+
+
+class Log:
+    """The log of one partition. Open it with ``Log.open``."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        config: LogConfig,
+        name: str,
+        cache: HandleCache,
+        dispose: Dispose,
+        state: LogState,
+    ) -> None:
+        self._disk = disk
+        self.directory = directory
+        self.name = name
+        self.config = config
+        self._cache = cache
+        self._dispose = dispose
+        self.recovery = state.report
+        # Invariant: without gaps, rising, the last one active. Replaced, never changed in place,
+        # so that a flush in another thread can walk it.
+        self._segments = state.segments
+        self._bases = [segment.base_offset for segment in state.segments]
+        self._active = state.segments[-1]
+        self._epochs = state.epochs
+        self.producers: ProducerState = state.producers
+        self.start_offset = self._segments[0].base_offset
+        self.end_offset = self._active.end_offset
+        # Invariant: everything below is on stable storage.
+        self.recovery_point = 0
+        self.failure: StorageFailure | None = None
+        # Called with the offset before a truncation below the recovery point takes effect.
+        self.on_truncate: Callable[[int], None] | None = None
+        self._closed = False
+        # Indexes and snapshots of rolled segments. Two threads extend and shrink it, each with
+        # single list operations.
+        self._unflushed_paths = state.unsynced
+        self._files_created = 0
+        self._files_synced = 0
+        self._epochs_flushed: tuple[tuple[int, int], ...] | None = None
+        self._generation = 0  # truncations: a flush that began before one proves nothing
+        self._flushing = threading.Lock()
+        self._cursors: dict[int, tuple[Segment, int]] = {}  # where sequential readers go on
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        directory: str,
+        config: LogConfig | None = None,
+        *,
+        name: str,
+        recovery_point: int = 0,
+        log_start_offset: int = 0,
+        clean: bool = False,
+        cache: HandleCache | None = None,
+        dispose: Dispose = run_now,
+    ) -> "Log":
+        """Open or create a log, recovering what a crash left (see recovery.py).
+
+        ``recovery_point`` is the offset below which everything was flushed. ``clean`` says that
+        the log was closed by ``close``. ``dispose`` is handed the removal of old files. Raises
+        CorruptLog and StorageFailure.
+        """
+        config = config or LogConfig()
+        cache = cache or HandleCache()
+        state = Recovery(
+            disk,
+            directory,
+            config,
+            cache,
+            recovery_point=recovery_point,
+            log_start_offset=log_start_offset,
+            clean=clean,
+        ).run()
+        log = cls(disk, directory, config, name, cache, dispose, state)
+        log.start_offset = max(log.start_offset, log_start_offset)
+        log.recovery_point = log.end_offset if clean else min(recovery_point, log.end_offset)
+        if clean:
+            log._epochs_flushed = log._epochs.entries
+        else:
+            log._files_created = 1  # whatever recovery created or removed
+        return log
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def latest_epoch(self) -> int:
+        """The leader epoch of the last entry of the epoch history, or -1."""
+        return self._epochs.latest
+
+    @property
+    def epochs(self) -> tuple[tuple[int, int], ...]:
+        """(leader epoch, start offset) of each epoch, rising."""
+        return self._epochs.entries
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments, without indexes."""
+        return sum(segment.size for segment in self._segments)
+
+    @property
+    def segment_count(self) -> int:
+        """How many segments there are."""
+        return len(self._segments)
+
+    @property
+    def segment_bases(self) -> tuple[int, ...]:
+        """The base offset of each segment."""
+        return tuple(self._bases)
+
+    @property
+    def active_segment_bytes(self) -> int:
+        """Bytes of the segment that is written to."""
+        return self._active.size
+
+    @property
+    def first_unstable_offset(self) -> int | None:
+        """Where the oldest open transaction begins, or None."""
+        return self.producers.first_unstable_offset
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    # -- appending --------------------------------------------------------------------------
+
+    def append_as_leader(
+        self,
+        batches: Buffer,
+        leader_epoch: int,
+        now_ms: int,
+        *,
+        log_append_time: bool = False,
+        max_batch_bytes: int | None = None,
+        validated: bool = False,
+    ) -> AppendInfo:
+        """Check batches, give them offsets and the leader epoch, and write them.
+
+        ``validated`` says that this broker built the batches: checksum, size and what only
+        producers may not do are not checked. ``now_ms`` is wall-clock time. Raises InvalidBatch
+        or TornBatch for nonsense, an AppendRefused (CorruptBatch, BatchTooLarge, InvalidRecord,
+        InvalidTimestamp, OutOfOrderSequence, InvalidProducerEpoch) for what must not be appended,
+        StaleEpoch, StorageFailure. Nothing is written then.
+        """
+        self._check_writable()
+        if leader_epoch < self._epochs.latest:
+            raise StaleEpoch(self.name, leader_epoch, self._epochs.latest)
+        view = memoryview(batches)
+        headers = read_headers(view, whole=True)
+        duplicate = None
+        for position, header in headers:
+            if max_batch_bytes is not None or not validated:
+                check_size(header, max_batch_bytes or self.config.max_message_bytes)
+            if not validated:
+                check_size(header, self.config.segment_bytes)
+                check_produced(view, position, header, self.config, now_ms, stamp=log_append_time)
+            if header[PRODUCER_ID] >= 0:
+                if len(headers) > 1:
+                    raise InvalidRecord("an idempotent producer sends one batch at a time")
+                duplicate = self._check_sequence(header)
+        if duplicate is not None:
+            return duplicate
+        if len(headers) == 1 and not log_append_time:
+            return self._append_one(view, headers[0][1], leader_epoch)
+        return self._append_rewritten(view, headers, leader_epoch, now_ms, log_append_time)
+
+    def _check_sequence(self, header: Header) -> AppendInfo | None:
+        if header[BASE_SEQUENCE] < 0:
+            return None  # a marker
+        batch = self.producers.check(
+            header[PRODUCER_ID], header[PRODUCER_EPOCH], header[BASE_SEQUENCE], header[COUNT]
+        )
+        if batch is None:
+            return None
+        return AppendInfo(
+            batch.first_offset,
+            batch.last_offset,
+            batch.timestamp_ms,
+            -1,
+            header[COUNT],
+            header[LENGTH] + PREFIX_BYTES,
+            duplicate=True,
+        )
+
+    def _append_one(self, view: memoryview, header: Header, leader_epoch: int) -> AppendInfo:
+        """The hot path: sixteen rewritten bytes and the rest of the batch in one writev."""
+        first = self.end_offset
+        last = first + header[LAST_DELTA]
+        size = len(view)
+        timestamp_ms = header[MAX_TIMESTAMP]
+        segment = self._segment_for(size, first, last, timestamp_ms)
+        prefix = PREFIX.pack(first, header[LENGTH], leader_epoch)
+        segment.append(prefix, view[PREFIX_REWRITTEN:])
+        segment.appended(size, first, last, timestamp_ms)
+        self.end_offset = last + 1
+        if leader_epoch > self._epochs.latest:
+            self._epochs.assign(leader_epoch, first)
+        if header[PRODUCER_ID] >= 0:
+            self._note_producer(header, first)
+        return AppendInfo(first, last, timestamp_ms, -1, header[COUNT], size)
+
+    def _append_rewritten(
+        self,
+        view: memoryview,
+        headers: list[tuple[int, Header]],
+        leader_epoch: int,
+        now_ms: int,
+        log_append_time: bool,
+    ) -> AppendInfo:
+        """Several batches, or new timestamps: rewrite a copy, then write it."""
+        copy = bytearray(view)
+        offset = self.end_offset
+        rewritten = []
+        for position, header in headers:
+            PREFIX.pack_into(copy, position, offset, header[LENGTH], leader_epoch)
+            if log_append_time:
+                patch_log_append_time(copy, position, now_ms)
+            fresh: Header = HEADER.unpack_from(copy, position)
+            rewritten.append((position, fresh))
+            offset += fresh[LAST_DELTA] + 1
+        stamp = now_ms if log_append_time else -1
+        return self._write(memoryview(copy), rewritten, stamp)
+
+    def append_as_follower(self, data: Buffer) -> AppendInfo:
+        """Write batches as the leader has them; they must continue at ``end_offset``.
+
+        A batch that is cut off at the end is left out. Raises OutOfOrderOffsets, CorruptBatch,
+        InvalidBatch, TornBatch (not one whole batch), StorageFailure; nothing is written then.
+        """
+        self._check_writable()
+        view = memoryview(data)
+        headers = read_headers(view, whole=False)
+        expected = self.end_offset
+        if headers[0][1][LEADER_EPOCH] < self._epochs.latest:
+            self._epochs.truncate_from_end(expected)  # epochs that wrote nothing here
+        epoch = self._epochs.latest
+        for position, header in headers:
+            base = header[BASE_OFFSET]
+            if base != expected and not (self.config.compact and base > expected):
+                raise OutOfOrderOffsets(self.name, expected, base)
+            if header[LEADER_EPOCH] < epoch:
+                raise StaleEpoch(self.name, header[LEADER_EPOCH], epoch)
+            check_checksum(view, position, header)
+            epoch = header[LEADER_EPOCH]
+            expected = base + header[LAST_DELTA] + 1
+        return self._write(view, headers, -1)
+
+    def assign_epoch(self, leader_epoch: int) -> None:
+        """Note that ``leader_epoch`` begins at ``end_offset``: on becoming leader, first of all."""
+        self._check_writable()
+        if leader_epoch < self._epochs.latest:
+            raise StaleEpoch(self.name, leader_epoch, self._epochs.latest)
+        self._epochs.assign(leader_epoch, self.end_offset)
+
+    def _write(self, view: memoryview, headers: list[tuple[int, Header]], stamp: int) -> AppendInfo:
+        """Write batches whose headers are final, a run for each segment that they go to."""
+        run: list[tuple[int, Header]] = []
+        run_start = run_size = 0
+        segment = self._active
+        for position, header in headers:
+            size = header[LENGTH] + PREFIX_BYTES
+            last = header[BASE_OFFSET] + header[LAST_DELTA]
+            if self._roll_needed(segment, run_size + size, last, header[MAX_TIMESTAMP]) and (
+                run or segment.size
+            ):
+                self._write_run(segment, view[run_start:position], run)
+                self._roll()
+                segment = self._active
+                run, run_start, run_size = [], position, 0
+            run.append((position, header))
+            run_size += size
+        final_position, final = headers[-1]
+        end = final_position + final[LENGTH] + PREFIX_BYTES
+        self._write_run(segment, view[run_start:end], run)
+        return AppendInfo(
+            headers[0][1][BASE_OFFSET],
+            final[BASE_OFFSET] + final[LAST_DELTA],
+            max(header[MAX_TIMESTAMP] for _, header in headers),
+            stamp,
+            sum(header[COUNT] for _, header in headers),
+            end,
+        )
+
+    def _write_run(self, segment: Segment, view: memoryview, run: list[tuple[int, Header]]) -> None:
+        if not run:
+            return
+        segment.append(view)
+        for _, header in run:
+            base = header[BASE_OFFSET]
+            last = base + header[LAST_DELTA]
+            segment.appended(header[LENGTH] + PREFIX_BYTES, base, last, header[MAX_TIMESTAMP])
+            self._epochs.assign(header[LEADER_EPOCH], base)
+            if header[PRODUCER_ID] >= 0:
+                self._note_producer(header, base)
+            self.end_offset = last + 1
+
+    def _note_producer(self, header: Header, base_offset: int) -> None:
+        self.producers.record(
+            header[PRODUCER_ID],
+            header[PRODUCER_EPOCH],
+            header[BASE_SEQUENCE],
+            header[COUNT],
+            base_offset,
+            base_offset + header[LAST_DELTA],
+            header[MAX_TIMESTAMP],
+            header[ATTRIBUTES],
+        )
+
+    def _check_writable(self) -> None:
+        if self._closed:
+            raise LogClosed(self.name)
+        if self.failure is not None:
+            raise self.failure
+
+    # -- segments ---------------------------------------------------------------------------
+
+    def _roll_needed(self, segment: Segment, size: int, last: int, timestamp_ms: int) -> bool:
+        if segment.size + size > self.config.segment_bytes:
+            return True
+        if last - segment.base_offset > RELATIVE_OFFSET_MAX:
+            return True
+        first_ms = segment.first_timestamp_ms
+        return first_ms >= 0 and timestamp_ms - first_ms > self.config.segment_ms
+
+    def _segment_for(self, size: int, first: int, last: int, timestamp_ms: int) -> Segment:
+        segment = self._active
+        if segment.size and self._roll_needed(segment, size, last, timestamp_ms):
+            self._roll()
+            segment = self._active
+        return segment
+
+    def roll_if_due(self, now_ms: int) -> bool:
+        """Begin a new segment when the first record of the active one is segment.ms old."""
+        segment = self._active
+        if not segment.size or self._closed or self.failure is not None:
+            return False
+        first_ms = segment.load_first_timestamp()
+        if first_ms < 0 or now_ms - first_ms <= self.config.segment_ms:
+            return False
+        self._roll()
+        return True
+
+    def roll(self) -> None:
+        """Begin a new segment now, unless the active one is empty."""
+        self._check_writable()
+        if self._active.size:
+            self._roll()
+
+    def _roll(self) -> None:
+        old = self._active
+        old.write_indexes()
+        snapshot = write_snapshot(self._disk, self.directory, self.producers, self.end_offset)
+        fresh = self._new_segment(self.end_offset)
+        self._unflushed_paths += [old.index_path, old.time_index_path, snapshot]
+        old.stop()
+        self._replace_segments([*self._segments, fresh])
+
+    def _new_segment(self, base_offset: int) -> Segment:
+        segment = Segment(
+            self._disk,
+            self.directory,
+            base_offset,
+            self._cache,
+            index_interval_bytes=self.config.index_interval_bytes,
+            sparse=self.config.compact,
+        )
+        segment.create()
+        self._files_created += 1
+        return segment
+
+    def _replace_segments(self, segments: list[Segment]) -> None:
+        self._segments = segments
+        self._bases = [segment.base_offset for segment in segments]
+        self._active = segments[-1]
+
+    def _segment_at(self, offset: int) -> int:
+        """The number of the segment that holds ``offset``."""
+        if offset >= self._active.base_offset:
+            return len(self._segments) - 1
+        return max(0, bisect_right(self._bases, offset) - 1)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def read(self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool = True) -> bytes:
+        """Whole batches from the one that holds ``offset``, none that begins at ``upto_offset``.
+
+        At most ``max_bytes``, but at least one batch when ``min_one``. Empty at ``upto_offset``
+        and above. A read ends with its segment. Raises OffsetOutOfRange below ``start_offset``
+        and above ``end_offset``, CorruptLog, StorageFailure.
+        """
+        if not self.start_offset <= offset <= self.end_offset:
+            raise OffsetOutOfRange(offset, self.start_offset, self.end_offset)
+        if self._closed:
+            raise LogClosed(self.name)
+        upto_offset = min(upto_offset, self.end_offset)
+        if offset >= upto_offset:
+            return b""
+        segment, position = self._locate(offset)
+        if upto_offset >= segment.end_offset:
+            limit, following = segment.size, segment.end_offset
+        else:
+            limit, following = self._limit(segment, upto_offset)
+        size = limit - position
+        if size > max_bytes:
+            size, following = segment.whole_batches(position, max(0, max_bytes))
+            if not size:
+                if not min_one:
+                    return b""
+                size, following = segment.first_batch(position)
+        if size <= 0:
+            return b""
+        if len(self._cursors) >= CURSORS_MAX:
+            self._cursors.pop(next(iter(self._cursors)))
+        self._cursors[following] = (segment, position + size)
+        return segment.file.read(position, size)
+
+    def _locate(self, offset: int) -> tuple[Segment, int]:
+        cursor = self._cursors.pop(offset, None)
+        if cursor is not None and cursor[1] < cursor[0].size:
+            return cursor
+        number = self._segment_at(offset)
+        while True:
+            segment = self._segments[number]
+            position, _ = segment.position_of(offset)
+            if position < segment.size or number + 1 >= len(self._segments):
+                return segment, position
+            number += 1  # compaction removed the end of this segment
+
+    def _limit(self, segment: Segment, upto_offset: int) -> tuple[int, int]:
+        cursor = self._cursors.get(upto_offset)
+        if cursor is not None and cursor[0] is segment:
+            return cursor[1], upto_offset
+        return segment.position_from(upto_offset)
+
+    def read_info(self, offset: int) -> tuple[int, int]:
+        """(base offset of the segment, position in it) of the batch that holds ``offset``.
+
+        For counting the bytes between two offsets. Raises OffsetOutOfRange.
+        """
+        if not self.start_offset <= offset <= self.end_offset:
+            raise OffsetOutOfRange(offset, self.start_offset, self.end_offset)
+        segment = self._segments[self._segment_at(offset)]
+        return segment.base_offset, segment.position_of(offset)[0]
+
+    def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
+        """The largest known epoch not above ``epoch`` and its end offset, or (-1, -1)."""
+        return self._epochs.end_offset_for(epoch, self.end_offset)
+
+    def epoch_at(self, offset: int) -> int:
+        """The leader epoch that wrote ``offset``, or -1 when unknown."""
+        return self._epochs.epoch_at(offset)
+
+    def offset_for_timestamp(
+        self, timestamp_ms: int, *, upto_offset: int
+    ) -> tuple[int, int, int] | None:
+        """(offset, timestamp, leader epoch) of the first record at or after ``timestamp_ms``.
+
+        Only below ``upto_offset``; None when there is none.
+        """
+        upto_offset = min(upto_offset, self.end_offset)
+        return lookup.first_at_or_after(
+            self._segments, timestamp_ms, self.start_offset, upto_offset
+        )
+
+    def max_timestamp(self, upto_offset: int) -> tuple[int, int, int] | None:
+        """(offset, timestamp, leader epoch) of the record with the largest timestamp."""
+        upto_offset = min(upto_offset, self.end_offset)
+        return lookup.largest(self._segments, self.start_offset, upto_offset)
+
+    # -- cutting ----------------------------------------------------------------------------
+
+    def truncate_to(self, offset: int) -> None:
+        """Drop everything at and above ``offset``, durably, in the epoch history too.
+
+        A batch that reaches across ``offset`` goes as a whole. At or above ``end_offset`` only
+        the epoch history is cut (KAFKA-10706). Below ``start_offset`` the log restarts there.
+        """
+        self._check_writable()
+        if offset < self.start_offset:
+            self.truncate_fully(offset)
+            return
+        with self._cutting():
+            if offset < self.end_offset:
+                self._lower_recovery_point(offset)
+                self._cut_segments(offset)
+            self._epochs.truncate_from_end(offset)
+            self._write_epochs()
+
+    @contextmanager
+    def _cutting(self) -> Iterator[None]:
+        """No flush while the log is cut, and none that began before counts after it."""
+        with self._flushing:
+            self._generation += 1
+            try:
+                yield
+            except StorageFailure as error:
+                self.failure = error  # half cut: only recovery can tell what is there now
+                raise
+
+    def _cut_segments(self, offset: int) -> None:
+        keep = self._segment_at(offset) + 1
+        dropped = self._segments[keep:]
+        self._replace_segments(self._segments[:keep])
+        self._cursors.clear()
+        for segment in reversed(dropped):
+            self._remove(segment)
+        if dropped:
+            self._disk.sync_dir(self.directory)
+        self._active.truncate(offset)
+        self.end_offset = self._active.end_offset
+        self.start_offset = min(self.start_offset, self.end_offset)
+        if self.producers.truncate(self.end_offset):
+            self._drop_snapshots_above(self.end_offset)
+        else:
+            self.producers, _ = load_producers(
+                self._disk, self.directory, self._segments, self.end_offset
+            )
+
+    def _drop_snapshots_above(self, offset: int) -> None:
+        for name in self._disk.list_dir(self.directory):
+            found = names.parse_offset(name, names.SNAPSHOT)
+            if found is not None and found > offset:
+                self._disk.remove(f"{self.directory}/{name}")
+
+    def truncate_fully(self, new_start_offset: int) -> None:
+        """Drop everything and begin again, empty, at ``new_start_offset``."""
+        self._check_writable()
+        with self._cutting():
+            self._lower_recovery_point(new_start_offset)
+            old = self._segments
+            self._cursors.clear()
+            for segment in reversed(old):
+                self._remove(segment)
+            self._replace_segments([self._new_segment(new_start_offset)])
+            self._disk.sync_dir(self.directory)
+            self.producers.clear()
+            self._drop_snapshots_above(-1)
+            self.start_offset = self.end_offset = new_start_offset
+            self.recovery_point = new_start_offset
+            self._epochs.clear()
+            self._write_epochs()
+
+    def _lower_recovery_point(self, offset: int) -> None:
+        if offset < self.recovery_point:
+            self.recovery_point = offset
+            if self.on_truncate is not None:
+                # What the checkpoint promises must be true when the cut-off bytes are written anew.
+                self.on_truncate(offset)
+
+    def _write_epochs(self) -> None:
+        entries = self._epochs.entries
+        if entries != self._epochs_flushed:
+            path = f"{self.directory}/{names.EPOCH_CHECKPOINT}"
+            self._disk.write_atomic(path, encode_epochs(entries))
+            self._epochs_flushed = entries
+
+    def _remove(self, segment: Segment) -> None:
+        """Take a segment's files out of the way now; ``dispose`` removes them."""
+        segment.active = False
+        paths = segment.mark_deleted()
+        self._disk.remove(names.segment_path(self.directory, segment.base_offset, names.SNAPSHOT))
+
+        def remove_files() -> None:
+            for path in paths:
+                self._disk.remove(path)
+
+        self._dispose(remove_files)
+
+    def advance_start_offset(self, offset: int) -> None:
+        """Raise the first readable offset (DeleteRecords); whole segments below it go.
+
+        Never lowers it. Raises OffsetOutOfRange above ``end_offset``.
+        """
+        if offset > self.end_offset:
+            raise OffsetOutOfRange(offset, self.start_offset, self.end_offset)
+        if offset <= self.start_offset:
+            return
+        self.start_offset = offset
+        self._epochs.truncate_from_start(offset)
+        drop = 0
+        while drop < len(self._segments) - 1 and self._segments[drop].end_offset <= offset:
+            drop += 1
+        self._drop_oldest(drop)
+
+    def _drop_oldest(self, count: int) -> None:
+        if not count:
+            return
+        dropped = self._segments[:count]
+        self._replace_segments(self._segments[count:])
+        self._files_created += 1  # the folder is synced before the epoch history forgets them
+        self._cursors.clear()
+        if self._segments[0].base_offset > self.start_offset:
+            self.start_offset = self._segments[0].base_offset
+            self._epochs.truncate_from_start(self.start_offset)
+        for segment in dropped:
+            self._remove(segment)
+
+    def delete_expired(self, now_ms: int, high_watermark: int) -> int:
+        """Drop whole segments by retention.ms and retention.bytes; how many.
+
+        Never one that reaches above ``high_watermark``. The active segment goes too, rolled
+        first, when all its records are expired. Also forgets expired producers.
+        """
+        if self._closed or self.failure is not None:
+            return 0
+        self.producers.expire(now_ms - self.config.producer_id_expiration_ms)
+        count = expired_segments(self._segments, self.config, now_ms, high_watermark)
+        if count == len(self._segments):
+            self._roll()
+        self._drop_oldest(count)
+        return count
+
+    # -- flushing and closing ---------------------------------------------------------------
+
+    def flush(self, upto: int | None = None) -> int:
+        """Put what was appended on stable storage; returns the new recovery point.
+
+        Blocks; may run in another thread while the owner appends. ``upto`` below the recovery
+        point makes it a no-op. After a StorageFailure the log takes no more appends: the kernel
+        may have dropped what it could not write, and only a restart finds out.
+        """
+        pending = self.prepare_flush(upto)
+        if pending is None:
+            return self.recovery_point
+        self.run_flush(pending)
+        return self.finish_flush(pending)
+
+    def prepare_flush(self, upto: int | None = None) -> PendingFlush | None:
+        """What a flush has to do now, or None; pass it to ``run_flush``, then ``finish_flush``."""
+        self._check_writable()
+        end_offset = self.end_offset  # before the segments: what it covers is in them
+        if upto is not None and upto <= self.recovery_point:
+            return None
+        segments = self._segments
+        created = self._files_created
+        entries = self._epochs.entries
+        indexes = self._unflushed_paths.copy()
+        pending = PendingFlush(self._disk, end_offset, self._generation)
+        start = self.recovery_point
+        pending.paths = [s.path for s in segments if s.end_offset > start and s.size]
+        pending.index_paths = indexes
+        if created != self._files_synced:
+            pending.folder, pending.files_created = self.directory, created
+        if entries != self._epochs_flushed:
+            path = f"{self.directory}/{names.EPOCH_CHECKPOINT}"
+            pending.epoch_checkpoint = (path, encode_epochs(entries))
+            pending.epochs = entries
+        pending.may_be_gone = self._may_be_gone
+        if pending.paths or indexes or pending.folder or pending.epoch_checkpoint:
+            return pending
+        return None
+
+    def run_flush(self, pending: PendingFlush) -> None:
+        """The blocking part; any thread. Raises StorageFailure, and remembers it."""
+        with self._flushing:
+            if pending.generation != self._generation:
+                return
+            try:
+                pending.run()
+            except StorageFailure as error:
+                self.failure = error
+                raise
+
+    def finish_flush(self, pending: PendingFlush) -> int:
+        """Move the recovery point, unless the log was cut meanwhile; returns it."""
+        with self._flushing:
+            if pending.done and pending.generation == self._generation:
+                self.recovery_point = max(self.recovery_point, pending.end_offset)
+                if pending.folder is not None:
+                    self._files_synced = max(self._files_synced, pending.files_created)
+                if pending.epoch_checkpoint is not None:
+                    self._epochs_flushed = pending.epochs
+                for path in pending.index_paths:
+                    self._unflushed_paths.remove(path)
+        return self.recovery_point
+
+    def _may_be_gone(self, path: str) -> bool:
+        return self._closed or all(
+            path not in (s.path, s.index_path, s.time_index_path) for s in self._segments
+        )
+
+    def close(self) -> None:
+        """Flush, write indexes and a producer snapshot, give the files back. Twice is fine.
+
+        Raises StorageFailure; the log is closed all the same, and not cleanly.
+        """
+        if self._closed:
+            return
+        try:
+            if self.failure is None:
+                self._active.write_indexes()
+                snapshot = write_snapshot(
+                    self._disk, self.directory, self.producers, self.end_offset
+                )
+                active = self._active
+                self._unflushed_paths += [active.index_path, active.time_index_path, snapshot]
+                self._files_created += 1
+                self.flush()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Give the files back without writing anything more: the log is going to be deleted."""
+        self._closed = True
+        for segment in self._segments:
+            segment.active = False
+            segment.close()
