@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from broker.api.registry import Api, Registry, Reply, RequestContext
@@ -59,16 +59,17 @@ class ListenerContext:
 
     name: str
     role: str
-    node: Any
     registry: Registry
     max_frame_bytes: int
     idle_ms: int
     connections_max: int
     monotonic_ms: Callable[[], int]
-    ready: asyncio.Event
     metrics: RequestMetrics | None = None
     on_lost: Callable[["ClientConnection"], None] | None = None
-    connections: "dict[ClientConnection, None]"
+    # Set once the parts are put together; nothing is processed before `ready`.
+    node: Any = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: "dict[ClientConnection, None]" = field(default_factory=dict)
 
     def close_idle(self) -> None:
         """Close the connections that have been silent for `idle_ms` with nothing under way."""

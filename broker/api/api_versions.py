@@ -9,13 +9,12 @@ producers to a protocol that is not served.
 import re
 
 from broker.api.forwarded import BOTH
-from broker.api.node import Node
+from broker.api.node import METADATA_VERSION_MAX, METADATA_VERSION_MIN, Node
 from broker.api.registry import Api, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import METADATA_VERSION_FEATURE
 from broker.protocol.struct import Struct
-from broker.settings.features import METADATA_VERSION_MAX, METADATA_VERSION_MIN
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 

@@ -48,17 +48,13 @@ def _answer(
     timestamp = asked.timestamp
     if timestamp < 0 and context.api_version < _SPECIAL_SINCE.get(timestamp, 1 << 15):
         return _refused(asked, ErrorCode.unsupported_version)
-    partition = node.partitions.partition(topic, asked.partition_index)
-    if partition is None:
-        known = node.image.partition(topic, asked.partition_index) is not None
-        return _refused(
-            asked,
-            ErrorCode.not_leader_or_follower if known else ErrorCode.unknown_topic_or_partition,
-        )
-    found = partition.list_offset(
+    found = node.partitions.list_offset(
+        topic,
+        asked.partition_index,
         timestamp,
+        isolation=request.isolation_level,
+        leader_epoch=asked.current_leader_epoch,
         replica_id=request.replica_id,
-        current_leader_epoch=asked.current_leader_epoch,
     )
     return Struct(
         partition_index=asked.partition_index,

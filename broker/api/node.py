@@ -31,6 +31,9 @@ NO_OPERATIONS = -2147483648
 TOPIC_OPERATIONS = sum(1 << bit for bit in (3, 4, 5, 6, 7, 8, 10, 11))
 CLUSTER_OPERATIONS = sum(1 << bit for bit in (5, 7, 8, 9, 10, 11, 12))
 READ_YOUR_WRITES_MS = 1000
+# The levels of metadata.version whose records this broker reads and writes: 4.0-IV3 alone.
+METADATA_VERSION_MIN = 25
+METADATA_VERSION_MAX = 25
 
 
 @dataclass(slots=True, kw_only=True)

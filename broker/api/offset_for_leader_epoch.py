@@ -6,7 +6,6 @@ v2 leader epoch check; v3 replica id; v4 flexible. Consumers use it to notice a 
 from broker.api.node import Node
 from broker.api.registry import Api, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
-from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
 
 
@@ -25,13 +24,8 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
 
 
 def _answer(node: Node, topic: str, asked: Struct) -> Struct:
-    partition = node.partitions.partition(topic, asked.partition)
-    if partition is None:
-        known = node.image.partition(topic, asked.partition) is not None
-        code = ErrorCode.not_leader_or_follower if known else ErrorCode.unknown_topic_or_partition
-        return Struct(error_code=code, partition=asked.partition, leader_epoch=-1, end_offset=-1)
-    code, epoch, end_offset = partition.end_offset_for_epoch(
-        asked.leader_epoch, current_leader_epoch=asked.current_leader_epoch
+    code, epoch, end_offset = node.partitions.end_offset_for_epoch(
+        topic, asked.partition, asked.leader_epoch, leader_epoch=asked.current_leader_epoch
     )
     return Struct(
         error_code=code, partition=asked.partition, leader_epoch=epoch, end_offset=end_offset

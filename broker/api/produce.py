@@ -12,6 +12,7 @@ from broker.connection import CloseConnection
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
+from broker.runtime.replica_requests import ProduceEntry
 
 HINTS_SINCE = 10
 TOPIC_IDS_SINCE = 13
@@ -21,7 +22,7 @@ _MOVED = (ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch)
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     """Append, wait as `acks` says, answer per partition."""
     rows: list[tuple[Struct, list[Struct]]] = []
-    entries: list[tuple[str, int, memoryview]] = []
+    entries: list[ProduceEntry] = []
     places: list[Struct] = []
     for topic in request.topic_data:
         name, code = _resolve(node, context, topic)
@@ -39,7 +40,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
                 answer.error_code = ErrorCode.invalid_record
                 answer.error_message = "no records"
             else:
-                entries.append((name, partition.index, partition.records))
+                entries.append(ProduceEntry(name, partition.index, partition.records))
                 places.append(answer)
         rows.append((topic, answers))
     if entries:

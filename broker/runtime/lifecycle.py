@@ -84,6 +84,7 @@ class BrokerLifecycle:
         self._kick = asyncio.Event()
         self._may_stop = asyncio.Event()
         self._unfenced = asyncio.Event()
+        self._hurried = False
         self._task: asyncio.Task[None] | None = None
         self._last_contact_ms = clock.monotonic_ms()
         publisher.watch_leader(self._leader_changed)
@@ -95,6 +96,10 @@ class BrokerLifecycle:
     def connection_lost(self) -> None:
         """The controller's connection broke: heartbeat at once on a new one."""
         self._kick.set()
+
+    def hurry(self) -> None:
+        """Stop waiting for the controller's consent."""
+        self._hurried = True
 
     async def wait_unfenced(self) -> None:
         """Return once the controller has let this broker take part."""
@@ -117,6 +122,9 @@ class BrokerLifecycle:
     async def _wait_agreement(self, timeout_ms: int) -> bool:
         deadline = self._clock.monotonic_ms() + timeout_ms
         while not self._may_stop.is_set():
+            if self._hurried:
+                logger.warning("leaving without the controller's consent: asked to hurry")
+                return False
             now_ms = self._clock.monotonic_ms()
             if now_ms >= deadline:
                 logger.warning("leaving without the controller's consent: time is over")

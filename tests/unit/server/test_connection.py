@@ -55,14 +55,11 @@ async def listening(
     listener = ListenerContext(
         name="PLAINTEXT",
         role="broker",
-        node=None,
         registry=registry,
         max_frame_bytes=options.pop("max_frame_bytes", 1_000_000),
         idle_ms=options.pop("idle_ms", 60_000),
         connections_max=options.pop("connections_max", 100),
         monotonic_ms=options.pop("monotonic_ms", lambda: int(loop.time() * 1000)),
-        ready=asyncio.Event(),
-        connections={},
         **options,
     )
     listener.ready.set()

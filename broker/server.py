@@ -1,0 +1,402 @@
+"""A broker process put together: opens the data folder, binds the listeners, starts the parts.
+
+Composition only: what the parts do is theirs. Everything it touches comes through the doors given
+at construction, so the same class runs on a simulated loop, disk and network.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from broker.api.catalogue import served_apis
+from broker.api.node import METADATA_VERSION_MAX, METADATA_VERSION_MIN, Node
+from broker.api.registry import BROKER, CONTROLLER
+from broker.config import BrokerConfig, ListenerConfig
+from broker.connection import ClientConnection, ListenerContext
+from broker.metadata.decision import ControllerConfig
+from broker.observability import Counters, metrics_factory
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.codec import supported_versions
+from broker.protocol.errors import LogctlError
+from broker.protocol.image import METADATA_VERSION_FEATURE, image_records
+from broker.protocol.metadata_records import MetadataRecord
+from broker.protocol.struct import Struct
+from broker.runtime.controller import ControllerService
+from broker.runtime.doors import Clock, Disk, Listener, Network, Offload
+from broker.runtime.forwarding import ControllerChannel
+from broker.runtime.lifecycle import BrokerLifecycle, Identity
+from broker.runtime.producer_ids import ProducerIds
+from broker.runtime.publisher import MetadataPublisher
+from broker.runtime.quorum import MetadataQuorum
+from broker.runtime.replicas import ReplicaManager
+from broker.storage.manager import LogManager
+
+logger = logging.getLogger("logd.server")
+
+CONNECTIONS_MAX = 10_000
+CONTROLLED_SHUTDOWN_MS = 10_000
+IDLE_SWEEP_SECONDS_MAX = 10.0
+ALTER_PARTITION_MS = 5_000
+
+
+class StartError(LogctlError):
+    """The broker cannot start; the text says what to do."""
+
+
+class Broker:
+    """One process: a broker, a controller, or both."""
+
+    def __init__(
+        self,
+        config: BrokerConfig,
+        *,
+        network: Network,
+        disk: Disk,
+        clock: Clock,
+        offload: Offload,
+        rng: random.Random,
+    ) -> None:
+        self.config = config
+        self._network = network
+        self._disk = disk
+        self._clock = clock
+        self._offload = offload
+        self._rng = rng
+        self.counters = Counters()
+        self.registry = served_apis()
+        self.publisher = MetadataPublisher(self._fail)
+        self.ports: dict[str, int] = {}
+        self._listeners: list[tuple[ListenerContext, Listener]] = []
+        self._failure: str | None = None
+        self._failed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        # What to undo, newest last; filled as the start proceeds.
+        self._undo: list[Callable[[], Awaitable[None]]] = []
+        self.lifecycle: BrokerLifecycle | None = None
+        self.replicas: ReplicaManager | None = None
+        self.controller: ControllerService | None = None
+        self.logs: LogManager
+        self.quorum: MetadataQuorum
+        self.node: Node
+
+    # -- life
+
+    async def start(self) -> None:
+        """Open, bind, start; raises StartError, StorageError or OSError, with nothing left open.
+
+        Returns when everything is started; a broker is then still registering.
+        """
+        try:
+            await self._open_logs()
+            await self._bind()
+            self._compose()
+            await self._start_parts()
+        except BaseException:
+            await self._release()
+            raise
+
+    async def wait_unfenced(self) -> None:
+        """Return once this broker takes part in the cluster."""
+        assert self.lifecycle is not None
+        await self.lifecycle.wait_unfenced()
+
+    async def wait_failed(self) -> str:
+        """Return when the broker cannot go on, with the reason."""
+        await self._failed.wait()
+        assert self._failure is not None
+        return self._failure
+
+    async def stop(self, *, controlled: bool = True) -> None:
+        """Stop; `controlled` first asks the controller to move this broker's leaderships."""
+        logger.info("stopping", extra={"controlled": controlled})
+        if self.lifecycle is not None:
+            wanted = controlled and self.config.settings.boolean("controlled.shutdown.enable")
+            await self.lifecycle.stop(CONTROLLED_SHUTDOWN_MS if wanted else 0)
+        for context, bound in self._listeners:
+            if context.role == BROKER:
+                bound.close()
+                context.close_all()
+        await self._release()
+        logger.info("stopped")
+
+    def hurry(self) -> None:
+        """Stop waiting for the controller's consent."""
+        if self.lifecycle is not None:
+            self.lifecycle.hurry()
+
+    def _fail(self, reason: str) -> None:
+        if self._failure is None:
+            self._failure = reason
+            logger.critical("cannot go on", extra={"reason": reason})
+            self._failed.set()
+
+    async def _release(self) -> None:
+        while self._undo:
+            undo = self._undo.pop()
+            try:
+                await undo()
+            except Exception:
+                logger.exception("stopping a part failed")
+
+    # -- start, step by step
+
+    async def _open_logs(self) -> None:
+        config = self.config
+
+        def open_logs() -> LogManager:
+            return LogManager.open(
+                self._disk,
+                config.data_dir,
+                cluster_id=config.cluster_id,
+                node_id=config.node_id,
+                rng=self._rng,
+            )
+
+        self.logs = await self._offload.run(open_logs)
+        self._undo.append(self._close_logs)
+
+    async def _close_logs(self) -> None:
+        epoch = self.lifecycle.epoch if self.lifecycle is not None else -1
+        await self._offload.run(lambda: self.logs.close(epoch))
+
+    async def _bind(self) -> None:
+        for listener in self.config.listeners:
+            is_controller = listener.name in self.config.controller_listener_names
+            context = self._listener_context(listener, CONTROLLER if is_controller else BROKER)
+            await self._listen(
+                str(listener),
+                listener.host,
+                listener.port,
+                context,
+            )
+
+    async def _listen(self, label: str, host: str, port: int, context: ListenerContext) -> None:
+        try:
+            bound = await self._network.listen(host, port, lambda: ClientConnection(context))
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {label}: {error.strerror or error}; "
+                "is another process using that address?"
+            ) from error
+        self.ports[context.name] = bound.port
+        self._listeners.append((context, bound))
+
+        async def close() -> None:
+            bound.close()
+            context.close_all()
+
+        self._undo.append(close)
+
+    def _listener_context(self, listener: ListenerConfig, role: str) -> ListenerContext:
+        settings = self.config.settings
+        return ListenerContext(
+            name=listener.name,
+            role=role,
+            registry=self.registry,
+            max_frame_bytes=settings.integer("socket.request.max.bytes"),
+            idle_ms=settings.integer("connections.max.idle.ms"),
+            connections_max=min(settings.integer("max.connections"), CONNECTIONS_MAX),
+            monotonic_ms=self._clock.monotonic_ms,
+            metrics=self.counters,
+            on_lost=self._controller_connection_lost if role == CONTROLLER else None,
+        )
+
+    def _controller_connection_lost(self, connection: ClientConnection) -> None:
+        if self.controller is not None:
+            self.controller.connection_lost(connection)
+
+    def _compose(self) -> None:
+        config = self.config
+        metadata_log = self.logs.open_metadata_log()
+        self.quorum = MetadataQuorum(
+            node_id=config.node_id,
+            cluster_id=config.cluster_id,
+            directory_id=self.logs.directory_id,
+            voters=config.voters,
+            log=metadata_log,
+            disk=self._disk,
+            directory=self.logs.metadata_directory,
+            network=self._network,
+            clock=self._clock,
+            offload=self._offload,
+            rng=self._rng,
+            config=self._quorum_config(),
+        )
+        self.quorum.set_snapshot_source(self._snapshot)
+        if config.is_controller:
+            self.controller = ControllerService(
+                quorum=self.quorum,
+                config=ControllerConfig.from_static(
+                    config.static, cluster_id=config.cluster_id, node_id=config.node_id
+                ),
+                clock=self._clock,
+                rng=self._rng,
+                network=self._network,
+            )
+        self.node = Node(
+            config=config,
+            registry=self.registry,
+            clock=self._clock,
+            disk=self._disk,
+            rng=self._rng,
+            publisher=self.publisher,
+            quorum=self.quorum,
+            controller=self.controller,
+            logs=self.logs,
+            channel=self._channel("admin"),
+        )
+        if config.is_broker:
+            self._compose_broker()
+        self.quorum.add_listener(self.publisher)
+        for context, _ in self._listeners:
+            context.node = self.node
+
+    def _compose_broker(self) -> None:
+        config = self.config
+        lifecycle_channel = self._channel("lifecycle", on_lost=self._lifecycle_connection_lost)
+        self.lifecycle = BrokerLifecycle(
+            self._identity(),
+            channel=lifecycle_channel,
+            publisher=self.publisher,
+            clock=self._clock,
+            heartbeat_interval_ms=config.settings.integer("broker.heartbeat.interval.ms"),
+            on_caught_up=self._open_clients,
+            on_fatal=self._fail,
+        )
+        isr_channel = self._channel("isr")
+        lifecycle = self.lifecycle
+
+        async def alter_partition(request: Struct) -> Struct:
+            return await isr_channel.send(ApiKey.ALTER_PARTITION, request, ALTER_PARTITION_MS)
+
+        self.replicas = ReplicaManager(
+            node_id=config.node_id,
+            logs=self.logs,
+            clock=self._clock,
+            offload=self._offload,
+            network=self._network,
+            rng=self._rng,
+            settings=config.static,
+            alter_partition=alter_partition,
+            broker_epoch=lambda: lifecycle.epoch,
+            listener=config.inter_broker_listener_name,
+        )
+        self.publisher.subscribe(self.replicas.apply)
+        self.node.replicas = self.replicas
+        self.node.producer_ids = ProducerIds(
+            node_id=config.node_id,
+            broker_epoch=lambda: lifecycle.epoch,
+            channel=self.node.channel,
+        )
+
+    def _channel(
+        self, purpose: str, on_lost: Callable[[], None] | None = None
+    ) -> ControllerChannel:
+        controller = self.controller
+
+        async def local(api_key: ApiKey, version: int, request: Struct) -> Struct:
+            if api_key == ApiKey.DESCRIBE_QUORUM:
+                return await self.quorum.handle(api_key, version, request)
+            assert controller is not None
+            return await controller.handle(api_key, version, request, None)
+
+        channel = ControllerChannel(
+            node_id=self.config.node_id,
+            quorum=self.quorum,
+            voters=self.config.voters,
+            network=self._network,
+            clock=self._clock,
+            local=local if controller is not None else None,
+            latest=lambda api_key: supported_versions(api_key)[1],
+            purpose=purpose,
+            on_lost=on_lost,
+        )
+        self._undo.append(channel.close)
+        return channel
+
+    def _lifecycle_connection_lost(self) -> None:
+        if self.lifecycle is not None:
+            self.lifecycle.connection_lost()
+
+    def _identity(self) -> Identity:
+        config = self.config
+        listeners = []
+        for each in config.client_listeners:
+            at = config.advertised[each.name]
+            port = at.port or self.ports[each.name]
+            listeners.append(Struct(name=each.name, host=at.host, port=port, security_protocol=0))
+        return Identity(
+            node_id=config.node_id,
+            cluster_id=config.cluster_id,
+            incarnation_id=UUID(int=self._rng.getrandbits(128), version=4),
+            listeners=listeners,
+            features=[
+                Struct(
+                    name=METADATA_VERSION_FEATURE,
+                    min_supported_version=METADATA_VERSION_MIN,
+                    max_supported_version=METADATA_VERSION_MAX,
+                )
+            ],
+            rack=config.rack,
+            log_dirs=[self.logs.directory_id],
+            previous_epoch=self.logs.clean_shutdown_epoch,
+        )
+
+    def _snapshot(self) -> tuple[int, int, list[MetadataRecord]]:
+        image = self.publisher.image
+        return image.offset + 1, image.epoch, image_records(image)
+
+    async def _start_parts(self) -> None:
+        await self.quorum.start()
+        self._undo.append(self.quorum.stop)
+        if self.controller is not None:
+            await self.controller.start()
+            self._undo.append(self.controller.stop)
+        for context, _ in self._listeners:
+            if context.role == CONTROLLER:
+                context.ready.set()
+        if self.replicas is not None:
+            await self.replicas.start()
+            self._undo.append(self.replicas.stop)
+        if self.lifecycle is not None:
+            self.lifecycle.start()
+        sweeping = asyncio.get_running_loop().create_task(self._sweep_idle())
+
+        async def stop_sweeping() -> None:
+            sweeping.cancel()
+
+        self._undo.append(stop_sweeping)
+        await self._start_metrics()
+        logger.info("started", extra={"node": self.config.node_id, "ports": self.ports})
+
+    def _open_clients(self) -> None:
+        """The image holds our own registration: clients get answers from now on."""
+        for context, _ in self._listeners:
+            context.ready.set()
+
+    async def _sweep_idle(self) -> None:
+        idle_seconds = self.config.settings.integer("connections.max.idle.ms") / 1000
+        while True:
+            await asyncio.sleep(min(idle_seconds / 2, IDLE_SWEEP_SECONDS_MAX))
+            for context, _ in self._listeners:
+                context.close_idle()
+
+    async def _start_metrics(self) -> None:
+        port = self.config.metrics_port
+        if port is None:
+            return
+        host = self.config.metrics_host
+        try:
+            bound = await self._network.listen(host, port, metrics_factory(self))
+        except OSError as error:
+            raise StartError(
+                f"cannot serve metrics on {host}:{port}: {error.strerror or error}"
+            ) from error
+        self.ports["metrics"] = bound.port
+
+        async def close() -> None:
+            bound.close()
+
+        self._undo.append(close)
