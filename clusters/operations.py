@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from broker.protocol.network import Network
-
 from broker.protocol.errors import LogctlError
+from broker.protocol.network import Network
 from clusters.admin.client import AdminClient
 from clusters.admin.model import ClusterInfo
 from clusters.engines import engine_named

@@ -13,10 +13,9 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from broker.protocol.network import Network
-
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
 from broker.protocol.errors import ErrorCode, LogctlError, UnsupportedVersion
+from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
 from clusters.admin import parse
 from clusters.admin.connections import Connections, Deadline, join_address

@@ -10,10 +10,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from broker.protocol.client import BrokerConnection
-from broker.protocol.network import AsyncioNetwork, Network
-
 from broker.protocol.api_keys import ApiKey
+from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import (
     ConnectionFailed,
     DecodeError,
@@ -21,6 +19,7 @@ from broker.protocol.errors import (
     UnsupportedVersion,
     WireError,
 )
+from broker.protocol.network import AsyncioNetwork, Network
 from broker.protocol.struct import Struct
 from clusters.admin.errors import AdminError, ClusterUnreachable
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from broker.protocol.network import Network
-
 from clusters.engines.base import Engine
 from clusters.hosts.base import Connection
 from clusters.layout import BrokerLayout

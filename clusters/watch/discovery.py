@@ -1,0 +1,120 @@
+"""Ask any broker where the controllers are.
+
+All addresses are asked at once; the first useful answer wins, so that dead brokers cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
+from broker.protocol.client import BrokerConnection
+from broker.protocol.errors import LogctlError
+from broker.protocol.network import Network
+from broker.protocol.struct import Struct
+from clusters.admin import parse
+from clusters.admin.connections import CLIENT_ID, join_address, split_address, why
+
+ASK_MS = 800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """What the first broker that answered said. `controllers` may be empty: it cannot tell."""
+
+    source: str
+    controllers: dict[int, str]
+    leader_id: int
+    leader_epoch: int
+    brokers: tuple[str, ...]
+    reason: str
+    failures: tuple[tuple[str, str], ...]
+
+
+class NobodyAnswers(LogctlError):
+    """No broker answered; `failures` are (address, reason)."""
+
+    def __init__(self, failures: Sequence[tuple[str, str]]) -> None:
+        self.failures = tuple(failures)
+        super().__init__("; ".join(f"{address}: {reason}" for address, reason in failures))
+
+
+async def discover(network: Network, addresses: Sequence[str]) -> Discovery:
+    """Ask all addresses at once. Raises NobodyAnswers."""
+    tasks = {asyncio.ensure_future(_ask(network, each)): each for each in addresses}
+    failures: list[tuple[str, str]] = []
+    fallback: Discovery | None = None
+    try:
+        pending = set(tasks)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in sorted(done, key=lambda each: addresses.index(tasks[each])):
+                error = task.exception()
+                if error is None:
+                    found = task.result()
+                    if found.controllers:
+                        return _with(found, failures)
+                    fallback = fallback or found
+                elif isinstance(error, LogctlError):
+                    failures.append((tasks[task], why(error)))
+                else:
+                    raise error
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if fallback is not None:
+        return _with(fallback, failures)
+    raise NobodyAnswers(failures)
+
+
+def _with(found: Discovery, failures: list[tuple[str, str]]) -> Discovery:
+    return Discovery(
+        source=found.source,
+        controllers=found.controllers,
+        leader_id=found.leader_id,
+        leader_epoch=found.leader_epoch,
+        brokers=found.brokers,
+        reason=found.reason,
+        failures=tuple(failures),
+    )
+
+
+async def _ask(network: Network, address: str) -> Discovery:
+    host, port = split_address(address)
+    connection = await BrokerConnection.open(
+        network, host, port, client_id=CLIENT_ID, timeout_ms=ASK_MS
+    )
+    try:
+        metadata = await connection.request(
+            ApiKey.METADATA, Struct(topics=[], allow_auto_topic_creation=False), timeout_ms=ASK_MS
+        )
+        brokers = tuple(join_address(each.host, each.port) for each in metadata.brokers)
+        partition = Struct(topic_name=METADATA_TOPIC, partitions=[Struct(partition_index=0)])
+        controllers: dict[int, str] = {}
+        leader_id, leader_epoch, reason = -1, -1, ""
+        try:
+            answer = await connection.request(
+                ApiKey.DESCRIBE_QUORUM, Struct(topics=[partition]), timeout_ms=ASK_MS
+            )
+            quorum = parse.quorum(answer)
+            leader_id, leader_epoch = quorum.leader_id, quorum.leader_epoch
+            controllers = {
+                node: join_address(*place) for node, place in sorted(quorum.nodes.items())
+            }
+            reason = "" if controllers else "the brokers do not tell where the controllers are"
+        except LogctlError as error:
+            reason = f"the brokers do not tell where the controllers are: {why(error)}"
+        return Discovery(
+            source=address,
+            controllers=controllers,
+            leader_id=leader_id,
+            leader_epoch=leader_epoch,
+            brokers=brokers,
+            reason=reason,
+            failures=(),
+        )
+    finally:
+        connection.close()

@@ -1,0 +1,412 @@
+"""The live feed: every change of the cluster, in order, each once, as long as anybody answers.
+
+Finds the controllers through any broker and follows the metadata log at the leading one. When that
+dies it goes on at the next one from the same offset. Where the controllers cannot be read it polls
+brokers and says so. Never guesses: what it shows is committed, and its status says how old it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from broker.protocol.client import BrokerConnection
+from broker.protocol.errors import LogctlError
+from broker.protocol.image import EMPTY_IMAGE, ImageError, MetadataImage, delta_between
+from broker.protocol.network import AsyncioNetwork, Network
+from clusters.admin.connections import CLIENT_ID, split_address, why
+from clusters.admin.errors import AdminError
+from clusters.watch.differences import Stamp, events_of
+from clusters.watch.discovery import Discovery, NobodyAnswers, discover
+from clusters.watch.events import ClusterEvent
+from clusters.watch.log_reader import read_committed, snapshot_records
+from clusters.watch.projector import ProjectionError, Projector
+from clusters.watch.quorum_reader import (
+    MAX_WAIT_MS,
+    Fetched,
+    LogChanged,
+    NotLeader,
+    QuorumReader,
+    Refused,
+)
+from clusters.watch.sampled import changes, sample
+from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, SystemClock
+
+CONNECT_MS = 700
+PAUSE_S_MIN = 0.03
+PAUSE_S_MAX = 0.5
+# Uncommitted records come back at once; do not spin until they are committed.
+UNCOMMITTED_PAUSE_S = 0.005
+SAMPLE_EVERY_S = 1.0
+SAMPLED_AFTER_MS = 3_000
+RETRY_LOG_EVERY_MS = 10_000
+REFUSED_RETRY_MS = 60_000
+REDISCOVER_MS = 2_000
+QUEUE_UPDATES_MAX = 1_000
+SAMPLED_NOTE = "sampled: may miss changes"
+
+
+class ClusterFeed:
+    """Use as `async with ClusterFeed([...]) as feed: async for update in feed.updates(): ...`.
+
+    `from_start` replays what the log still holds as events, marked `replaying`. The first update
+    that is live carries the state at that moment.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Sequence[str],
+        *,
+        network: Network | None = None,
+        clock: Clock | None = None,
+        from_start: bool = False,
+    ) -> None:
+        if not bootstrap:
+            raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
+        self._bootstrap = list(dict.fromkeys(bootstrap))
+        for address in self._bootstrap:
+            split_address(address)
+        self._network = network if network is not None else AsyncioNetwork()
+        self._clock = clock if clock is not None else SystemClock()
+        self._from_start = from_start
+        self._queue: asyncio.Queue[FeedUpdate | None] = asyncio.Queue(QUEUE_UPDATES_MAX)
+        self._task: asyncio.Task[None] | None = None
+        self._status = FeedStatus(
+            mode="connecting",
+            source="",
+            message=f"asking {', '.join(self._bootstrap)} for the controllers",
+            last_contact_ms=0,
+        )
+        self._image: MetadataImage = EMPTY_IMAGE
+        self._projector = Projector()
+        # While catching up in silence: the image to compare with at its end, or None for no events.
+        self._silent = not from_start
+        self._compare_with: MetadataImage | None = None
+        self._caught_up = False
+        self._target = -1
+        self._controllers: dict[int, str] = {}
+        self._brokers: list[str] = []
+        self._hint: int = -1
+        self._quorum_epoch = 0
+        self._left_because = ""
+        self._last_source = ""
+        self._live_at_ms = 0
+        self._discovered_at_ms = 0
+
+    async def __aenter__(self) -> Self:
+        self._live_at_ms = self._clock.monotonic_ms()
+        self._task = asyncio.create_task(self._guarded(), name="cluster feed")
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def status(self) -> FeedStatus:
+        """How the feed is doing right now; `last_contact_ms` is fresher than in any update."""
+        return self._status
+
+    @property
+    def image(self) -> MetadataImage:
+        """The state as last told."""
+        return self._image
+
+    async def updates(self) -> AsyncIterator[FeedUpdate]:
+        """Every update in order, until the feed is left. A slow reader makes the feed wait."""
+        while True:
+            update = await self._queue.get()
+            if update is None:
+                if self._task is not None:
+                    await self._task
+                return
+            yield update
+
+    # Telling
+
+    async def _guarded(self) -> None:
+        try:
+            await self._run()
+        finally:
+            # After a bug the reader must wake up and see it, and never wait for ever.
+            with contextlib.suppress(asyncio.QueueFull):
+                self._queue.put_nowait(None)
+
+    async def _say(self, mode: Mode, source: str, message: str) -> None:
+        """Change the status, and tell it when it differs in more than its age."""
+        now = FeedStatus(
+            mode=mode,
+            source=source,
+            message=message,
+            last_contact_ms=self._status.last_contact_ms,
+            controller_id=self._projector.controller_id,
+            controller_epoch=self._projector.controller_epoch,
+        )
+        changed = now != self._status
+        self._status = now
+        if changed:
+            await self._tell(())
+
+    async def _tell(self, events: Sequence[ClusterEvent], *, replaying: bool = False) -> None:
+        await self._queue.put(
+            FeedUpdate(
+                image=self._image,
+                events=tuple(events),
+                status=self._status,
+                replaying=replaying,
+            )
+        )
+
+    def _touch(self, controller_id: int | None = None) -> None:
+        self._status = FeedStatus(
+            mode=self._status.mode,
+            source=self._status.source,
+            message=self._status.message,
+            last_contact_ms=self._clock.wall_ms(),
+            controller_id=self._projector.controller_id if controller_id is None else controller_id,
+            controller_epoch=self._projector.controller_epoch,
+        )
+
+    # Finding the leader
+
+    async def _run(self) -> None:
+        pause_s = PAUSE_S_MIN
+        while True:
+            failed: dict[str, str] = {}
+            refused = ""
+            for address in self._order():
+                try:
+                    await self._follow(address)
+                except NotLeader as moved:
+                    self._note_leader(moved)
+                    failed.setdefault(address, "")
+                    if moved.leader_id in self._controllers:
+                        break
+                except Refused as error:
+                    refused = f"{address} {why(error)}"
+                    failed[address] = refused
+                except (LogChanged, ProjectionError, ImageError) as error:
+                    self._start_over()
+                    await self._lose(address, why(error))
+                    failed[address] = why(error)
+                except LogctlError as error:
+                    self._drop_hint(address)
+                    await self._lose(address, why(error))
+                    failed[address] = why(error)
+            if self._progressed():
+                pause_s = PAUSE_S_MIN
+            await self._between_rounds(failed, refused)
+            await asyncio.sleep(pause_s)
+            pause_s = min(PAUSE_S_MAX, pause_s * 1.5)
+
+    def _order(self) -> list[str]:
+        hinted = self._controllers.get(self._hint)
+        rest = [address for _, address in sorted(self._controllers.items())]
+        return list(dict.fromkeys([*([hinted] if hinted else []), *rest]))
+
+    def _note_leader(self, moved: NotLeader) -> None:
+        if moved.leader_epoch >= self._quorum_epoch:
+            self._quorum_epoch = moved.leader_epoch
+            self._hint = moved.leader_id
+
+    def _drop_hint(self, address: str) -> None:
+        if self._controllers.get(self._hint) == address:
+            self._hint = -1
+
+    def _progressed(self) -> bool:
+        return self._clock.monotonic_ms() - self._live_at_ms < REDISCOVER_MS
+
+    async def _lose(self, address: str, reason: str) -> None:
+        self._left_because = f"{address}: {reason}"
+        if self._status.mode == "live":
+            self._last_source = address
+            await self._say("connecting", "", f"{self._left_because}; asking the other controllers")
+
+    async def _between_rounds(self, failed: dict[str, str], refused: str) -> None:
+        """After no controller could be followed: look again, or fall back to polling."""
+        now_ms = self._clock.monotonic_ms()
+        all_gone = all(failed.values())
+        if not all_gone and now_ms - self._discovered_at_ms < REDISCOVER_MS:
+            return  # an election is going on; the controllers themselves will know first
+        try:
+            found = await discover(self._network, self._addresses())
+        except NobodyAnswers as error:
+            told = list(dict.fromkeys([*error.failures, *failed.items()]))
+            reasons = "; ".join(f"{address}: {reason}" for address, reason in told if reason)
+            await self._say("lost", "", f"nobody answers: {reasons}")
+            return
+        self._learn(found)
+        if refused or not found.controllers:
+            await self._sample(found, refused or found.reason, REFUSED_RETRY_MS)
+        elif failed and all_gone:
+            unreachable = f"no controller is reachable ({', '.join(sorted(failed))})"
+            if self._caught_up and now_ms - self._live_at_ms < SAMPLED_AFTER_MS:
+                await self._say("connecting", "", unreachable)
+            elif set(found.controllers.values()) <= set(failed):
+                await self._sample(found, unreachable, RETRY_LOG_EVERY_MS)
+
+    def _addresses(self) -> list[str]:
+        return list(dict.fromkeys([*self._bootstrap, *self._brokers]))
+
+    def _learn(self, found: Discovery) -> None:
+        self._discovered_at_ms = self._clock.monotonic_ms()
+        self._brokers = list(dict.fromkeys([*found.brokers, *self._brokers]))[:64]
+        if found.controllers:
+            self._controllers = dict(found.controllers)
+        if found.leader_epoch >= self._quorum_epoch:
+            self._quorum_epoch = found.leader_epoch
+            self._hint = found.leader_id
+        if found.failures and not self._left_because:
+            dead = "; ".join(f"{address}: {reason}" for address, reason in found.failures)
+            self._left_because = f"{dead}; {found.source} answered instead"
+
+    # Following the log
+
+    async def _follow(self, address: str) -> None:
+        """Follow one controller until it fails; always ends by an exception."""
+        host, port = split_address(address)
+        connection = await BrokerConnection.open(
+            self._network, host, port, client_id=CLIENT_ID, timeout_ms=CONNECT_MS
+        )
+        try:
+            reader = QuorumReader(connection)
+            self._target = -1
+            wait_ms = 0  # the first answer tells where we are, and comes at once
+            while True:
+                fetched = await self._fetch(reader, wait_ms)
+                wait_ms = MAX_WAIT_MS
+                await self._take(reader, fetched, address)
+        finally:
+            connection.close()
+
+    async def _fetch(self, reader: QuorumReader, wait_ms: int) -> Fetched:
+        fetched = await reader.fetch(
+            self._projector.next_offset, self._projector.last_epoch, self._quorum_epoch, wait_ms
+        )
+        self._quorum_epoch = max(self._quorum_epoch, fetched.leader_epoch)
+        self._live_at_ms = self._clock.monotonic_ms()
+        self._touch()
+        return fetched
+
+    async def _take(self, reader: QuorumReader, fetched: Fetched, address: str) -> None:
+        projector = self._projector
+        before = projector.next_offset
+        if fetched.snapshot is not None:
+            end_offset, epoch = fetched.snapshot
+            content = await reader.snapshot(end_offset, epoch, self._quorum_epoch)
+            at_ms, records = snapshot_records(content)
+            events = projector.load_snapshot(end_offset, epoch, at_ms, records)
+        else:
+            self._target = max(self._target, -1)
+            if self._target < 0:
+                self._target = fetched.high_watermark
+            events = read_committed(projector, fetched.records, fetched.high_watermark)
+        await self._advance(events, address)
+        if projector.next_offset == before and len(fetched.records):
+            await asyncio.sleep(UNCOMMITTED_PAUSE_S)
+
+    async def _advance(self, events: list[ClusterEvent], address: str) -> None:
+        """Tell what was read, or stay silent until the end of what was there already."""
+        projector = self._projector
+        arrived = 0 <= self._target <= projector.next_offset
+        if not self._caught_up and not arrived:
+            share = projector.next_offset * 100 // max(1, self._target)
+            if not self._silent and events:
+                self._image = projector.image
+                await self._tell(events, replaying=True)
+            await self._say("connecting", address, f"reading the metadata log, {share} % done")
+            return
+        replaying = not self._caught_up and not self._silent
+        if self._silent:
+            events = self._silent_events()
+        changed = projector.image is not self._image
+        self._image = projector.image
+        if replaying and events:
+            await self._tell(events, replaying=True)
+            events = []
+        first = not self._caught_up
+        self._caught_up, self._silent, self._compare_with = True, False, None
+        was = self._status
+        self._status = FeedStatus(
+            mode="live",
+            source=address,
+            message=self._live_message(address),
+            last_contact_ms=self._clock.wall_ms(),
+            controller_id=projector.controller_id,
+            controller_epoch=projector.controller_epoch,
+        )
+        moved = (was.mode, was.source, was.controller_id) != (
+            "live",
+            address,
+            projector.controller_id,
+        )
+        if events or first or moved or changed:
+            await self._tell(events)
+
+    def _silent_events(self) -> list[ClusterEvent]:
+        before, after = self._compare_with, self._projector.image
+        if before is None:
+            return []
+        stamp = Stamp(self._projector.next_offset - 1, self._clock.wall_ms())
+        return events_of(before, after, delta_between(before, after), lambda _: stamp)
+
+    def _live_message(self, address: str) -> str:
+        if self._left_because:
+            if self._last_source and self._last_source != address:
+                return f"moved from {self._last_source} to {address} ({self._left_because})"
+            return f"following the metadata log at {address} ({self._left_because})"
+        return f"following the metadata log at {address}"
+
+    def _start_over(self) -> None:
+        """Read the log anew; what differs from what was shown comes as events at the end."""
+        self._projector = Projector()
+        if self._caught_up:
+            self._compare_with = self._image
+        self._silent, self._caught_up = True, False
+
+    # Polling
+
+    async def _sample(self, found: Discovery, reason: str, retry_ms: int) -> None:
+        """Poll one broker until it fails, or it is time to try the log again."""
+        until_ms = self._clock.monotonic_ms() + retry_ms
+        before: MetadataImage | None = self._image if self._status.mode == "sampled" else None
+        host, port = split_address(found.source)
+        try:
+            connection = await BrokerConnection.open(
+                self._network, host, port, client_id=CLIENT_ID, timeout_ms=CONNECT_MS
+            )
+        except LogctlError as error:
+            await self._lose(found.source, why(error))
+            return
+        # The log is caught up with in silence later: sampled events must not come twice.
+        self._silent, self._caught_up, self._compare_with = True, False, None
+        try:
+            while self._clock.monotonic_ms() < until_ms:
+                image, controller_id = await sample(connection)
+                events = changes(before, image, self._clock.wall_ms()) if before else []
+                fresh = before is None
+                before = self._image = image
+                self._status = FeedStatus(
+                    mode="sampled",
+                    source=found.source,
+                    message=f"{SAMPLED_NOTE} ({reason})",
+                    last_contact_ms=self._clock.wall_ms(),
+                    controller_id=controller_id,
+                )
+                if events or fresh:
+                    await self._tell(events)
+                await asyncio.sleep(SAMPLE_EVERY_S)
+        except LogctlError as error:
+            self._left_because = f"{found.source}: {why(error)}"
+            await self._say("connecting", "", f"{self._left_because}; asking the other brokers")
+        finally:
+            connection.close()

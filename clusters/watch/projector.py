@@ -1,0 +1,207 @@
+"""From the records of the metadata log to the cluster's state and its events. Pure.
+
+The same history gives the same image and the same events, however it is cut into answers and
+however often the reader starts again at `next_offset`. Each event has the offset of its record, so
+records are applied in the smallest groups that mean one decision, never a whole batch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from broker.protocol import metadata_records as rec
+from broker.protocol.errors import LogctlError
+from broker.protocol.image import (
+    EMPTY_IMAGE,
+    RESOURCE_TOPIC,
+    MetadataImage,
+    apply,
+    delta_between,
+    from_snapshot,
+)
+from clusters.watch.differences import Key, Stamp, events_of
+from clusters.watch.events import ClusterEvent, EventKind
+
+TRANSACTION_RECORDS_MAX = 1_000_000
+
+
+class ProjectionError(LogctlError):
+    """The log does not continue where it was left; the reader has to start from the beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the log."""
+
+    offset: int
+    epoch: int
+    at_ms: int
+    record: rec.MetadataRecord
+
+
+class Projector:
+    """Holds the image. Invariant: every record below `next_offset` is applied or buffered."""
+
+    def __init__(self) -> None:
+        self.image: MetadataImage = EMPTY_IMAGE
+        self.next_offset = 0
+        # Epoch of the record before next_offset: readers must tell it when they fetch on.
+        self.last_epoch = 0
+        self.controller_id = -1
+        self.controller_epoch = -1
+        self._transaction: list[Entry] | None = None
+
+    def apply_batch(self, entries: Sequence[Entry]) -> list[ClusterEvent]:
+        """Apply the records of one batch; those already applied are skipped.
+
+        Raises ProjectionError for a gap, ImageError for a record that does not fit.
+        """
+        events: list[ClusterEvent] = []
+        ready: list[Entry] = []
+        for entry in entries:
+            if entry.offset < self.next_offset:
+                continue
+            self._advance(entry.offset, entry.offset, entry.epoch)
+            ready += self._through_transaction(entry)
+        for group in _groups(ready):
+            events += self._apply_group(group)
+        return events
+
+    def skip_batch(self, base_offset: int, last_offset: int, epoch: int) -> None:
+        """Pass over a control batch that carries no change."""
+        if last_offset >= self.next_offset:
+            self._advance(base_offset, last_offset, epoch)
+
+    def leader_change(
+        self, offset: int, epoch: int, at_ms: int, leader_id: int
+    ) -> list[ClusterEvent]:
+        """Apply the control record that a new leader of the quorum writes first."""
+        if offset < self.next_offset:
+            return []
+        self._advance(offset, offset, epoch)
+        before = self.controller_id if self.controller_id >= 0 else None
+        self.controller_id = leader_id
+        self.controller_epoch = epoch
+        return [
+            ClusterEvent(
+                at_ms=at_ms,
+                offset=offset,
+                kind=EventKind.CONTROLLER_CHANGED,
+                broker=leader_id,
+                before=before,
+                after=leader_id,
+                leader_epoch=epoch,
+            )
+        ]
+
+    def load_snapshot(
+        self, end_offset: int, epoch: int, at_ms: int, records: Sequence[rec.MetadataRecord]
+    ) -> list[ClusterEvent]:
+        """Jump to a snapshot; events tell the net difference, all at its last offset.
+
+        From the empty state there are no events: a snapshot tells what is, not what happened.
+        """
+        before = self.image
+        self.image = from_snapshot(end_offset, epoch, records)
+        started = self.next_offset > 0
+        self.next_offset = end_offset
+        self.last_epoch = epoch
+        self._transaction = None
+        if not started:
+            return []
+        stamp = Stamp(end_offset - 1, at_ms)
+        delta = delta_between(before, self.image)
+        return events_of(before, self.image, delta, lambda _: stamp)
+
+    def _advance(self, base_offset: int, last_offset: int, epoch: int) -> None:
+        if base_offset > self.next_offset:
+            raise ProjectionError(
+                f"the metadata log continues at offset {base_offset}, expected {self.next_offset}"
+            )
+        self.next_offset = last_offset + 1
+        self.last_epoch = epoch
+
+    def _through_transaction(self, entry: Entry) -> list[Entry]:
+        """The records that take effect with this one (KIP-868: all or none)."""
+        record = entry.record
+        if isinstance(record, rec.BeginTransactionRecord):
+            self._transaction = []
+            return []
+        if isinstance(record, rec.AbortTransactionRecord):
+            self._transaction = None
+            return []
+        if isinstance(record, rec.EndTransactionRecord):
+            done, self._transaction = self._transaction, None
+            return done or []
+        if self._transaction is None:
+            return [entry]
+        if len(self._transaction) >= TRANSACTION_RECORDS_MAX:
+            raise ProjectionError(f"a transaction has more than {TRANSACTION_RECORDS_MAX} records")
+        self._transaction.append(entry)
+        return []
+
+    def _apply_group(self, group: list[Entry]) -> list[ClusterEvent]:
+        first, last = group[0], group[-1]
+        before = self.image
+        records = [entry.record for entry in group]
+        self.image, delta = apply(
+            before, first.offset, last.epoch, records, last_offset=last.offset
+        )
+        stamps = {
+            _key(entry.record, self.image): Stamp(entry.offset, entry.at_ms) for entry in group
+        }
+        other = Stamp(first.offset, first.at_ms)
+        return events_of(before, self.image, delta, lambda key: stamps.get(key, other))
+
+
+def _key(record: rec.MetadataRecord, image: MetadataImage) -> Key:
+    if isinstance(record, rec.PartitionRecord | rec.PartitionChangeRecord):
+        return ("partition", image.topic_names.get(record.topic_id), record.partition_id)
+    if isinstance(record, rec.ConfigRecord):
+        return ("config", record.resource_type, record.resource_name, record.name)
+    return ("record",)
+
+
+def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """Cut records into groups that can be applied at once without losing an event.
+
+    A topic goes with the settings and partitions that follow it; changes of different partitions
+    go together (a dead broker changes thousands); everything else stands alone.
+    """
+    group: list[Entry] = []
+    seen: set[Key] = set()
+    for entry in entries:
+        key = _identity(entry.record)
+        if group and not (_continues(group[0].record, entry.record) and key not in seen):
+            yield group
+            group, seen = [], set()
+        group.append(entry)
+        seen.add(key)
+    if group:
+        yield group
+
+
+def _identity(record: Any) -> Key:
+    if isinstance(record, rec.PartitionRecord | rec.PartitionChangeRecord):
+        return ("partition", record.topic_id, record.partition_id)
+    if isinstance(record, rec.ConfigRecord):
+        return ("config", record.resource_type, record.resource_name, record.name)
+    return (id(record),)
+
+
+def _continues(first: rec.MetadataRecord, record: rec.MetadataRecord) -> bool:
+    if isinstance(first, rec.TopicRecord):
+        if isinstance(record, rec.PartitionRecord):
+            return record.topic_id == first.topic_id
+        return (
+            isinstance(record, rec.ConfigRecord)
+            and record.resource_type == RESOURCE_TOPIC
+            and record.resource_name == first.name
+        )
+    if isinstance(first, rec.PartitionRecord):
+        return isinstance(record, rec.PartitionRecord) and record.topic_id == first.topic_id
+    return isinstance(first, rec.PartitionChangeRecord) and isinstance(
+        record, rec.PartitionChangeRecord
+    )

@@ -1,0 +1,95 @@
+"""Where the metadata log cannot be read: the same image by polling, honest about its gaps.
+
+A change that is undone between two polls is never seen, and settings are not looked at.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.client import BrokerConnection
+from broker.protocol.errors import ErrorCode, UnsupportedVersion
+from broker.protocol.image import (
+    BrokerRegistration,
+    Endpoint,
+    MetadataImage,
+    PartitionState,
+    TopicImage,
+    delta_between,
+)
+from broker.protocol.struct import ZERO_UUID, Struct
+from clusters.watch.differences import Stamp, events_of
+from clusters.watch.events import ClusterEvent
+
+SAMPLE_MS = 900
+NO_OFFSET = -1
+
+
+async def sample(connection: BrokerConnection) -> tuple[MetadataImage, int]:
+    """(image, controller id or -1) as one broker tells them now. Raises WireError."""
+    metadata = await connection.request(
+        ApiKey.METADATA, Struct(topics=None, allow_auto_topic_creation=False), timeout_ms=SAMPLE_MS
+    )
+    fenced: dict[int, Struct] = {}
+    try:
+        cluster = await connection.request(
+            ApiKey.DESCRIBE_CLUSTER, Struct(include_fenced_brokers=True), timeout_ms=SAMPLE_MS
+        )
+        if cluster.error_code == ErrorCode.none:
+            fenced = {each.broker_id: each for each in cluster.brokers if each.get("is_fenced")}
+    except UnsupportedVersion:
+        pass
+    return sampled_image(metadata, fenced), int(metadata.get("controller_id", -1))
+
+
+def sampled_image(metadata: Struct, fenced: dict[int, Struct]) -> MetadataImage:
+    """The image of a Metadata response and the fenced brokers of DescribeCluster. Pure."""
+    brokers = {
+        each.node_id: _broker(each.node_id, each.host, each.port, each.rack, fenced=False)
+        for each in metadata.brokers
+    }
+    for node, each in fenced.items():
+        brokers[node] = _broker(node, each.host, each.port, each.rack, fenced=True)
+    topics: dict[str, TopicImage] = {}
+    names: dict[UUID, str] = {}
+    for topic in metadata.topics:
+        if topic.error_code != ErrorCode.none or not topic.name:
+            continue
+        topic_id: UUID = topic.get("topic_id") or ZERO_UUID
+        topics[topic.name] = TopicImage(topic.name, topic_id, _partitions(topic.partitions))
+        names[topic_id] = topic.name
+    return MetadataImage(brokers=brokers, topics=topics, topic_names=names, offset=NO_OFFSET)
+
+
+def _broker(
+    node: int, host: str, port: int, rack: str | None, *, fenced: bool
+) -> BrokerRegistration:
+    return BrokerRegistration(
+        id=node,
+        epoch=-1,
+        incarnation_id=ZERO_UUID,
+        endpoints=(Endpoint("", host, port),),
+        rack=rack,
+        fenced=fenced,
+    )
+
+
+def _partitions(partitions: list[Struct]) -> tuple[PartitionState, ...]:
+    ordered = sorted(partitions, key=lambda each: int(each.partition_index))
+    return tuple(
+        PartitionState(
+            replicas=tuple(each.replica_nodes),
+            isr=tuple(each.isr_nodes),
+            leader=each.leader_id,
+            leader_epoch=each.get("leader_epoch", -1),
+            partition_epoch=-1,
+        )
+        for each in ordered
+    )
+
+
+def changes(before: MetadataImage, after: MetadataImage, at_ms: int) -> list[ClusterEvent]:
+    """Events between two samples; their offset is -1. Pure."""
+    stamp = Stamp(NO_OFFSET, at_ms)
+    return events_of(before, after, delta_between(before, after), lambda _: stamp)
