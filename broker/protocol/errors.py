@@ -96,13 +96,15 @@ class EncodeError(WireError):
 class ConnectionFailed(WireError):
     """No connection to a peer, or it broke while requests were waiting.
 
-    ``address`` is ``host:port``; ``reason`` says why, in words.
+    ``address`` is ``host:port``; ``reason`` says why, in words. ``refused`` tells that the host is
+    up and nothing listens there.
     """
 
-    def __init__(self, address: str, reason: str) -> None:
+    def __init__(self, address: str, reason: str, *, refused: bool = False) -> None:
         super().__init__(f"{address}: {reason}")
         self.address = address
         self.reason = reason
+        self.refused = refused
 
 
 class RequestTimedOut(WireError):
