@@ -1,0 +1,530 @@
+"""The replica manager: every partition of this broker, behind produce, fetch and offsets.
+
+The async shell around ``broker.replication``: it gives the pure roles their time, their log and
+their metadata, lets requests wait, and runs fetchers, flushes, checkpoints and ISR changes. It
+must never answer acks=all before the high watermark has passed the records.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from broker.protocol.errors import ErrorCode, InvalidBatch, TornBatch
+from broker.protocol.image import ImageDelta, MetadataImage
+from broker.protocol.network import Network
+from broker.protocol.struct import ZERO_UUID, Struct
+from broker.replication import IsrProposal, ListedOffset, Partition, ReadOutcome
+from broker.runtime.doors import Clock, Offload
+from broker.runtime.fetcher import FetcherPool
+from broker.runtime.replica_disk import FLUSH_INTERVAL_MS, Flusher, Housekeeping
+from broker.runtime.replica_isr import IsrSender
+from broker.runtime.replica_requests import (
+    FetchPartition,
+    FetchQuery,
+    FetchResult,
+    LeaderHint,
+    ProduceEntry,
+    ProduceResult,
+    ReplicaCounters,
+    ReplicaGauges,
+)
+from broker.runtime.replica_table import ReplicaTable
+from broker.runtime.replica_waits import FetchWait, HostedPartition, ProduceWait, wait_at_most
+from broker.settings.broker import BrokerSettings
+from broker.storage.errors import AppendRefused, OffsetOutOfRange, StorageError
+from broker.storage.manager import LogManager
+
+log = logging.getLogger("logd.replicas")
+
+ALL_REPLICAS = -1
+# Errors after which a client wants to know the leader (KIP-951).
+_ASK_ELSEWHERE = frozenset({ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch})
+_NOT_FAILURES = _ASK_ELSEWHERE | {ErrorCode.none, ErrorCode.offset_out_of_range}
+START_POLL_MS = 50
+ONE_BATCH = "a partition of a Produce request holds exactly one record batch"
+
+
+class ReplicaManager:
+    """All partitions of one broker.
+
+    ``alter_partition`` sends a request to the active controller and gives its response;
+    ``broker_epoch`` is the present registration's epoch, -1 before there is one. ``settings`` is
+    the broker's file. ``listener`` names the listener that brokers use among themselves.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        logs: LogManager,
+        clock: Clock,
+        offload: Offload,
+        network: Network,
+        rng: Random,
+        settings: Mapping[str, str],
+        alter_partition: Callable[[Struct], Awaitable[Struct]],
+        broker_epoch: Callable[[], int],
+        listener: str | None = None,
+    ) -> None:
+        self.node_id = node_id
+        self.counters = ReplicaCounters()
+        self._clock = clock
+        self._settings = BrokerSettings(settings)
+        self._table = ReplicaTable(node_id, logs, clock, settings, broker_epoch, self)
+        self._hosted = self._table.hosted
+        self._isr = IsrSender(node_id, rng, alter_partition, broker_epoch, self._isr_result)
+        self._flusher = Flusher(offload, self._flushed, self.counters)
+        self._housekeeping = Housekeeping(
+            logs, clock, offload, self._flusher, lambda: list(self._hosted.values())
+        )
+        self._fetchers = FetcherPool(
+            node_id=node_id,
+            clock=clock,
+            network=network,
+            rng=rng,
+            settings=self._settings,
+            flusher=self._flusher,
+            counters=self.counters,
+            broker_epoch=broker_epoch,
+            listener=listener,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Start the loops. Roles come with ``apply``."""
+        settings = self._settings
+        lag_ms = settings.integer("replica.lag.time.max.ms")
+        flush_ms = settings.value("log.flush.interval.ms")
+        interval_ms = flush_ms if isinstance(flush_ms, int) else FLUSH_INTERVAL_MS
+        house = self._housekeeping
+        checkpoint_ms = settings.integer("replica.high.watermark.checkpoint.interval.ms")
+        retention_ms = settings.integer("log.retention.check.interval.ms")
+        for name, loop in (
+            ("isr-sender", self._isr.run()),
+            ("isr-check", self._check_isrs(max(1, lag_ms // 2))),
+            ("flusher", self._flusher.run()),
+            ("flush", house.flush_every(max(1, interval_ms))),
+            ("checkpoint", house.checkpoint_every(checkpoint_ms)),
+            ("retention", house.retain_every(retention_ms)),
+            ("first-roles", self._await_registration()),
+        ):
+            task = asyncio.create_task(loop, name=f"replicas-{name}")
+            task.add_done_callback(self._task_ended)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """End every wait, stop fetching, flush, save the checkpoints. Logs stay open."""
+        self._stopping = True
+        await self._fetchers.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for hosted in self._hosted.values():
+            hosted.partition.resign()
+            hosted.role_changed()
+        await self._flusher.flush(list(self._hosted.values()))
+        await self._housekeeping.checkpoint()
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("%s failed: %r", task.get_name(), error, exc_info=error)
+
+    async def _await_registration(self) -> None:
+        while not self._table.try_start():
+            await asyncio.sleep(START_POLL_MS / 1000)  # noqa: ASYNC110  # who registers is elsewhere
+        self._fetchers.image_changed(self._table.image)
+
+    # -- metadata
+
+    def apply(self, image: MetadataImage, delta: ImageDelta | None = None) -> None:
+        """Follow the image. Until it holds this broker's own registration nothing happens."""
+        if self._stopping:
+            return
+        self._fetchers.image_changed(image)
+        self._table.apply(image, delta)
+
+    def role_changed(self, hosted: HostedPartition) -> None:
+        """TableEvents: a partition changed hands."""
+        partition = hosted.partition
+        if partition.is_leader:
+            self.counters.leader_elections += 1
+            if partition.local.needs_flush:
+                self._flusher.ask(hosted)
+        if hosted.deleted or partition.follower is None:
+            self._fetchers.unfollow(hosted)
+        else:
+            self._fetchers.follow(hosted)
+        hosted.role_changed()
+
+    def isr_changed(self, hosted: HostedPartition, before: tuple[int, ...]) -> None:
+        """TableEvents: the ISR changed, or wants to."""
+        now = hosted.partition.isr
+        if before and now != before:
+            if len(now) < len(before):
+                self.counters.isr_shrinks += 1
+            elif len(now) > len(before):
+                self.counters.isr_expands += 1
+            hosted.settle_producers()
+        self._isr.notice(hosted)
+
+    def _isr_result(
+        self,
+        hosted: HostedPartition,
+        proposal: IsrProposal,
+        answer: Struct | None,
+        error: ErrorCode | int,
+    ) -> bool:
+        partition = hosted.partition
+        before, high_watermark = partition.isr, partition.high_watermark
+        now_ms = self._clock.monotonic_ms()
+        if answer is None or error:
+            again = partition.alter_partition_result(proposal, error, now_ms=now_ms)
+        else:
+            again = partition.alter_partition_result(
+                proposal,
+                ErrorCode.none,
+                leader_epoch=answer.leader_epoch,
+                isr=tuple(answer.isr),
+                partition_epoch=answer.partition_epoch,
+                now_ms=now_ms,
+            )
+        if partition.high_watermark != high_watermark:
+            hosted.watermark_moved()
+        self.isr_changed(hosted, before)
+        return again
+
+    async def _check_isrs(self, interval_ms: int) -> None:
+        """Look for laggards; after a standstill of this process give everybody a fresh start."""
+        last_ms = self._clock.monotonic_ms()
+        while True:
+            await asyncio.sleep(interval_ms / 1000)
+            now_ms = self._clock.monotonic_ms()
+            stood_still = now_ms - last_ms > interval_ms * 3 // 2
+            last_ms = now_ms
+            for hosted in self._table.led():
+                leader = hosted.partition.leader
+                if stood_still and leader is not None:
+                    leader.grant_fresh_lag(now_ms)
+                elif hosted.partition.check_isr(now_ms):
+                    self._isr.notice(hosted)
+
+    # -- look-ups
+
+    @property
+    def image(self) -> MetadataImage:
+        """The image that the roles follow."""
+        return self._table.image
+
+    def partition(self, topic: str, index: int) -> Partition | None:
+        """The partition, when this broker holds a replica of it."""
+        hosted = self._hosted.get((topic, index))
+        return None if hosted is None else hosted.partition
+
+    def leader_and_epoch(self, topic: str, index: int) -> LeaderHint:
+        """Who leads: by the partition's own knowledge, else by the image."""
+        state = self.image.partition(topic, index)
+        partition = self.partition(topic, index)
+        if partition is not None and (state is None or partition.leader_epoch > state.leader_epoch):
+            return LeaderHint(partition.leader_id, partition.leader_epoch)
+        return LeaderHint() if state is None else LeaderHint(state.leader, state.leader_epoch)
+
+    def gauges(self) -> ReplicaGauges:
+        """How the partitions of this broker stand now."""
+        led = self._table.led()
+        offline = [f"{topic}-{index}" for topic, index in sorted(self._table.offline)]
+        return ReplicaGauges(
+            partitions=len(self._hosted),
+            leaders=len(led),
+            under_replicated=sum(
+                len(each.partition.isr) < len(each.partition.replicas) for each in led
+            ),
+            under_min_isr=sum(
+                each.partition.leader is not None and each.partition.leader.is_under_min_isr
+                for each in led
+            ),
+            offline=len(offline),
+            offline_names=offline,
+        )
+
+    # -- produce
+
+    async def produce(
+        self,
+        entries: Sequence[ProduceEntry | tuple[str, int, Any]],
+        acks: int,
+        timeout_ms: int,
+    ) -> list[ProduceResult]:
+        """Append one batch per entry; the results come in the same order.
+
+        acks 0 and 1 never wait. acks -1 waits, at most ``timeout_ms``, until every in-sync
+        replica has the records; a timeout leaves open whether they survive.
+        """
+        if acks not in (-1, 0, 1):
+            refused = ProduceResult(ErrorCode.invalid_required_acks)
+            return [refused] * len(entries)
+        now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
+        results: list[ProduceResult] = []
+        wait: ProduceWait | None = None
+        for position, (topic, index, records) in enumerate(entries):
+            hosted = self._hosted.get((topic, index))
+            if hosted is None:
+                results.append(ProduceResult(self._table.missing(topic, index)))
+                continue
+            result, required = self._append(hosted, records, acks, now_ms, wall_ms)
+            results.append(result)
+            if required > hosted.partition.local.high_watermark and acks == ALL_REPLICAS:
+                if wait is None:
+                    wait = ProduceWait(results, asyncio.get_running_loop().create_future())
+                wait.undecided[position] = result
+                hosted.add_produce_wait(required, wait, position)
+        if wait is not None:
+            await wait_at_most(wait.future, timeout_ms / 1000, wait.expire)
+        return results
+
+    def _append(
+        self,
+        hosted: HostedPartition,
+        records: bytes | memoryview,
+        acks: int,
+        now_ms: int,
+        wall_ms: int,
+    ) -> tuple[ProduceResult, int]:
+        """One partition's batch; its result if all goes well, and the offset to wait for."""
+        partition = hosted.partition
+        local = partition.local
+        high_watermark = local.high_watermark
+        size_bytes = int.from_bytes(records[8:12], "big") + 12
+        if size_bytes < len(records):
+            return self._refused(ErrorCode.invalid_record, ONE_BATCH), -1
+        try:
+            error, info = partition.append(records, acks, now_ms, wall_ms)
+        except AppendRefused as refused:
+            return self._refused(refused.code, str(refused)), -1
+        except (InvalidBatch, TornBatch) as invalid:
+            return self._refused(ErrorCode.corrupt_message, str(invalid)), -1
+        except StorageError as failure:
+            log.error("%s-%s cannot be written: %s", *hosted.key, failure)
+            return self._refused(ErrorCode.kafka_storage_error, str(failure)), -1
+        if info is None:
+            return self._refused(error, None), -1
+        if not info.duplicate:
+            self.counters.messages_in += info.records_count
+            self.counters.bytes_in += info.size_bytes
+            hosted.appended(info.size_bytes)
+            if local.high_watermark != high_watermark:
+                hosted.watermark_moved()
+        if local.settings.flush_on_commit and local.needs_flush:
+            self._flusher.ask(hosted)
+        result = ProduceResult(
+            ErrorCode.none, info.first_offset, info.log_append_time_ms, local.log.start_offset
+        )
+        return result, info.last_offset + 1
+
+    def _refused(self, code: ErrorCode, message: str | None) -> ProduceResult:
+        if code not in _ASK_ELSEWHERE:
+            self.counters.produce_requests_failed += 1
+        return ProduceResult(code, message=message)
+
+    def _flushed(self, hosted: HostedPartition, upto_offset: int) -> None:
+        if hosted.partition.flushed(upto_offset, self._clock.monotonic_ms()):
+            hosted.watermark_moved()
+
+    # -- fetch
+
+    async def fetch(self, query: FetchQuery) -> list[FetchResult]:
+        """Read for a consumer or a follower; the results come in the order asked.
+
+        Waits, at most ``max_wait_ms``, until ``min_bytes`` are there; an error, a divergence or
+        a change of leadership ends the wait at once.
+        """
+        results, size_bytes, final = self._read_all(query)
+        if final or size_bytes >= query.min_bytes or query.max_wait_ms <= 0:
+            return self._counted(query, results, size_bytes)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + query.max_wait_ms / 1000
+        while not self._stopping:
+            wait = FetchWait(loop.create_future(), self._missing_bytes(query, size_bytes))
+            hosted = [
+                each
+                for partition in query.partitions
+                if (each := self._hosted.get((partition.topic, partition.index))) is not None
+            ]
+            for each in hosted:
+                each.add_fetch_wait(wait, follower=query.is_follower)
+            try:
+                await wait_at_most(wait.future, max(0.0, deadline - loop.time()), wait.wake)
+            finally:
+                for each in hosted:
+                    each.remove_fetch_wait(wait)
+            results, size_bytes, final = self._read_all(query)
+            if final or size_bytes >= query.min_bytes or loop.time() >= deadline:
+                break
+        return self._counted(query, results, size_bytes)
+
+    def _missing_bytes(self, query: FetchQuery, size_bytes: int) -> int:
+        """How much has to be appended before it is worth looking again; 0 = at any change."""
+        missing = query.min_bytes - size_bytes
+        if missing <= 1 or query.is_follower:
+            return min(missing, 1)
+        for each in query.partitions:
+            partition = self.partition(each.topic, each.index)
+            if partition is not None and partition.high_watermark < partition.log.end_offset:
+                # What is already appended becomes visible without another append.
+                return 0
+        return missing
+
+    def _read_all(self, query: FetchQuery) -> tuple[list[FetchResult], int, bool]:
+        """One pass: (results, bytes, whether it must be answered at once)."""
+        now_ms = self._clock.monotonic_ms()
+        results: list[FetchResult] = []
+        left_bytes, size_bytes, final = query.max_bytes, 0, False
+        for wanted in query.partitions:
+            result = self._read_one(query, wanted, left_bytes, size_bytes == 0, now_ms)
+            results.append(result)
+            read = len(result.records)
+            size_bytes += read
+            left_bytes = max(0, left_bytes - read)
+            if result.error or result.diverging_epoch is not None:
+                final = True
+        return results, size_bytes, final or not results
+
+    def _read_one(
+        self,
+        query: FetchQuery,
+        wanted: FetchPartition,
+        left_bytes: int,
+        min_one: bool,
+        now_ms: int,
+    ) -> FetchResult:
+        hosted = self._hosted.get((wanted.topic, wanted.index))
+        topic_id = wanted.topic_id
+        if hosted is None:
+            error = self._table.missing(wanted.topic, wanted.index)
+            return self._failed(wanted, error)
+        partition = hosted.partition
+        if topic_id != ZERO_UUID and topic_id != partition.topic_id:
+            return self._failed(wanted, ErrorCode.inconsistent_topic_id)
+        max_bytes = min(wanted.max_bytes, left_bytes)
+        try:
+            if query.replica_id >= 0:
+                outcome = self._read_follower(query, wanted, hosted, max_bytes, min_one, now_ms)
+            else:
+                outcome = partition.read_as_consumer(
+                    wanted.fetch_offset,
+                    current_leader_epoch=wanted.current_leader_epoch,
+                    max_bytes=max_bytes,
+                    min_one=min_one,
+                    only_from_leader=query.only_from_leader,
+                    last_fetched_epoch=wanted.last_fetched_epoch,
+                )
+        except OffsetOutOfRange:
+            return self._failed(wanted, ErrorCode.offset_out_of_range)
+        except StorageError as failure:
+            log.error("%s-%s cannot be read: %s", wanted.topic, wanted.index, failure)
+            return self._failed(wanted, ErrorCode.kafka_storage_error)
+        diverging = outcome.diverging_epoch
+        return FetchResult(
+            wanted.topic,
+            topic_id,
+            wanted.index,
+            outcome.error,
+            outcome.high_watermark,
+            outcome.last_stable_offset,
+            outcome.log_start_offset,
+            outcome.records,
+            None if diverging is None else (diverging.epoch, diverging.end_offset),
+            self.leader_and_epoch(wanted.topic, wanted.index)
+            if outcome.error in _ASK_ELSEWHERE
+            else None,
+            [] if query.read_committed else None,
+        )
+
+    def _read_follower(
+        self,
+        query: FetchQuery,
+        wanted: FetchPartition,
+        hosted: HostedPartition,
+        max_bytes: int,
+        min_one: bool,
+        now_ms: int,
+    ) -> ReadOutcome:
+        """A follower's fetch changes the leader's state: watermark and ISR follow at once."""
+        partition = hosted.partition
+        high_watermark = partition.high_watermark
+        outcome = partition.fetch_as_follower(
+            query.replica_id,
+            fetch_offset=wanted.fetch_offset,
+            last_fetched_epoch=wanted.last_fetched_epoch,
+            current_leader_epoch=wanted.current_leader_epoch,
+            log_start_offset=wanted.log_start_offset,
+            broker_epoch=query.broker_epoch,
+            max_bytes=max_bytes,
+            min_one=min_one,
+            now_ms=now_ms,
+        )
+        if partition.high_watermark != high_watermark:
+            hosted.watermark_moved()
+        leader = partition.leader
+        if leader is not None and leader.isr.pending is not None:
+            self._isr.notice(hosted)
+        return outcome
+
+    def _failed(self, wanted: FetchPartition, error: ErrorCode) -> FetchResult:
+        hint = None
+        if error in _ASK_ELSEWHERE:
+            hint = self.leader_and_epoch(wanted.topic, wanted.index)
+        return FetchResult(wanted.topic, wanted.topic_id, wanted.index, error, leader=hint)
+
+    def _counted(
+        self, query: FetchQuery, results: list[FetchResult], size_bytes: int
+    ) -> list[FetchResult]:
+        if query.is_follower:
+            self.counters.replication_bytes_out += size_bytes
+        else:
+            self.counters.bytes_out += size_bytes
+        if any(each.error not in _NOT_FAILURES for each in results):
+            self.counters.fetch_requests_failed += 1
+        return results
+
+    # -- offsets
+
+    def list_offset(
+        self,
+        topic: str,
+        index: int,
+        timestamp: int,
+        *,
+        isolation: int = 0,
+        leader_epoch: int = -1,
+        replica_id: int = -1,
+    ) -> ListedOffset:
+        """ListOffsets for one partition; see Partition.list_offset.
+
+        ``isolation`` 1 (read committed) bounds by the last stable offset, which equals the high
+        watermark while there are no transactions.
+        """
+        partition = self.partition(topic, index)
+        if partition is None:
+            return ListedOffset(self._table.missing(topic, index))
+        try:
+            return partition.list_offset(
+                timestamp, replica_id=replica_id, current_leader_epoch=leader_epoch
+            )
+        except StorageError as failure:
+            log.error("%s-%s cannot be searched: %s", topic, index, failure)
+            return ListedOffset(ErrorCode.kafka_storage_error)
+
+    def end_offset_for_epoch(
+        self, topic: str, index: int, epoch: int, *, leader_epoch: int = -1
+    ) -> tuple[ErrorCode, int, int]:
+        """OffsetForLeaderEpoch for one partition: (error, epoch, end offset)."""
+        partition = self.partition(topic, index)
+        if partition is None:
+            return self._table.missing(topic, index), -1, -1
+        return partition.end_offset_for_epoch(epoch, current_leader_epoch=leader_epoch)
