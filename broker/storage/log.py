@@ -560,6 +560,7 @@ class Log:
             if offset < self.end_offset:
                 self._lower_recovery_point(offset)
                 self._cut_segments(offset)
+                offset = self.end_offset
             self._epochs.truncate_from_end(offset)
             self._write_epochs()
 

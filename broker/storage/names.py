@@ -19,7 +19,7 @@ DELETED_FOLDER = "-delete"
 
 FOLDER_NAME_MAX = 255  # NAME_MAX of every file system in use
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}\Z")
-_FOLDER = re.compile(r"(?P<topic>.+)-(?P<partition>[0-9]{1,10})\Z")
+_FOLDER = re.compile(r"(?P<topic>.+)-(?P<partition>0|[1-9][0-9]{0,9})\Z")
 _OFFSET = re.compile(r"[0-9]{20}\Z")
 
 
