@@ -99,6 +99,11 @@ class Node:
         return self.state.epoch
 
     @property
+    def now_ms(self) -> int:
+        """The time of the last step."""
+        return self._now_ms
+
+    @property
     def is_voter(self) -> bool:
         """Whether this node has a vote."""
         return self.node_id in self.voters

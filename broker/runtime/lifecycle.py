@@ -247,7 +247,7 @@ class BrokerLifecycle:
             logger.warning("the registration was lost, registering again")
             self.state = State.STARTING
             await self._register()
-            return 0
+            return RETRY_MS_FIRST
         if code != ErrorCode.none:
             if code != ErrorCode.not_controller:
                 logger.warning("heartbeat refused", extra={"error": _name(code)})

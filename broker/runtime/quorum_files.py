@@ -6,22 +6,27 @@ Must never guess: a file that cannot be read is an error that names it.
 """
 
 import json
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from broker.protocol.batch import Record, crc_matches, decode_records, encode_batch, iter_batches
-from broker.protocol.codec import encode_data
+from broker.protocol.batch import (
+    ControlType,
+    Record,
+    control_type,
+    crc_matches,
+    decode_records,
+    encode_batch,
+    encode_snapshot_footer,
+    encode_snapshot_header,
+    iter_batches,
+)
 from broker.protocol.errors import DecodeError
 from broker.protocol.metadata_records import MetadataRecord, decode_record, encode_record
-from broker.protocol.struct import Struct, uuid_from_text, uuid_to_text
+from broker.protocol.struct import uuid_from_text, uuid_to_text
 from broker.raft.types import ElectionState, SnapshotId
 from broker.storage.disk import Disk
 from broker.storage.errors import CorruptFile
 
-LEADER_CHANGE = 2
-SNAPSHOT_HEADER = 3
-SNAPSHOT_FOOTER = 4
 QUORUM_STATE = "quorum-state"
 SUFFIX = ".checkpoint"
 PART = ".part"
@@ -29,21 +34,12 @@ RECORDS_PER_BATCH = 500
 SNAPSHOTS_KEPT = 2
 
 
-def control_batch(
-    kind: int, name: str, body: Struct, *, offset: int, epoch: int, timestamp_ms: int
-) -> bytes:
-    """One control record in a batch of its own; ``name`` is its schema, version 0."""
-    key = struct.pack(">hh", 0, kind)
-    record = Record(offset, timestamp_ms, key, encode_data(name, 0, body), ())
-    return encode_batch([record], base_offset=offset, leader_epoch=epoch, control=True)
-
-
 def records_batch(
     records: Sequence[MetadataRecord], *, offset: int, epoch: int, timestamp_ms: int
 ) -> bytes:
     """Metadata records as one batch beginning at ``offset``."""
     framed = [
-        Record(offset + index, timestamp_ms, None, encode_record(record), ())
+        Record(offset + index, timestamp_ms, None, encode_record(record))
         for index, record in enumerate(records)
     ]
     return encode_batch(framed, base_offset=offset, leader_epoch=epoch)
@@ -135,11 +131,10 @@ class SnapshotFiles:
                     raise CorruptFile(path, f"the batch at byte {position} has a wrong CRC")
                 found = decode_records(data, position)
                 if header.is_control:
-                    key = found[0].key or b"\0\0\0\0"
-                    complete = struct.unpack(">hh", key[:4])[1] == SNAPSHOT_FOOTER
+                    complete = control_type(found[0]) == ControlType.SNAPSHOT_FOOTER
                 else:
                     records.extend(decode_record(r.value or b"") for r in found)
-        except (DecodeError, struct.error, IndexError) as error:
+        except (DecodeError, IndexError) as error:
             raise CorruptFile(path, str(error)) from error
         if not complete:
             raise CorruptFile(path, "its footer is missing")
@@ -206,26 +201,15 @@ class SnapshotFiles:
 def _snapshot_batches(
     epoch: int, records: Sequence[MetadataRecord], timestamp_ms: int
 ) -> Iterable[bytes]:
-    header = Struct(version=0, last_contained_log_timestamp=timestamp_ms)
-    yield control_batch(
-        SNAPSHOT_HEADER,
-        "snapshot_header_record",
-        header,
-        offset=0,
-        epoch=epoch,
+    yield encode_snapshot_header(
+        base_offset=0,
+        leader_epoch=epoch,
         timestamp_ms=timestamp_ms,
+        last_contained_log_timestamp=timestamp_ms,
     )
     offset = 1
     for first in range(0, len(records), RECORDS_PER_BATCH):
         chunk = records[first : first + RECORDS_PER_BATCH]
         yield records_batch(chunk, offset=offset, epoch=epoch, timestamp_ms=timestamp_ms)
         offset += len(chunk)
-    footer = Struct(version=0)
-    yield control_batch(
-        SNAPSHOT_FOOTER,
-        "snapshot_footer_record",
-        footer,
-        offset=offset,
-        epoch=epoch,
-        timestamp_ms=timestamp_ms,
-    )
+    yield encode_snapshot_footer(base_offset=offset, leader_epoch=epoch, timestamp_ms=timestamp_ms)

@@ -60,9 +60,7 @@ class PeerConnections:
         line = self._lines.setdefault((peer, LANES.get(api_key, Lane.CONTROL)), _Line())
         connection = await self._open(peer, line, timeout_ms)
         try:
-            return await connection.request(
-                api_key, body, version=version, timeout_ms=timeout_ms
-            )
+            return await connection.request(api_key, body, version=version, timeout_ms=timeout_ms)
         except RequestTimedOut:
             # The peer may hang, or its machine be gone: the next request tries a new connection.
             self._drop(line, connection)

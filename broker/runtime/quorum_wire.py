@@ -110,9 +110,7 @@ def _end(me: Identity, request: ms.EndQuorumEpochRequest) -> Struct:
         preferred_successors=list(request.preferred_successors),
         preferred_candidates=candidates,
     )
-    return Struct(
-        cluster_id=me.cluster_id, topics=topics, leader_endpoints=_leader_endpoints(me)
-    )
+    return Struct(cluster_id=me.cluster_id, topics=topics, leader_endpoints=_leader_endpoints(me))
 
 
 def _fetch(me: Identity, request: ms.FetchRequest) -> Struct:
@@ -132,9 +130,7 @@ def _fetch(me: Identity, request: ms.FetchRequest) -> Struct:
         max_wait_ms=request.wait_ms_max,
         min_bytes=1,
         max_bytes=request.bytes_max,
-        topics=[
-            Struct(topic=METADATA_TOPIC, topic_id=METADATA_TOPIC_ID, partitions=[partition])
-        ],
+        topics=[Struct(topic=METADATA_TOPIC, topic_id=METADATA_TOPIC_ID, partitions=[partition])],
     )
 
 
@@ -165,9 +161,8 @@ def decode_peer_request(
     cluster_id = body.get("cluster_id")
     if cluster_id is not None and cluster_id != me.cluster_id:
         return Malformed(ErrorCode.inconsistent_cluster_id)
-    if api_key in (ApiKey.VOTE, ApiKey.BEGIN_QUORUM_EPOCH):
-        if body.get("voter_id", NO_NODE) not in (NO_NODE, me.node_id):
-            return Malformed(ErrorCode.invalid_voter_key)
+    if body.get("voter_id", NO_NODE) not in (NO_NODE, me.node_id):
+        return Malformed(ErrorCode.invalid_voter_key)
     topics = body.get("topics") or []
     if len(topics) != 1 or len(topics[0].partitions) != 1:
         return Malformed(ErrorCode.invalid_request)
@@ -194,9 +189,7 @@ def _decode_vote(version: int, body: Struct, partition: Struct) -> ms.Request:
 
 
 def _decode_begin(version: int, body: Struct, partition: Struct) -> ms.Request:
-    return ms.BeginQuorumEpochRequest(
-        epoch=partition.leader_epoch, leader_id=partition.leader_id
-    )
+    return ms.BeginQuorumEpochRequest(epoch=partition.leader_epoch, leader_id=partition.leader_id)
 
 
 def _decode_end(version: int, body: Struct, partition: Struct) -> ms.Request:
