@@ -17,12 +17,13 @@ from broker.config import BrokerConfig, ListenerConfig
 from broker.connection import ClientConnection, ListenerContext
 from broker.metadata.decision import ControllerConfig
 from broker.observability import Counters, metrics_factory
-from broker.protocol.api_keys import ApiKey
+from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
 from broker.protocol.codec import supported_versions
 from broker.protocol.errors import LogctlError
 from broker.protocol.image import METADATA_VERSION_FEATURE, image_records
 from broker.protocol.metadata_records import MetadataRecord
 from broker.protocol.struct import Struct
+from broker.raft.types import QuorumConfig
 from broker.runtime.controller import ControllerService
 from broker.runtime.doors import Clock, Disk, Listener, Network, Offload
 from broker.runtime.forwarding import ControllerChannel
@@ -156,6 +157,8 @@ class Broker:
 
         self.logs = await self._offload.run(open_logs)
         self._undo.append(self._close_logs)
+        for note in self.logs.notes:
+            logger.warning(note)
 
     async def _close_logs(self) -> None:
         epoch = self.lifecycle.epoch if self.lifecycle is not None else -1
@@ -217,7 +220,7 @@ class Broker:
             voters=config.voters,
             log=metadata_log,
             disk=self._disk,
-            directory=self.logs.metadata_directory,
+            directory=f"{self.logs.data_dir}/{METADATA_TOPIC}-0",
             network=self._network,
             clock=self._clock,
             offload=self._offload,
@@ -225,6 +228,7 @@ class Broker:
             config=self._quorum_config(),
         )
         self.quorum.set_snapshot_source(self._snapshot)
+        self.quorum.on_failure = lambda error: self._fail(f"the metadata quorum failed: {error}")
         if config.is_controller:
             self.controller = ControllerService(
                 quorum=self.quorum,
@@ -252,6 +256,18 @@ class Broker:
         self.quorum.add_listener(self.publisher)
         for context, _ in self._listeners:
             context.node = self.node
+
+    def _quorum_config(self) -> QuorumConfig:
+        settings, prefix = self.config.settings, "controller.quorum"
+        return QuorumConfig(
+            election_timeout_ms=settings.integer(f"{prefix}.election.timeout.ms"),
+            fetch_timeout_ms=settings.integer(f"{prefix}.fetch.timeout.ms"),
+            election_backoff_max_ms=settings.integer(f"{prefix}.election.backoff.max.ms"),
+            request_timeout_ms=settings.integer(f"{prefix}.request.timeout.ms"),
+            retry_backoff_ms=settings.integer(f"{prefix}.retry.backoff.ms"),
+            snapshot_log_bytes=settings.integer("metadata.log.max.record.bytes.between.snapshots"),
+            listener_name=self.config.controller_listener_names[0],
+        )
 
     def _compose_broker(self) -> None:
         config = self.config

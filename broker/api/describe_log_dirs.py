@@ -23,7 +23,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
         found.setdefault(partition.topic, []).append(
             Struct(
                 partition_index=partition.index,
-                partition_size=partition.log.size_bytes,
+                partition_size=_size_bytes(node, partition),
                 offset_lag=lag,
                 is_future_key=False,
             )
@@ -41,6 +41,11 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
             )
         ],
     )
+
+
+def _size_bytes(node: Node, partition: Partition) -> int:
+    log = node.logs.get(partition.topic, partition.index)
+    return 0 if log is None else log.size_bytes
 
 
 def _wanted(node: Node, request: Struct) -> Iterable[Partition]:

@@ -52,7 +52,8 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
             answer.log_start_offset = result.log_start_offset
             answer.error_message = result.message
     if request.acks == 0:
-        return _silent(rows)
+        _close_on_error(rows)
+        return None
     return _response(node, context, rows)
 
 
@@ -73,7 +74,7 @@ def _request_error(request: Struct, name: str) -> ErrorCode:
     return ErrorCode.none
 
 
-def _silent(rows: list[tuple[Struct, list[Struct]]]) -> None:
+def _close_on_error(rows: list[tuple[Struct, list[Struct]]]) -> None:
     for topic, answers in rows:
         for answer in answers:
             if answer.error_code != ErrorCode.none:
