@@ -1,8 +1,8 @@
 """Ends a throw-away cluster whose owner died without a word (kill -9, a closed laptop lid).
 
-Run as `python -m clusters.guard FOLDER` with a pipe as standard input: when the other end of the pipe
-closes and the folder is still there, the brokers that its manifests name are killed (by pid and start
-time, so never anybody else's) and the folder is removed.
+Run as `python -m clusters.guard FOLDER` with a pipe as standard input: when the other end of the
+pipe closes and the folder is still there, the brokers that its manifests name are killed (by pid
+and start time, so never anybody else's) and the folder is removed.
 """
 
 from __future__ import annotations

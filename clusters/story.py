@@ -1,8 +1,8 @@
 """The demo's story: three brokers, real records, a leader killed, the cluster healing.
 
-Each step acts on a real cluster and ends only when its effect was observed, or fails and says what was
-waited for. It neither prints nor draws: the shell tells it as lines, the dashboard shows it beside its
-panels, both by calling `advance` once a step.
+Each step acts on a real cluster and ends only when its effect was observed, or fails and says what
+was waited for. It neither prints nor draws: the shell tells it as lines, the dashboard shows it
+beside its panels, both by calling `advance` once a step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from clusters.admin import AdminClient
 from clusters.errors import OperationError
@@ -63,25 +63,6 @@ class Observation:
             "took_ms": self.took_ms,
             **self.facts,
         }
-
-
-class Guide(Protocol):
-    """A story that somebody is led through, one step at a time.
-
-    `position` is the index of the next step, `len(steps)` at the end. `advance` does it and returns
-    what was observed; it raises LogctlError when the step failed.
-    """
-
-    @property
-    def steps(self) -> Sequence[Step]:
-        """Every step in order."""
-
-    @property
-    def position(self) -> int:
-        """Index of the next step."""
-
-    async def advance(self) -> Observation:
-        """Do the next step."""
 
 
 STEPS = (
@@ -266,9 +247,9 @@ class Story:
         write_ms = round((written.at_s - killed_at) * 1000)
         leader, isr = _leader(moved.event), _isr(shrunk.event)
         return (
-            f"broker {self._victim} killed; {METRICS}-0 moved to broker {leader} after {move_ms} ms, "
-            f"its ISR shrank to {_listed(isr)} after {shrink_ms} ms, and the next record was "
-            f"acknowledged after {write_ms} ms"
+            f"broker {self._victim} killed; {METRICS}-0 moved to broker {leader} after "
+            f"{move_ms} ms, its ISR shrank to {_listed(isr)} after {shrink_ms} ms, and "
+            f"the next record was acknowledged after {write_ms} ms"
         ), {
             "killed": self._victim,
             "leader": leader,
@@ -453,11 +434,11 @@ def _about(event: ClusterEvent, kind: EventKind) -> bool:
 
 
 def _leader(event: ClusterEvent) -> int:
-    return int(event.after)
+    return -1 if event.after is None else int(event.after)
 
 
 def _isr(event: ClusterEvent) -> list[int]:
-    return [int(broker) for broker in event.after]
+    return [int(broker) for broker in event.after or ()]
 
 
 def _listed(brokers: Sequence[int]) -> str:

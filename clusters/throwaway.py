@@ -1,7 +1,7 @@
 """A cluster for one run: its own folders, free ports, and nothing of it left afterwards.
 
-Never touches the user's contexts, clusters or data: while it exists, the XDG variables of this process
-(and of what it starts) point into a temporary folder.
+Never touches the user's contexts, clusters or data: while it exists, the XDG variables of this
+process (and of what it starts) point into a temporary folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from clusters.spec import ClusterSpec, load_spec
 _VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 _LOCALHOST = "127.0.0.1"
 _END_WAIT_S = 5.0
-_DOWN_LIMIT_S = 20.0
+_DOWN_LIMIT_S = 10.0
 
 
 class ThrowAwayCluster:

@@ -22,7 +22,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
-from shell.commands.topic import describe
 from shell.exits import Failed, UsageProblem
 from shell.lines import read_lines
 from shell.output import Facts, Table
@@ -149,7 +148,7 @@ class Tally:
 async def produce(session: Session, plan: Plan) -> None:
     """Write every record of a plan and print the summary, or a line for each."""
     async with session.admin() as admin:
-        detail = await describe(admin, plan.topic)
+        detail = await admin.topic(plan.topic)
     if plan.partition is not None and plan.partition >= len(detail.partitions):
         raise UsageProblem(
             f"Topic {plan.topic} has partitions 0 to {len(detail.partitions) - 1}; there is no "

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from shell.commands.topic import describe
 from shell.exits import Failed, UsageProblem
 from shell.output import RAW, TABLE
 from shell.records import RECORD_HEADING, ReadRecord, record_json, record_line
@@ -21,7 +20,10 @@ from shell.session import Session
 from shell.values import Anchor, Position
 
 if TYPE_CHECKING:
-    from clusters.admin import PartitionInfo, TopicDetail
+    from clusters.admin import TopicDetail
+
+# The first and the next offset of each partition that can be read.
+_Bounds = dict[TopicPartition, tuple[int, int]]
 
 _POLL_MS = 200
 _RECORDS_PER_POLL = 500
@@ -87,8 +89,8 @@ class _Reader:
 async def tail(session: Session, wanted: Range) -> None:
     """Print records until the range ends; without an end, until it is cancelled."""
     async with session.admin() as admin:
-        detail = await describe(admin, wanted.topic)
-    partitions = _chosen(session, detail, wanted)
+        detail = await admin.topic(wanted.topic)
+    known = _chosen(session, detail, wanted)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(session.bootstrap()),
         client_id="logctl",
@@ -101,7 +103,7 @@ async def tail(session: Session, wanted: Range) -> None:
     reader = _Reader(session, wanted, consumer)
     try:
         await consumer.start()
-        await _place(reader, partitions)
+        await _place(reader, known)
         if session.output.format == TABLE:
             session.output.text(RECORD_HEADING)
         await _read(reader)
@@ -115,7 +117,7 @@ async def tail(session: Session, wanted: Range) -> None:
         await _stop(consumer)
 
 
-def _chosen(session: Session, detail: TopicDetail, wanted: Range) -> list[PartitionInfo]:
+def _chosen(session: Session, detail: TopicDetail, wanted: Range) -> _Bounds:
     if wanted.partition is not None:
         found = [p for p in detail.partitions if p.partition == wanted.partition]
         if not found:
@@ -125,49 +127,49 @@ def _chosen(session: Session, detail: TopicDetail, wanted: Range) -> list[Partit
             )
     else:
         found = list(detail.partitions)
-    led = [partition for partition in found if partition.leader >= 0]
+    known: dict[TopicPartition, tuple[int, int]] = {}
     for partition in found:
-        if partition.leader < 0:
+        start, end = partition.start_offset, partition.end_offset
+        if partition.leader < 0 or start is None or end is None:
             session.output.warn(
                 f"{wanted.topic}-{partition.partition} has no leader now and is left out."
             )
-    if not led:
+        else:
+            known[TopicPartition(wanted.topic, partition.partition)] = (start, end)
+    if not known:
         raise Failed(f"No partition of {wanted.topic} has a leader: nothing can be read.")
-    return led
+    return known
 
 
-async def _place(reader: _Reader, partitions: list[PartitionInfo]) -> None:
+async def _place(reader: _Reader, known: _Bounds) -> None:
     wanted, consumer = reader.wanted, reader.consumer
-    homes = {TopicPartition(wanted.topic, p.partition): p for p in partitions}
-    consumer.assign(list(homes))
-    starts = await _offsets(consumer, homes, wanted.start)
-    stops = await _offsets(consumer, homes, wanted.until) if wanted.until is not None else {}
-    for home in homes:
+    consumer.assign(list(known))
+    starts = await _offsets(consumer, known, wanted.start)
+    stops = await _offsets(consumer, known, wanted.until) if wanted.until is not None else {}
+    for home in known:
         reader.cursors[home] = _Cursor(starts[home], stops.get(home))
         consumer.seek(home, starts[home])
 
 
-async def _offsets(
-    consumer: Any, homes: dict[TopicPartition, PartitionInfo], position: Position
-) -> dict[TopicPartition, int]:
+async def _offsets(consumer: Any, known: _Bounds, position: Position) -> dict[TopicPartition, int]:
     if position.anchor is Anchor.TIME:
-        found = await consumer.offsets_for_times(dict.fromkeys(homes, position.value))
+        found = await consumer.offsets_for_times(dict.fromkeys(known, position.value))
         return {
-            home: info.end_offset if found.get(home) is None else found[home].offset
-            for home, info in homes.items()
+            home: end if found.get(home) is None else found[home].offset
+            for home, (_, end) in known.items()
         }
     offsets = {}
-    for home, info in homes.items():
+    for home, (start, end) in known.items():
         match position.anchor:
             case Anchor.START:
-                offset = info.start_offset
+                offset = start
             case Anchor.END:
-                offset = info.end_offset
+                offset = end
             case Anchor.LAST:
-                offset = info.end_offset - position.value
+                offset = end - position.value
             case _:
                 offset = position.value
-        offsets[home] = min(max(offset, info.start_offset), info.end_offset)
+        offsets[home] = min(max(offset, start), end)
     return offsets
 
 

@@ -20,12 +20,11 @@ from shell.output import Output
 from shell.settings import Settings
 
 if TYPE_CHECKING:
-    from clusters.watch.feed import ClusterFeed
-
     from clusters.admin import AdminClient
     from clusters.operations import Operations
     from clusters.spec import ClusterSpec
     from clusters.state import Context
+    from clusters.watch.feed import ClusterFeed
 
 # The admin client keeps to its own limit; this much later the command ends by force.
 _DEADLINE_GRACE_MS = 2_000

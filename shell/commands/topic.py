@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.exits import Failed
-from shell.nearest import did_you_mean
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
 
 if TYPE_CHECKING:
-    from clusters.admin import AdminClient, TopicDetail, TopicSummary
+    from clusters.admin import TopicDetail, TopicSummary
 
 _TOPIC = Argument("TOPIC", "The topic's name.", kind=Kind.TOPIC)
 
@@ -75,20 +73,10 @@ async def _create(
 
 async def _describe(session: Session, *, topic: str) -> None:
     async with session.admin() as admin:
-        detail = await describe(admin, topic)
+        detail = await admin.topic(topic)
+    for problem in detail.problems:
+        session.output.warn(problem)
     session.output.document(detail.to_json(), lambda: _detail_blocks(detail))
-
-
-async def describe(admin: AdminClient, topic: str) -> TopicDetail:
-    """Return a topic; raises Failed with the nearest name when there is none of this name."""
-    known = await admin.topics()
-    names = [summary.topic for summary in known]
-    if topic not in names:
-        raise Failed(
-            f"There is no topic '{topic}'." + did_you_mean(topic, names),
-            hint="See `logctl topic list`.",
-        )
-    return await admin.topic(topic)
 
 
 def _detail_blocks(detail: TopicDetail) -> list[Block]:
@@ -121,7 +109,6 @@ def _detail_blocks(detail: TopicDetail) -> list[Block]:
 
 async def _delete(session: Session, *, topic: str) -> None:
     async with session.admin() as admin:
-        await describe(admin, topic)
         await admin.delete_topic(topic)
     session.output.say(f"Deleted topic {topic}.")
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 
+from clusters.admin.errors import UnknownTopic
 from shell.cli import build
 from shell.commands import all_commands
 from shell.exits import ExitCode
@@ -56,6 +57,7 @@ class FakeDetail:
     id: str
     partitions: list[FakePartition]
     config: dict[str, str]
+    problems: tuple[str, ...] = ()
 
     def to_json(self):
         def plain(partition):
@@ -127,7 +129,9 @@ class FakeAdmin:
             await asyncio.Event().wait()
         return self.summaries
 
-    async def topic(self, name):
+    async def topic(self, name, *, offsets=True):
+        if name not in {summary.topic for summary in self.summaries}:
+            raise UnknownTopic(name)
         return replace(ORDERS, topic=name)
 
     async def brokers(self):
@@ -144,10 +148,13 @@ class FakeAdmin:
             raise self.failure
         return FakeCluster()
 
-    async def create_topic(self, name, partitions, replication_factor, configs, validate_only):
+    async def create_topic(self, name, *, partitions, replication_factor, configs, validate_only):
+        self.summaries.append(FakeTopic(name, "", partitions, replication_factor))
         self.calls.append(("create", name, partitions, replication_factor, configs, validate_only))
 
     async def delete_topic(self, name):
+        if name not in {summary.topic for summary in self.summaries}:
+            raise UnknownTopic(name)
         self.calls.append(("delete", name))
 
 
