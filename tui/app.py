@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
 from textual.app import App, ComposeResult
@@ -38,7 +39,17 @@ class Feed(Protocol):
 
     async def __aenter__(self) -> Any: ...
 
-    async def __aexit__(self, *exc: object) -> Any: ...
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    @property
+    def status(self) -> FeedStatus:
+        """How the feed is doing right now."""
+        ...
 
     def updates(self) -> AsyncIterator[FeedUpdate]:
         """The first update holds the present state, each later one what changed."""
@@ -73,6 +84,11 @@ def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+def wall_ms() -> int:
+    """Milliseconds since 1970, for the age of the last answer."""
+    return time.time_ns() // 1_000_000
+
+
 class DashboardApp(App[int]):
     """`bootstrap` lists addresses of brokers; a dead one is passed over."""
 
@@ -105,19 +121,21 @@ class DashboardApp(App[int]):
         guide: Guide | None = None,
         name: str = "",
         now_ms: Callable[[], int] = monotonic_ms,
+        wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
         super().__init__()
         self.view = ClusterView()
-        self.feed_status: FeedStatus | None = None
         self.quorum: QuorumInfo | None = None
         self.quorum_at_ms = 0
         self.quorum_problem = ""
         self._bootstrap = list(bootstrap)
-        self._feed: Feed = feed if feed is not None else ClusterFeed(self._bootstrap)
+        self._feed: Feed = feed or ClusterFeed(self._bootstrap)
+        self.feed_status = self._feed.status
         self._quorum_source = quorum
         self._guide = guide
         self._cluster_name = name
         self._now_ms = now_ms
+        self._wall_ms = wall_ms
         self._waiting: list[FeedUpdate] = []
         self._paint_due = False
 
@@ -177,7 +195,6 @@ class DashboardApp(App[int]):
                 self.quorum = await self._ask_quorum()
                 self.quorum_at_ms = self._now_ms()
                 self.quorum_problem = ""
-                self.view.set_controller(self.quorum.leader_id)
             except (LogctlError, OSError) as error:
                 self.quorum_problem = str(error)
             self._schedule()
@@ -195,7 +212,6 @@ class DashboardApp(App[int]):
         self._paint_due = False
         waiting, self._waiting = self._waiting, []
         for update in waiting:
-            self.feed_status = update.status
             self.view.update(
                 update.image, update.events, self._now_ms(), replaying=update.replaying
             )
@@ -209,12 +225,14 @@ class DashboardApp(App[int]):
 
     def _paint_status(self) -> None:
         now = self._now_ms()
-        lost = self.feed_status is None or self.feed_status.mode in ("lost", "connecting")
+        self.feed_status = self._feed.status
+        self.view.set_controller(self.feed_status.controller_id)
+        lost = self.feed_status.mode in ("lost", "connecting")
         for name in ("brokers", "topics", "partitions"):
             self.table(name).set_class(lost, "stale")
         status = self.query_one("#status", Static)
         status.set_class(lost, "lost")
-        status.update(status_text(self._cluster_name, self.feed_status, self.view, now))
+        status.update(status_text(self._cluster_name, self.feed_status, self.view, self._wall_ms()))
         self.query_one("#quorum", Static).update(
             quorum_text(self.quorum, self.view, now - self.quorum_at_ms, self.quorum_problem)
         )

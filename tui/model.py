@@ -125,8 +125,6 @@ class ClusterView:
     ) -> None:
         """Take the newest image and the events that led to it; `now_ms` is monotonic."""
         for event in events:
-            if event.kind is EventKind.ControllerChanged and isinstance(event.after, int):
-                self.controller_id = event.after
             if not replaying:
                 self._flash(event, now_ms)
         self.events.extend(events)
@@ -179,7 +177,7 @@ class ClusterView:
             self.flashes[(event.topic, event.partition)] = flash
         elif event.broker is not None:
             self.broker_flashes[event.broker] = flash
-        if event.kind is EventKind.LeaderMoved:
+        if event.kind is EventKind.LEADER_MOVED:
             self.moves_ms.append(now_ms)
 
     def _derive(self) -> None:

@@ -16,14 +16,14 @@ from tui.table import Column, LiveTable
 SIGNS = {Health.OK: "●", Health.UNDER_REPLICATED: "◐", Health.OFFLINE: "✖"}
 CLASSES = {Health.OK: "", Health.UNDER_REPLICATED: "warning", Health.OFFLINE: "error"}
 EVENT_SIGNS = {
-    EventKind.LeaderMoved: "⇄",
-    EventKind.IsrShrunk: "▼",
-    EventKind.IsrExpanded: "▲",
-    EventKind.BrokerFenced: "✖",
-    EventKind.BrokerUnfenced: "●",
-    EventKind.ControllerChanged: "★",
+    EventKind.LEADER_MOVED: "⇄",
+    EventKind.ISR_SHRUNK: "▼",
+    EventKind.ISR_EXPANDED: "▲",
+    EventKind.BROKER_FENCED: "✖",
+    EventKind.BROKER_UNFENCED: "●",
+    EventKind.CONTROLLER_CHANGED: "★",
 }
-ALARMING = (EventKind.IsrShrunk, EventKind.BrokerFenced)
+ALARMING = (EventKind.ISR_SHRUNK, EventKind.BROKER_FENCED)
 Now = Callable[[], int]
 
 

@@ -26,13 +26,10 @@ def age(milliseconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
 
 
-def status_text(name: str, status: FeedStatus | None, view: ClusterView, now_ms: int) -> Text:
-    """The first line: whether this is live, and how the cluster stands."""
+def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -> Text:
+    """The first line: whether this is live, and how the cluster stands; `now_ms` since 1970."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f" {name or 'logctl'} ", "bold")
-    if status is None:
-        text.append(f" {MODES['connecting']}")
-        return text
     mode = MODES.get(status.mode, status.mode)
     text.append(f" {mode}", "bold" if status.mode != "live" else "")
     if status.mode == "lost" and status.last_contact_ms:

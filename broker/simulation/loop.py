@@ -86,10 +86,10 @@ class SimulatedLoop(base_events.BaseEventLoop):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise LogctlError("the simulated loop has no real sockets, signals or processes")
 
-    create_connection = _refuse  # type: ignore[assignment]
-    create_server = _refuse  # type: ignore[assignment]
-    add_signal_handler = _refuse
-    subprocess_exec = _refuse  # type: ignore[assignment]
+    create_connection = _refuse
+    create_server = _refuse
+    add_signal_handler = _refuse  # type: ignore[assignment]
+    subprocess_exec = _refuse
 
 
 class SimulatedClock:

@@ -113,7 +113,7 @@ class _Listener:
     """One listening socket."""
 
     def __init__(
-        self, door: "NodeNetwork", address: Address, factory: Callable[[], asyncio.Protocol]
+        self, door: "NodeNetwork", address: Address, factory: Callable[[], asyncio.BaseProtocol]
     ) -> None:
         self.door = door
         self.address = address
@@ -142,7 +142,7 @@ class NodeNetwork:
         self.network.drop_node(self)
 
     async def listen(
-        self, host: str, port: int, factory: Callable[[], asyncio.Protocol]
+        self, host: str, port: int, factory: Callable[[], asyncio.BaseProtocol]
     ) -> _Listener:
         """Listen at `host`:`port`; port 0 takes a free one. Raises OSError when it is taken."""
         if self.dead:
@@ -153,8 +153,8 @@ class NodeNetwork:
         return listener
 
     async def connect(
-        self, host: str, port: int, factory: Callable[[], asyncio.Protocol]
-    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        self, host: str, port: int, factory: Callable[[], asyncio.BaseProtocol]
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         """Connect to `host`:`port`. Raises ConnectionRefusedError or TimeoutError."""
         network = self.network
         await asyncio.sleep(network.delay_s())
@@ -192,7 +192,7 @@ class SimulatedTransport(asyncio.Transport):
         self._held: list[bytes | None] = []
         self._last_arrival_s = 0.0
 
-    def start(self, protocol: asyncio.Protocol) -> None:
+    def start(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to its protocol."""
         self.protocol = protocol
         protocol.connection_made(self)

@@ -164,7 +164,9 @@ async def _heal(world: World) -> None:
 async def _whole(world: World) -> None:
     """Wait until every replica of every partition is in sync everywhere."""
     while True:
-        states = [process.broker.image.topics.get(TOPIC) for process in world.processes.values()]
+        states = [
+            process.broker.publisher.image.topics.get(TOPIC) for process in world.processes.values()
+        ]
         if len(states) == len(world.nodes) and all(
             state is not None
             and all(set(p.isr) == set(p.replicas) and p.leader >= 0 for p in state.partitions)
@@ -181,11 +183,12 @@ def _check_replicas(world: World) -> None:
         copies: dict[int, bytes] = {}
         watermarks: dict[int, int] = {}
         for node, process in sorted(world.processes.items()):
-            partition = process.broker.replicas.partition(TOPIC, index)
+            replicas = process.broker.replicas
+            partition = replicas.partition(TOPIC, index) if replicas is not None else None
             if partition is None:
                 raise SafetyViolation(f"node {node} does not hold {TOPIC}-{index}")
             log = partition.log
-            copies[node] = log.read(log.start_offset, 1 << 30, upto_offset=log.end_offset)
+            copies[node] = bytes(log.read(log.start_offset, 1 << 30, upto_offset=log.end_offset))
             watermarks[node] = partition.high_watermark
         check_replicas_equal(f"{TOPIC}-{index}", copies)
         if len(set(watermarks.values())) > 1:

@@ -7,21 +7,28 @@ must never look at wall clocks or global randomness: one seed is one run.
 
 import asyncio
 import contextvars
-import copy
 import logging
 import random
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from broker.config import BrokerConfig
 from broker.protocol.errors import LogctlError
+from broker.runtime.quorum import MetadataQuorum
 from broker.server import Broker
-from broker.simulation.checkers import MetadataHistory, QuorumChecker, SafetyViolation
+from broker.simulation.checkers import (
+    HistoryListener,
+    MetadataHistory,
+    QuorumChecker,
+    SafetyViolation,
+)
 from broker.simulation.disk import SimDisk
 from broker.simulation.loop import InlineOffload, SimulatedClock, SimulatedLoop
 from broker.simulation.network import NodeNetwork, SimulatedNetwork
 from broker.simulation.workload import Address, Client
+from broker.storage.disk import Disk
+from broker.storage.errors import StorageFailure
 
 CLIENT_PORT = 9092
 CONTROLLER_PORT = 9093
@@ -39,10 +46,36 @@ class Process:
     node: int
     incarnation: int
     door: NodeNetwork
-    disk: SimDisk
+    disk: "ProcessDisk"
     broker: Broker
     tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
     alive: bool = True
+
+
+class WatchedBroker(Broker):
+    """The real broker, whose committed metadata is compared with that of the others."""
+
+    history: HistoryListener
+
+    def _compose(self) -> None:
+        super()._compose()
+        self.quorum.add_listener(self.history)
+
+
+class ProcessDisk:
+    """A machine's disk as one process sees it: dead when the process is.
+
+    What a dead process still tries in its last breath must not reach its successor's files.
+    """
+
+    def __init__(self, disk: SimDisk) -> None:
+        self._disk = disk
+        self.alive = True
+
+    def __getattr__(self, name: str) -> Any:
+        if not self.alive:
+            raise StorageFailure("/", name, 5, "the process is dead")
+        return getattr(self._disk, name)
 
 
 class World:
@@ -89,21 +122,21 @@ class World:
         assert node not in self.processes
         self._incarnations[node] += 1
         incarnation = self._incarnations[node]
-        door, disk = self.network.door(node), self._disks[node]
-        broker = Broker(
+        door, disk = self.network.door(node), ProcessDisk(self._disks[node])
+        broker = WatchedBroker(
             self.config(node),
             network=door,
-            disk=disk,
+            disk=cast("Disk", disk),
             clock=SimulatedClock(self.loop),
             offload=InlineOffload(self.loop),
             rng=random.Random(f"node-{self.seed}-{node}-{incarnation}"),
         )
+        broker.history = self.history.listener(node)
         process = Process(node, incarnation, door, disk, broker)
         self.processes[node] = process
         await self._run_as(process, self._boot(process))
 
     async def _boot(self, process: Process) -> None:
-        process.broker.add_quorum_listener(self.history.listener(process.node))
         await process.broker.start()
 
     async def _run_as(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
@@ -120,13 +153,11 @@ class World:
     def kill(self, node: int, *, power_loss: bool) -> None:
         """Kill -9; with `power_loss` the disk also forgets what was not synced."""
         process = self.processes.pop(node)
-        # What the dead process still does must not reach its successor's disk.
-        disk = copy.deepcopy(process.disk)
-        disk.release_locks()
+        process.alive = process.disk.alive = False
         if power_loss:
-            disk.crash(self.rng)
-        self._disks[node] = disk
-        process.alive = False
+            self._disks[node].crash(self.rng)
+        else:
+            self._disks[node].kill()
         process.door.kill()
         for task in sorted(process.tasks, key=lambda t: t.get_name()):
             task.cancel()
@@ -136,7 +167,8 @@ class World:
         process = self.processes[node]
         await self._run_as(process, process.broker.stop(controlled=True))
         self.processes.pop(node)
-        process.alive = False
+        process.alive = process.disk.alive = False
+        self._disks[node].kill()
         process.door.kill()
 
     # -- clients
@@ -153,7 +185,7 @@ class World:
     def observe(self) -> None:
         """Check what must hold at every moment. Raises SafetyViolation."""
         for process in self.processes.values():
-            quorum = process.broker.quorum
+            quorum: MetadataQuorum | None = getattr(process.broker, "quorum", None)
             if quorum is None:
                 continue
             self.quorum_checker.observe(
@@ -196,7 +228,7 @@ def _track_task(
     coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
     context: contextvars.Context | None = None,
 ) -> "asyncio.Task[Any]":
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)  # type: ignore[arg-type]
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, context=context)
     process = context.get(_current_process) if context is not None else _current_process.get()
     if process is not None:
         process.tasks.add(task)
