@@ -14,6 +14,8 @@ from broker.metadata.brokers import Brokers
 from broker.metadata.cluster import Cluster
 from broker.metadata.configs import Configs
 from broker.metadata.decision import (
+    ELECTIONS_PER_REBALANCE_MAX,
+    NEXT_ROUND_MS,
     PRODUCER_ID_BLOCK,
     RETURN_CHECK_MS,
     ControllerConfig,
@@ -139,8 +141,11 @@ class Controller:
         }
         interval = self.config.rebalance_interval_ms
         wait = min(RETURN_CHECK_MS, interval) if self._returning else interval
+        records = self._partitions.rebalance()
+        if len(records) >= ELECTIONS_PER_REBALANCE_MAX:
+            wait = min(wait, NEXT_ROUND_MS)
         self._rebalance_at_ms = now_ms + wait
-        return self._partitions.rebalance()
+        return records
 
     def next_wakeup_ms(self) -> int | None:
         """When ``tick`` has something to do at the latest; None when nothing is foreseen."""

@@ -14,6 +14,7 @@ from broker.settings.broker import BrokerSettings
 PRODUCER_ID_BLOCK: Final = 1000
 PARTITIONS_PER_REQUEST_MAX: Final = 10_000
 ELECTIONS_PER_REBALANCE_MAX: Final = 1_000
+NEXT_ROUND_MS: Final = 100
 # After a broker comes back, leadership is looked at this often until it has it all again.
 RETURN_CHECK_MS: Final = 5_000
 
