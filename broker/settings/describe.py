@@ -33,7 +33,6 @@ class ConfigEntry:
             name=self.setting.name,
             value=None if hidden else self.value,
             read_only=self.read_only,
-            is_default=self.source is ConfigSource.DEFAULT,
             config_source=int(self.source),
             is_sensitive=hidden,
             synonyms=[
