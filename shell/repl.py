@@ -129,11 +129,12 @@ class Repl:
     terminal_out: TerminalOutput | None = None
     live: LiveState = field(default_factory=LiveState)
     last_code: ExitCode = ExitCode.DONE
+    prompt: PromptSession[str] | None = None
     _running: asyncio.Task[ExitCode] | None = None
 
     async def run(self) -> ExitCode:
         """Take lines until Ctrl-D or `exit`; return the last command's code."""
-        prompt: PromptSession[str] = PromptSession(
+        self.prompt = prompt = PromptSession(
             history=self.history,
             auto_suggest=AutoSuggestFromHistory(),
             completer=RegistryCompleter(self.registry, lambda: self.live.names),

@@ -1,0 +1,169 @@
+"""The prompt, driven by keys through a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import contextmanager
+
+import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from shell.exits import ExitCode
+from shell.registry import Command
+from shell.repl import LiveState, RegistryCompleter, Repl
+
+ENTER, CTRL_C, CTRL_D, TAB = "\r", "\x03", "\x04", "\t"
+
+
+@contextmanager
+def shell_on(logctl):
+    with create_pipe_input() as keys:
+        repl = Repl(
+            logctl.registry,
+            logctl.runner,
+            history=InMemoryHistory(),
+            terminal_in=keys,
+            terminal_out=DummyOutput(),
+        )
+        yield repl, keys
+
+
+async def until(condition, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_lines_run_commands_and_ctrl_d_leaves(logctl):
+    with shell_on(logctl) as (repl, keys):
+        keys.send_text("topic list --format json" + ENTER + CTRL_D)
+        async with asyncio.timeout(10):
+            assert await repl.run() == ExitCode.DONE
+    assert b'"topic": "orders"' in logctl.out.getvalue()
+
+
+async def test_an_error_is_told_and_the_shell_lives_on(logctl):
+    with shell_on(logctl) as (repl, keys):
+        keys.send_text("topc" + ENTER + "topic list 'x" + ENTER + "broker list" + ENTER + CTRL_D)
+        async with asyncio.timeout(10):
+            assert await repl.run() == ExitCode.DONE
+    told = logctl.err.getvalue()
+    assert "Did you mean 'topic'?" in told
+    assert "The line cannot be read" in told
+    assert b"127.0.0.1:19092" in logctl.out.getvalue()
+
+
+async def test_ctrl_c_at_the_prompt_clears_the_line(logctl):
+    with shell_on(logctl) as (repl, keys):
+        keys.send_text("topic delete orders" + CTRL_C + "exit" + ENTER)
+        async with asyncio.timeout(10):
+            await repl.run()
+    assert logctl.doors.fake.calls == []
+
+
+@pytest.mark.parametrize(("endless", "code"), [(False, ExitCode.FAILED), (True, ExitCode.DONE)])
+async def test_ctrl_c_ends_the_running_command_only(logctl, endless, code):
+    started = asyncio.Event()
+    ended = []
+
+    async def wait(session):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    logctl.registry.add(Command(name="hang", summary="Waits.", run=wait, endless=endless))
+    from shell.cli import build
+
+    logctl.runner.tree = build(logctl.registry)
+    with shell_on(logctl) as (repl, keys):
+        running = asyncio.create_task(repl.run())
+        keys.send_text("hang" + ENTER)
+        async with asyncio.timeout(5):
+            await started.wait()
+        signal.raise_signal(signal.SIGINT)
+        await until(lambda: ended)
+        await until(lambda: repl._running is None)
+        assert repl.last_code == code
+        keys.send_text("topic list" + ENTER + CTRL_D)
+        async with asyncio.timeout(5):
+            assert await running == ExitCode.DONE
+    assert b"signups" in logctl.out.getvalue()
+
+
+async def test_tab_completes_live_topic_names(logctl):
+    with shell_on(logctl) as (repl, keys):
+        running = asyncio.create_task(repl.run())
+        await until(lambda: repl.live.names.topics)
+        keys.send_text("topic describe sig")
+        buffer = repl.prompt.default_buffer
+        await until(lambda: buffer.complete_state is not None)
+        keys.send_text(TAB)
+        await until(lambda: buffer.text == "topic describe signups")
+        keys.send_text(ENTER + CTRL_D)
+        async with asyncio.timeout(10):
+            await running
+    assert b"signups" in logctl.out.getvalue()
+
+
+async def test_names_stay_when_the_cluster_falls_silent(logctl):
+    with shell_on(logctl) as (repl, _):
+        await repl.live.refresh(repl._session())
+        assert repl.live.names.topics["orders"] == 3
+        assert not repl.live.names.stale
+        logctl.doors.fake.failure = ConnectionError("nobody answers")
+        await repl.live.refresh(repl._session())
+        assert repl.live.names.topics["orders"] == 3
+        assert repl.live.names.stale
+        completer = RegistryCompleter(logctl.registry, lambda: repl.live.names)
+        found = list(completer.get_completions(Document("topic describe sig"), CompleteEvent()))
+        assert [(c.text, c.start_position) for c in found] == [("signups", -3)]
+        assert "stale" in found[0].display_meta_text
+
+
+async def test_the_toolbar_tells_context_cluster_and_health(logctl):
+    def shown(repl):
+        return "".join(text for _, text in repl.toolbar())
+
+    with shell_on(logctl) as (repl, _):
+        assert "local" in shown(repl)
+        await repl.live.refresh(repl._session())
+        text = shown(repl)
+        for part in ("Zm9yIHRl", "brokers 2/3", "under-replicated 2", "offline 1"):
+            assert part in text
+        logctl.doors.fake.failure = ConnectionError("nobody answers")
+        await repl.live.refresh(repl._session())
+        assert "stale: nobody answers" in shown(repl)
+        logctl.doors.current = None
+        assert "no cluster" in shown(repl)
+
+
+async def test_a_prompt_comes_while_the_cluster_hangs(logctl):
+    logctl.doors.fake.delay_forever = True
+    with shell_on(logctl) as (repl, keys):
+        keys.send_text("context list" + ENTER + CTRL_D)
+        async with asyncio.timeout(5):
+            assert await repl.run() == ExitCode.DONE
+    assert b"local" in logctl.out.getvalue()
+
+
+async def test_options_of_the_start_hold_for_each_line(logctl):
+    logctl.runner.base = {"bootstrap": "b:1", "format": "json"}
+    with shell_on(logctl) as (repl, _):
+        assert await repl.execute("topic list") == ExitCode.DONE
+        assert logctl.doors.connected_to[-1][0] == ("b:1",)
+        assert logctl.out.getvalue().startswith(b"[")
+        assert await repl.execute("logctl topic list --format table") == ExitCode.DONE
+        assert b"UNDER-REPLICATED" in logctl.out.getvalue()
+
+
+def test_live_state_begins_empty_and_says_nothing_wrong():
+    state = LiveState()
+    assert state.names.topics == {}
+    assert state.problem is None
