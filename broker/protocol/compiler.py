@@ -210,9 +210,16 @@ def _default_text(source: _Source, field: FieldSchema) -> str:
     if value == []:
         return "[]"
     if isinstance(value, Struct):
-        maker = source.constant("D", lambda: default_struct(field.fields))
+        maker = source.constant("D", _default_maker(field.fields, value))
         return f"{maker}()"
     return source.constant("K", value)
+
+
+def _default_maker(fields: tuple[FieldSchema, ...], value: Struct) -> Callable[[], Struct]:
+    template = value.to_dict()
+    if any(isinstance(item, list | dict) for item in template.values()):
+        return lambda: default_struct(fields)
+    return lambda: Struct(**template)
 
 
 def _read_field(source: _Source, group: _Group, field: FieldSchema, target: str) -> None:
@@ -617,10 +624,12 @@ def _differs(field: FieldSchema, variable: str, missing: str) -> str:
     if field.array:
         unset = f"{variable} is None or len({variable}) > 0"
         return f"{variable} is not None" if field.default is None else unset
-    if field.kind == "struct" or field.default is None:
-        return (
-            f"({variable} or ZERO) != ZERO" if field.kind == "uuid" else (f"{variable} is not None")
-        )
+    if field.kind == "struct" and field.default is not None:
+        return f"{variable} is not None and {variable} is not {missing}"
+    if field.kind == "uuid":
+        return f"({variable} or ZERO) != ZERO"
+    if field.default is None:
+        return f"{variable} is not None"
     return f"{variable} != {missing}"
 
 
