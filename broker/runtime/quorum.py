@@ -444,6 +444,10 @@ class MetadataQuorum:
         except LogctlError as error:
             logger.debug("request to node %d failed: %s", peer, error)
             self._step(ev.Failed(peer=peer, send_id=send_id))
+        except Exception:
+            # The core waits for exactly one outcome, whatever the peer wrote.
+            logger.exception("request to node %d failed", peer)
+            self._step(ev.Failed(peer=peer, send_id=send_id))
         else:
             self._step(ev.Answered(peer=peer, send_id=send_id, response=response))
 

@@ -81,7 +81,7 @@ class PeerConnections:
                     negotiate=False,
                 )
             except ConnectionFailed as error:
-                if isinstance(error.__cause__, ConnectionRefusedError):
+                if error.refused:
                     raise PeerRefused(error.address, error.reason) from error
                 raise
             return line.connection
