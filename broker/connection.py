@@ -11,12 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from broker.api.registry import Api, Registry, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.codec import decode_request, encode_response
-from broker.protocol.errors import ErrorCode, LogctlError, WireError
+from broker.protocol.errors import DecodeError, ErrorCode, LogctlError, UnsupportedVersion
 from broker.protocol.framing import FrameDecoder
 from broker.protocol.headers import decode_request_header, encode_response_frame
 from broker.protocol.struct import Struct
@@ -114,8 +114,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, unless too many are open."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop has transports of its own, so no isinstance here.
+        self._transport = transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
         listener = self._listener
@@ -142,7 +142,7 @@ class ClientConnection(asyncio.Protocol):
             self._listener.metrics.received(len(data))
         try:
             frames = self._decoder.feed(data)
-        except WireError as error:
+        except DecodeError as error:
             self._refuse(str(error))
             return
         if frames:
@@ -233,7 +233,7 @@ class ClientConnection(asyncio.Protocol):
                 await self._answer(frame, started_ms)
             except CloseConnection as error:
                 self.close(str(error))
-            except WireError as error:
+            except (DecodeError, UnsupportedVersion) as error:
                 self._refuse(str(error))
             except Exception:
                 logger.exception("request failed", extra={"peer": self.peer})
@@ -252,7 +252,9 @@ class ClientConnection(asyncio.Protocol):
                 self._send(self._versions_v0(header.correlation_id))
                 return
             name = ApiKey(header.api_key).name if api else f"API key {header.api_key}"
-            raise WireError(f"{name} version {header.api_version} is not served on {listener.name}")
+            raise UnsupportedVersion(
+                f"{name} version {header.api_version} is not served on {listener.name}"
+            )
         context = RequestContext(
             api_key=api.key,
             api_version=header.api_version,
