@@ -281,16 +281,20 @@ class PeerFetcher:
 
     # -- one fetch
 
-    async def _fetch(self, connection: BrokerConnection, ready: list[Slot], now_ms: int) -> Struct:
-        """Send one fetch for ``ready`` and await its answer.
+    async def _fetch(self, connection: BrokerConnection) -> Struct:
+        """Send one fetch for every partition that does not pause, and await its answer.
 
         A partition that pauses shortens the wait, so that it is not late for the next fetch.
         """
         settings = self._pool.settings
         max_wait_ms = settings.max_wait_ms
-        if len(ready) < len(self._slots):
-            wakeup = min(s.retry_at_ms for s in self._slots.values() if s.retry_at_ms > now_ms)
-            max_wait_ms = max(1, min(max_wait_ms, wakeup - now_ms))
+        now_ms = self._pool.clock.monotonic_ms()
+        ready: list[Slot] = []
+        for slot in self._slots.values():
+            if slot.retry_at_ms <= now_ms:
+                ready.append(slot)
+            else:
+                max_wait_ms = min(max_wait_ms, slot.retry_at_ms - now_ms)
         request = self._request(ready, max_wait_ms)
         self._fetch_number += 1
         self._in_flight = True

@@ -160,7 +160,7 @@ class Housekeeping:
         """Save high watermarks and recovery points now."""
         watermarks = self._high_watermarks()
         try:
-            await self._offload.run(lambda: self._logs.checkpoint(watermarks))
+            await self._offload.run(self._logs.prepare_checkpoint(watermarks))
         except StorageError as error:
             log.error("checkpoints cannot be saved: %s", error)
             return

@@ -37,6 +37,10 @@ PartitionKey = tuple[str, int]
 class TableEvents(Protocol):
     """Who is told of changes; called in the middle of ``apply``, so it must not call back."""
 
+    def dispose(self, work: Callable[[], None]) -> None:
+        """Do blocking work (removing files) some time later."""
+        ...
+
     def role_changed(self, hosted: HostedPartition) -> None:
         """Leader, leader epoch or existence changed."""
         ...
@@ -144,7 +148,7 @@ class ReplicaTable:
             same = topic_now is not None and topic_now.id == hosted.partition.topic_id
             if not same or hosted.key not in wanted:
                 self._drop(hosted)
-        for key in sorted(k for k in self._logs.logs if k not in wanted):
+        for key in sorted(k for k in (*self._logs.logs, *self._logs.failed) if k not in wanted):
             if image.topics:
                 log.warning("deleting the stray log %s-%s: not a replica of it", *key)
                 self._delete_log(key)
@@ -270,6 +274,7 @@ class ReplicaTable:
                 self._drop(hosted)
         for key in [key for key in self.offline if key[0] == name]:
             del self.offline[key]
+            self._delete_log(key)
 
     def _drop(self, hosted: HostedPartition) -> None:
         """The replica leaves this broker, with its log."""
@@ -281,7 +286,7 @@ class ReplicaTable:
 
     def _delete_log(self, key: PartitionKey) -> None:
         try:
-            self._logs.delete(*key)
+            self._events.dispose(self._logs.delete(*key))
         except StorageError as error:
             log.error("the log of %s-%s could not be deleted: %s", *key, error)
 

@@ -90,7 +90,9 @@ class ReplicaManager:
             broker_epoch=broker_epoch,
             listener=listener,
         )
+        self._offload = offload
         self._tasks: list[asyncio.Task[None]] = []
+        self._disposals: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     # -- life
@@ -125,6 +127,7 @@ class ReplicaManager:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await asyncio.gather(*self._disposals, return_exceptions=True)
         for hosted in self._hosted.values():
             hosted.partition.resign()
             hosted.role_changed()
@@ -136,8 +139,8 @@ class ReplicaManager:
             log.critical("%s failed: %r", task.get_name(), error, exc_info=error)
 
     async def _await_registration(self) -> None:
-        while not self._table.try_start():
-            await asyncio.sleep(START_POLL_MS / 1000)  # noqa: ASYNC110  # who registers is elsewhere
+        while not self._table.try_start():  # noqa: ASYNC110 - the epoch is set elsewhere
+            await asyncio.sleep(START_POLL_MS / 1000)
         self._fetchers.image_changed(self._table.image)
 
     # -- metadata
@@ -148,6 +151,18 @@ class ReplicaManager:
             return
         self._fetchers.image_changed(image)
         self._table.apply(image, delta)
+
+    def dispose(self, work: Callable[[], None]) -> None:
+        """TableEvents: remove files away from the loop."""
+        task = asyncio.create_task(self._dispose(work), name="replicas-dispose")
+        self._disposals.add(task)
+        task.add_done_callback(self._disposals.discard)
+
+    async def _dispose(self, work: Callable[[], None]) -> None:
+        try:
+            await self._offload.run(work)
+        except StorageError as error:
+            log.error("files of a deleted partition stay behind: %s", error)
 
     def role_changed(self, hosted: HostedPartition) -> None:
         """TableEvents: a partition changed hands."""
