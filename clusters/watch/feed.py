@@ -283,8 +283,8 @@ class ClusterFeed:
             wait_ms = 0  # the first answer tells where we are, and comes at once
             while True:
                 fetched = await self._fetch(reader, wait_ms)
-                wait_ms = MAX_WAIT_MS
                 await self._take(reader, fetched, address)
+                wait_ms = MAX_WAIT_MS if self._caught_up else 0
         finally:
             connection.close()
 
@@ -306,7 +306,6 @@ class ClusterFeed:
             at_ms, records = snapshot_records(content)
             events = projector.load_snapshot(end_offset, epoch, at_ms, records)
         else:
-            self._target = max(self._target, -1)
             if self._target < 0:
                 self._target = fetched.high_watermark
             events = read_committed(projector, fetched.records, fetched.high_watermark)

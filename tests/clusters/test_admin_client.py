@@ -1,0 +1,198 @@
+"""The admin client: fails over, stays within its time, and gives partial answers."""
+
+import time
+import uuid
+
+import pytest
+
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.errors import ErrorCode
+from broker.protocol.struct import Struct, uuid_to_text
+from clusters.admin import AdminClient, AdminError, ClusterUnreachable, UnknownTopic
+
+ORDERS = uuid.UUID(int=7)
+
+
+@pytest.fixture
+def orders(fake_cluster, make_partition):
+    partitions = [
+        make_partition(0, 1, [1, 2, 3], [1, 2, 3]),
+        make_partition(1, 2, [2, 3, 1], [2, 1], offline=[3]),
+        make_partition(2, -1, [3], [3], offline=[3]),
+    ]
+    fake_cluster.add_topic("orders", partitions, ORDERS)
+    fake_cluster.offsets = {("orders", 0): (5, 50), ("orders", 1): (0, 9)}
+    return fake_cluster
+
+
+async def test_the_controller_is_the_quorums_leader_and_fenced_brokers_are_told(fake_cluster):
+    fake_cluster.leader_id, fake_cluster.fenced = 2, {3}
+    async with AdminClient(fake_cluster.bootstrap) as admin:
+        cluster = await admin.cluster()
+    assert cluster.cluster_id == fake_cluster.cluster_id
+    assert cluster.controller_id == 2
+    assert [(each.id, each.state, each.is_controller) for each in cluster.brokers] == [
+        (1, "up", False),
+        (2, "up", True),
+        (3, "fenced", False),
+    ]
+
+
+async def test_an_older_cluster_is_described_from_what_it_can_tell(orders):
+    orders.fenced = {3}
+    for server in orders.brokers.values():
+        del server.versions[int(ApiKey.DESCRIBE_CLUSTER)]
+        del server.versions[int(ApiKey.DESCRIBE_QUORUM)]
+    async with AdminClient(orders.bootstrap) as admin:
+        brokers = await admin.brokers()
+    assert [(each.id, each.state, each.leaders, each.replicas) for each in brokers] == [
+        (1, "up", 1, 2),
+        (2, "up", 1, 2),
+        (3, "down", 0, 3),
+    ]
+
+
+async def test_topics_are_summed_up(orders):
+    async with AdminClient(orders.bootstrap) as admin:
+        topics = await admin.topics()
+    assert [each.to_json() for each in topics] == [
+        {
+            "topic": "orders",
+            "id": uuid_to_text(ORDERS),
+            "partitions": 3,
+            "replication_factor": 3,
+            "under_replicated": 1,
+            "offline": 1,
+            "internal": False,
+        }
+    ]
+
+
+async def test_a_topic_has_the_documented_fields_and_unknown_offsets_are_null(orders):
+    async with AdminClient(orders.bootstrap) as admin:
+        detail = await admin.topic("orders")
+    shown = detail.to_json()
+    assert list(shown) == ["topic", "id", "partitions", "config"]
+    assert shown["config"] == {"retention.ms": "1000"}
+    assert shown["partitions"][0] == {
+        "partition": 0,
+        "leader": 1,
+        "leader_epoch": 3,
+        "replicas": [1, 2, 3],
+        "isr": [1, 2, 3],
+        "offline": [],
+        "start_offset": 5,
+        "end_offset": 50,
+    }
+    assert [(each["start_offset"], each["end_offset"]) for each in shown["partitions"]] == [
+        (5, 50),
+        (0, 9),
+        (None, None),
+    ]
+    assert detail.problems == ["offsets of partition 2: no leader answered"]
+
+
+async def test_a_dead_leader_costs_only_its_own_offsets(orders):
+    await orders.brokers[2].stop()
+    began = time.monotonic()
+    async with AdminClient(orders.bootstrap, timeout_ms=3_000) as admin:
+        detail = await admin.topic("orders")
+    assert [each.end_offset for each in detail.partitions] == [50, None, None]
+    assert time.monotonic() - began < 3
+
+
+async def test_a_leader_that_just_moved_is_asked_again(orders):
+    orders.not_leader = {("orders", 0)}
+    async with AdminClient(orders.bootstrap) as admin:
+        assert await admin.offsets([("orders", 0)]) == {("orders", 0): 50}
+
+
+async def test_an_unknown_topic_names_the_nearest(orders):
+    async with AdminClient(orders.bootstrap) as admin:
+        with pytest.raises(UnknownTopic, match='no topic "order"; did you mean "orders"'):
+            await admin.topic("order")
+
+
+async def test_a_dead_bootstrap_broker_is_passed_over(fake_cluster):
+    await fake_cluster.brokers[1].stop()
+    async with AdminClient(fake_cluster.bootstrap) as admin:
+        assert (await admin.cluster()).cluster_id == fake_cluster.cluster_id
+        assert admin.source != fake_cluster.brokers[1].address
+
+
+async def test_brokers_learned_on_the_way_replace_a_dead_bootstrap(fake_cluster):
+    async with AdminClient([fake_cluster.brokers[1].address]) as admin:
+        await admin.cluster()
+        await fake_cluster.brokers[1].stop()
+        assert (await admin.cluster()).cluster_id == fake_cluster.cluster_id
+
+
+async def test_an_unreachable_cluster_names_each_address_and_why_in_time(fake_server):
+    fake_server.silent = True
+    gone = "127.0.0.1:1"
+    began = time.monotonic()
+    async with AdminClient([gone, fake_server.address], timeout_ms=1_000) as admin:
+        with pytest.raises(ClusterUnreachable) as caught:
+            await admin.topics()
+    assert time.monotonic() - began < 1.5
+    reasons = dict(caught.value.attempts)
+    assert list(reasons) == [gone, fake_server.address]
+    assert "refused" in reasons[gone]
+    assert "no answer within" in reasons[fake_server.address]
+
+
+@pytest.mark.parametrize("address", ["localhost", "x:port", ":9092", "x:0", "x:70000"])
+def test_an_address_that_is_none_is_refused_at_once(address):
+    with pytest.raises(AdminError):
+        AdminClient([address])
+
+
+async def test_the_clusters_own_words_reach_the_reader(fake_cluster):
+    for server in fake_cluster.brokers.values():
+        server.serve(
+            ApiKey.CREATE_TOPICS,
+            2,
+            7,
+            lambda body, version: Struct(
+                topics=[
+                    Struct(
+                        name=body.topics[0].name,
+                        error_code=ErrorCode.invalid_replication_factor,
+                        error_message="Only 3 brokers run.",
+                    )
+                ]
+            ),
+        )
+    async with AdminClient(fake_cluster.bootstrap) as admin:
+        with pytest.raises(AdminError) as caught:
+            await admin.create_topic("t", 1, 9)
+    assert str(caught.value) == (
+        'The topic "t" was not created: Only 3 brokers run (INVALID_REPLICATION_FACTOR)'
+    )
+
+
+async def test_a_moving_controller_is_waited_for(fake_cluster, make_partition):
+    answers = [ErrorCode.not_controller, ErrorCode.not_controller, ErrorCode.none]
+
+    def create(body, version):
+        code = answers.pop(0)
+        if code == ErrorCode.none:
+            fake_cluster.add_topic("t", [make_partition(0, 1, [1], [1])], ORDERS)
+        topic = Struct(name="t", error_code=code, num_partitions=1, replication_factor=1)
+        return Struct(topics=[topic])
+
+    for server in fake_cluster.brokers.values():
+        server.serve(ApiKey.CREATE_TOPICS, 2, 7, create)
+    async with AdminClient(fake_cluster.bootstrap) as admin:
+        created = await admin.create_topic("t")
+    assert (created.partitions, created.replication_factor, answers) == (1, 1, [])
+
+
+async def test_the_quorum_is_told_with_controller_addresses(fake_cluster):
+    async with AdminClient(fake_cluster.bootstrap) as admin:
+        quorum = await admin.quorum()
+    assert quorum.leader_id == 1
+    assert [voter.id for voter in quorum.voters] == [1, 2, 3]
+    assert quorum.nodes == {
+        node: ("127.0.0.1", server.port) for node, server in fake_cluster.controllers.items()
+    }

@@ -1,0 +1,267 @@
+"""The feed: follows the metadata log, moves on when a controller dies, misses and repeats nothing."""
+
+import asyncio
+import time
+import uuid
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.protocol import metadata_records as rec
+from broker.protocol.batch import (
+    Record,
+    encode_batch,
+    encode_snapshot_footer,
+    encode_snapshot_header,
+)
+from broker.protocol.metadata_records import encode_record
+from clusters.watch import ClusterFeed, EventKind
+
+ID = uuid.UUID(int=5)
+
+
+def topic():
+    return [
+        rec.TopicRecord(name="orders", topic_id=ID),
+        rec.PartitionRecord(
+            partition_id=0,
+            topic_id=ID,
+            replicas=(1, 2, 3),
+            isr=(1, 2, 3),
+            removing_replicas=(),
+            adding_replicas=(),
+            leader=1,
+            leader_epoch=0,
+            partition_epoch=0,
+            directories=(),
+        ),
+    ]
+
+
+def change(**fields):
+    return rec.PartitionChangeRecord(partition_id=0, topic_id=ID, **fields)
+
+
+class Watcher:
+    """Collects updates; every wait has a limit."""
+
+    def __init__(self, feed):
+        self.feed, self.updates = feed, []
+        self._changed = asyncio.Event()
+        self._task = asyncio.ensure_future(self._collect())
+
+    async def _collect(self):
+        async for update in self.feed.updates():
+            self.updates.append(update)
+            self._changed.set()
+
+    @property
+    def events(self):
+        return [event for update in self.updates for event in update.events]
+
+    async def until(self, condition, seconds=5.0):
+        async with asyncio.timeout(seconds):
+            while True:
+                self._changed.clear()
+                found = next((update for update in self.updates if condition(update)), None)
+                if found is not None:
+                    return found
+                await self._changed.wait()
+
+    async def event(self, kind, seconds=5.0):
+        await self.until(lambda update: any(e.kind == kind for e in update.events), seconds)
+        return next(event for event in self.events if event.kind == kind)
+
+    async def live(self, seconds=5.0):
+        return await self.until(lambda update: update.status.mode == "live", seconds)
+
+
+@asynccontextmanager
+async def watching(bootstrap, **options):
+    async with ClusterFeed(bootstrap, **options) as feed:
+        watcher = Watcher(feed)
+        try:
+            yield watcher
+        finally:
+            watcher._task.cancel()
+
+
+async def test_the_first_live_update_is_the_state_and_then_come_events_at_once(fake_cluster):
+    fake_cluster.elect(1)
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        first = await watcher.live()
+        assert first.image.partition("orders", 0).leader == 1
+        assert (first.events, first.replaying) == ((), False)
+        assert first.status.source == fake_cluster.controllers[1].address
+        assert first.status.controller_id == 1
+        began = time.monotonic()
+        offset = fake_cluster.append(change(leader=2, isr=(2, 3)))
+        moved = await watcher.event(EventKind.LEADER_MOVED)
+        assert time.monotonic() - began < 0.5
+        assert (moved.offset, moved.before, moved.after) == (offset, 1, 2)
+        assert watcher.feed.image.partition("orders", 0).leader == 2
+
+
+async def test_nothing_uncommitted_is_told(fake_cluster):
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        fake_cluster.append(change(leader=2), commit=False)
+        with pytest.raises(TimeoutError):
+            await watcher.event(EventKind.LEADER_MOVED, seconds=0.3)
+        fake_cluster.commit()
+        await watcher.event(EventKind.LEADER_MOVED)
+
+
+async def test_from_start_replays_history_and_says_so(fake_cluster):
+    fake_cluster.append(*topic())
+    fake_cluster.append(change(leader=2))
+    async with watching(fake_cluster.bootstrap, from_start=True) as watcher:
+        await watcher.live()
+        assert [event.kind for event in watcher.events] == [
+            EventKind.TOPIC_CREATED,
+            EventKind.LEADER_MOVED,
+        ]
+        assert all(update.replaying for update in watcher.updates if update.events)
+        fake_cluster.append(change(leader=3))
+        await watcher.until(lambda update: update.events and not update.replaying)
+
+
+async def test_a_dead_controller_is_replaced_without_missing_or_repeating(fake_cluster):
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        fake_cluster.append(change(leader=2))
+        await watcher.event(EventKind.LEADER_MOVED)
+        old = fake_cluster.controllers[1].address
+        began = time.monotonic()
+        await fake_cluster.controllers[1].stop()
+        lost = await watcher.until(
+            lambda update: update.status.mode != "live" and update.image.topics
+        )
+        assert time.monotonic() - began < 1
+        assert old in lost.status.message
+        fake_cluster.elect(3)
+        fake_cluster.append(change(leader=3))
+        await watcher.until(
+            lambda update: any(
+                event.after == 3 and event.kind == EventKind.LEADER_MOVED for event in update.events
+            )
+        )
+        status = watcher.feed.status
+        assert status.source == fake_cluster.controllers[3].address
+        assert status.controller_id == 3
+        assert "moved from" in status.message
+        assert old in status.message
+        assert [(event.kind, event.after) for event in watcher.events] == [
+            (EventKind.LEADER_MOVED, 2),
+            (EventKind.CONTROLLER_CHANGED, 3),
+            (EventKind.LEADER_MOVED, 3),
+        ]
+
+
+async def test_a_controller_that_hangs_is_noticed_within_about_a_second(fake_cluster):
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        began = time.monotonic()
+        fake_cluster.controllers[1].silent = True
+        await watcher.until(lambda update: update.status.mode != "live" and update.image.topics)
+        assert time.monotonic() - began < 1.6
+        fake_cluster.elect(2)
+        await watcher.event(EventKind.CONTROLLER_CHANGED)
+
+
+async def test_a_dead_bootstrap_broker_is_passed_over_and_named(fake_cluster):
+    dead = fake_cluster.brokers[1].address
+    await fake_cluster.brokers[1].stop()
+    async with watching(fake_cluster.bootstrap) as watcher:
+        live = await watcher.live()
+        assert live.status.mode == "live"
+    async with watching([dead]) as watcher:
+        lost = await watcher.until(lambda update: update.status.mode == "lost")
+        assert dead in lost.status.message
+        assert "refused" in lost.status.message
+
+
+async def test_when_everything_is_gone_it_says_so_and_comes_back(fake_cluster):
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        await fake_cluster.stop()
+        lost = await watcher.until(lambda update: update.status.mode == "lost")
+        assert lost.image.partition("orders", 0) is not None
+        for server in [*fake_cluster.brokers.values(), *fake_cluster.controllers.values()]:
+            await server.start()
+        fake_cluster.append(change(leader=2))
+        await watcher.event(EventKind.LEADER_MOVED)
+        assert len(watcher.events) == 1
+
+
+async def test_a_trimmed_log_starts_from_its_snapshot(fake_cluster):
+    fake_cluster.append(*topic())
+    end = fake_cluster.end_offset
+    content = b"".join(
+        [
+            encode_snapshot_header(
+                base_offset=0, leader_epoch=1, timestamp_ms=1, last_contained_log_timestamp=1
+            ),
+            encode_batch(
+                [Record(1 + i, 1, None, encode_record(each)) for i, each in enumerate(topic())],
+                base_offset=1,
+                leader_epoch=1,
+            ),
+            encode_snapshot_footer(base_offset=3, leader_epoch=1, timestamp_ms=1),
+        ]
+    )
+    fake_cluster.snapshot = (end, 1, content)
+    fake_cluster.log_start = end
+    fake_cluster.batches.clear()
+    async with watching(fake_cluster.bootstrap) as watcher:
+        first = await watcher.live()
+        assert first.image.partition("orders", 0).replicas == (1, 2, 3)
+        assert watcher.events == []
+        fake_cluster.append(change(leader=3))
+        moved = await watcher.event(EventKind.LEADER_MOVED)
+        assert moved.offset == end
+
+
+async def test_a_cluster_made_anew_is_read_from_the_beginning(fake_cluster):
+    fake_cluster.append(*topic())
+    fake_cluster.append(change(leader=2))
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        await fake_cluster.controllers[1].stop()
+        fake_cluster.batches.clear()
+        fake_cluster.end_offset = fake_cluster.high_watermark = 0
+        fake_cluster.append(rec.NoOpRecord())
+        await fake_cluster.controllers[1].start()
+        deleted = await watcher.event(EventKind.TOPIC_DELETED)
+        assert deleted.topic == "orders"
+        assert watcher.feed.image.topics == {}
+
+
+@pytest.mark.parametrize("obstacle", ["refused", "untold", "unreachable"])
+async def test_where_the_log_cannot_be_read_it_polls_and_says_so(
+    fake_cluster, make_partition, obstacle
+):
+    fake_cluster.add_topic("orders", [make_partition(0, 1, [1, 2], [1, 2])], ID)
+    if obstacle == "refused":
+        fake_cluster.refuse_fetch = True
+    elif obstacle == "untold":
+        fake_cluster.nodes_told = False
+    else:
+        for server in fake_cluster.controllers.values():
+            await server.stop()
+    async with watching(fake_cluster.bootstrap) as watcher:
+        first = await watcher.until(lambda update: update.status.mode == "sampled")
+        assert "sampled: may miss changes" in first.status.message
+        assert first.image.partition("orders", 0).isr == (1, 2)
+        fake_cluster.topics["orders"] = [make_partition(0, 2, [1, 2], [2])]
+        moved = await watcher.event(EventKind.LEADER_MOVED)
+        assert (moved.offset, moved.before, moved.after) == (-1, 1, 2)
+        assert [event.kind for event in watcher.events] == [
+            EventKind.LEADER_MOVED,
+            EventKind.ISR_SHRUNK,
+        ]
