@@ -1,8 +1,8 @@
 """The records of the metadata log, with KRaft's ids, fields and tags, as frozen dataclasses.
 
 A record's bytes are: frame version, API key and version as unsigned varints, then the body in
-Kafka's flexible encoding. Reading never fails on what a newer Kafka may have written: an unknown
-record, or a known one in an unknown version, comes back as UnknownRecord; unknown tags are skipped.
+Kafka's flexible encoding. Reading never fails on what a newer Kafka may have written: unknown tags
+are skipped, and what does not fit the newest version we know comes back as UnknownRecord.
 Nothing here decides what a record means; that is the image's work.
 """
 
@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, cast, get_args
 
-from broker.protocol.errors import EncodeError, InvalidValue, TrailingBytes
+from broker.protocol.errors import DecodeError, EncodeError, InvalidValue, TrailingBytes
 from broker.protocol.primitives import Buffer, encode_uvarint, read_uvarint
 from broker.protocol.record_codec import decode_fields, encode_fields
 
@@ -463,8 +463,19 @@ def decode_record(buffer: Buffer) -> MetadataRecord:
     api_key, position = read_uvarint(buffer, position, end)
     version, position = read_uvarint(buffer, position, end)
     kind = RECORD_TYPES.get(api_key)
-    if kind is None or version > kind.newest_version:
-        return UnknownRecord(api_key=api_key, version=version, body=bytes(buffer[position:]))
+    if kind is not None and version <= kind.newest_version:
+        return _decode_body(kind, version, buffer, position)
+    if kind is not None:
+        # Newer versions mostly add tagged fields, which may be skipped; anything else does not fit.
+        try:
+            return _decode_body(kind, kind.newest_version, buffer, position)
+        except DecodeError:
+            pass
+    return UnknownRecord(api_key=api_key, version=version, body=bytes(buffer[position:]))
+
+
+def _decode_body(kind: type[Any], version: int, buffer: Buffer, position: int) -> MetadataRecord:
+    end = len(buffer)
     record, position = decode_fields(kind, version, buffer, position, end)
     if position != end:
         raise TrailingBytes(f"{kind.__name__} is followed by {end - position} more bytes")
