@@ -138,7 +138,7 @@ class Log:
         CorruptLog and StorageFailure.
         """
         config = config or LogConfig()
-        cache = cache or HandleCache()
+        cache = HandleCache() if cache is None else cache
         state = Recovery(
             disk,
             directory,

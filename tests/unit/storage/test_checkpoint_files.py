@@ -71,7 +71,9 @@ def test_properties_skip_comments():
         decode_properties("f", b"nonsense\n")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a\0b", "a b", "é", "x" * 250, "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../x", "a\0b", "a b", "é", "x" * 250, "a\n"]
+)
 def test_unsafe_names_never_become_paths(name):
     with pytest.raises(UnsafeName):
         names.partition_folder(name, 0)

@@ -55,7 +55,10 @@ def test_offset_index_comes_back(gaps):
     assert (back.offsets, back.positions) == (index.offsets, index.positions)
 
 
-@given(st.lists(st.tuples(st.integers(-1, 1000), st.integers(1, 9)), max_size=30), st.integers(-5, 1005))
+@given(
+    st.lists(st.tuples(st.integers(-1, 1000), st.integers(1, 9)), max_size=30),
+    st.integers(-5, 1005),
+)
 def test_time_index_comes_back_and_never_looks_too_far(rows, target):
     index, offset, largest, seen = TimeIndex(50), 49, -1, []
     for timestamp, gap in rows:
