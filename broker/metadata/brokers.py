@@ -114,7 +114,9 @@ class Brokers:
         if broker.fenced:
             if request.want_fence or not caught_up:
                 return Decision(reply=_heartbeat_reply(caught_up=caught_up, fenced=True))
-            records = [_fencing(broker, UNFENCE), *self._cluster.revived(broker.id)]
+            # One that had begun to shut down comes back as such: it may not lead.
+            back = None if broker.in_controlled_shutdown else broker.id
+            records = [_fencing(broker, UNFENCE), *self._cluster.revived(back)]
             return Decision(records, _heartbeat_reply(caught_up=True, fenced=False))
         if request.want_fence:
             records = self._fence(broker)
@@ -219,15 +221,6 @@ class Brokers:
         """When the next session ends if its broker stays silent."""
         contacts = [session.contact_ms for session in self.sessions.values()]
         return min(contacts) + self._cluster.config.session_timeout_ms if contacts else None
-
-    def silent(self, since_ms: int) -> list[int]:
-        """Unfenced brokers that nothing was heard of after ``since_ms``."""
-        return [
-            broker_id
-            for broker_id in sorted(self.sessions)
-            if self.sessions[broker_id].contact_ms <= since_ms
-            and self._cluster.image.is_unfenced(broker_id)
-        ]
 
     def forget_unregistered(self) -> None:
         """Drop sessions of brokers that are no longer registered."""

@@ -176,10 +176,6 @@ class Controller:
         """The connection that carried the broker's heartbeats closed; it may come back."""
         self._brokers.disconnected(broker_id)
 
-    def silent_brokers(self, since_ms: int) -> list[int]:
-        """Unfenced brokers not heard of after ``since_ms``."""
-        return self._brokers.silent(since_ms)
-
     # Topics and partitions
 
     def decide_create_topics(self, request: Struct, now_ms: int) -> Decision:

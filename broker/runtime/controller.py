@@ -98,6 +98,7 @@ class ControllerService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._probing: dict[int, asyncio.Task[None]] = {}
         self._stopped = False
+        self._sound = True
         quorum.add_listener(self)
 
     async def start(self) -> None:
@@ -127,26 +128,38 @@ class ControllerService:
         image: MetadataImage | None = None
         while self._appended and self._appended[0][0] <= batch.last_offset:
             image = self._appended.popleft()[1]
-        if image is None or image.offset != batch.last_offset:
-            image, _ = apply(
+        if image is not None and image.offset == batch.last_offset:
+            self._committed = image
+            return
+        try:
+            self._committed, _ = apply(
                 self._committed,
                 batch.base_offset,
                 batch.epoch,
                 batch.records,
                 last_offset=batch.last_offset,
             )
-        self._committed = image
+        except ImageError:
+            # Nothing may be decided on an image that missed a batch.
+            self._sound = False
+            self._deactivate("the committed records do not fit its image")
+            raise
 
     def on_snapshot(self, end_offset: int, epoch: int, records: Sequence[MetadataRecord]) -> None:
         """Start over from a snapshot; only a node that is far behind gets one."""
         self._deactivate("a snapshot replaced the log")
         self._committed = from_snapshot(end_offset, epoch, records)
+        self._sound = True
 
     def on_leader_change(self, leader: LeaderAndEpoch) -> None:
         """Take over, or step down."""
         self._deactivate(f"node {leader.leader_id} leads epoch {leader.epoch}")
-        if leader.leader_id == self._config.node_id and not self._stopped:
-            self._activate(leader.epoch)
+        if leader.leader_id != self._config.node_id or self._stopped:
+            return
+        if not self._sound:
+            logger.critical("this node leads the quorum but cannot decide: its image is damaged")
+            return
+        self._activate(leader.epoch)
 
     def _activate(self, epoch: int) -> None:
         now_ms = self._clock.monotonic_ms()
@@ -160,7 +173,7 @@ class ControllerService:
         except NotQuorumLeader:
             return
         self._spawn(self._keep_time(epoch))
-        self._spawn(self._probe_silent(epoch, now_ms))
+        self._spawn(self._probe_silent(epoch))
 
     def _deactivate(self, reason: str) -> None:
         if self._controller is None:
@@ -221,10 +234,8 @@ class ControllerService:
         if api_key is ApiKey.BROKER_HEARTBEAT:
             decision = controller.decide_heartbeat(request, now_ms, self._quorum.end_offset)
             if decision.reply.error_code == ErrorCode.none:
-                count = (
-                    self._beats[request.broker_id].count if request.broker_id in self._beats else 0
-                )
-                self._beats[request.broker_id] = _Beat(connection, count + 1)
+                broker_id = request.broker_id
+                self._beats[broker_id] = _Beat(connection, self._count(broker_id) + 1)
             return decision
         decide = {
             ApiKey.UNREGISTER_BROKER: controller.decide_unregister_broker,
@@ -243,7 +254,7 @@ class ControllerService:
         """Append a decision and replay it at once. Raises NotQuorumLeader."""
         controller = self._controller
         if controller is None:
-            raise NotQuorumLeader("this node is not the active controller")
+            raise NotQuorumLeader(LeaderAndEpoch(-1, self._epoch))
         if decision.records:
             expected = self._quorum.end_offset
             last_offset = self._quorum.append(self._epoch, decision.records)
@@ -299,23 +310,28 @@ class ControllerService:
                 controller.broker_disconnected(broker_id)
                 self._probe(broker_id, RECONNECT_GRACE_MS)
 
-    async def _probe_silent(self, epoch: int, since_ms: int) -> None:
+    async def _probe_silent(self, epoch: int) -> None:
         await asyncio.sleep(ACTIVATION_GRACE_MS / 1000)
-        if self._controller is not None and self._epoch == epoch:
-            for broker_id in self._controller.silent_brokers(since_ms):
+        if self._controller is None or self._epoch != epoch:
+            return
+        brokers = self._controller.image.brokers
+        for broker_id in sorted(brokers):
+            if not brokers[broker_id].fenced and self._count(broker_id) == 0:
                 self._probe(broker_id, 0)
 
     def _probe(self, broker_id: int, grace_ms: int) -> None:
-        running = self._probing.get(broker_id)
-        if running is None or running.done():
-            self._probing[broker_id] = self._spawn(self._find_out(broker_id, self._epoch, grace_ms))
+        # One that still asks on account of an earlier loss would stop at a heartbeat since then.
+        running = self._probing.pop(broker_id, None)
+        if running is not None:
+            running.cancel()
+        work = self._find_out(broker_id, self._epoch, self._count(broker_id), grace_ms)
+        self._probing[broker_id] = self._spawn(work)
 
-    async def _find_out(self, broker_id: int, epoch: int, grace_ms: int) -> None:
+    async def _find_out(self, broker_id: int, epoch: int, beats: int, grace_ms: int) -> None:
         """Ask a broker's port until it heartbeats again, is fenced, or refuses: then it is dead.
 
         A port that accepts or does not answer proves nothing: its session decides.
         """
-        beats = self._count(broker_id)
         deadline_ms = self._clock.monotonic_ms() + self._config.session_timeout_ms
         await asyncio.sleep(grace_ms / 1000)
         while self._clock.monotonic_ms() < deadline_ms:
