@@ -134,7 +134,7 @@ class Repl:
 
     async def run(self) -> ExitCode:
         """Take lines until Ctrl-D or `exit`; return the last command's code."""
-        self.prompt = prompt = PromptSession(
+        prompt: PromptSession[str] = PromptSession(
             history=self.history,
             auto_suggest=AutoSuggestFromHistory(),
             completer=RegistryCompleter(self.registry, lambda: self.live.names),
@@ -145,6 +145,7 @@ class Repl:
             output=self.terminal_out,
             refresh_interval=1.0,
         )
+        self.prompt = prompt
         refresher = asyncio.create_task(self._refresh_for_ever())
         try:
             with self._interrupts():

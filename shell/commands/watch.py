@@ -65,15 +65,18 @@ def _line(session: Session, event: ClusterEvent) -> str:
         subject = str(data["topic"])
         if data["partition"] is not None:
             subject += f"-{data['partition']}"
+    elif kind == "ControllerChanged":
+        subject = "controller"
     elif data.get("broker") is not None:
         subject = f"broker {data['broker']}"
     change = _change(data["before"], data["after"])
     epochs = ""
     if data["leader_epoch"] is not None:
-        epochs = f"leader epoch {data['leader_epoch']}"
+        what = "epoch" if kind == "ControllerChanged" else "leader epoch"
+        epochs = f"{what} {data['leader_epoch']}"
         if data["partition_epoch"] is not None:
             epochs += f", partition epoch {data['partition_epoch']}"
-    clock = str(data["at"])[11:23]
+    clock = str(data["at"])[11:]
     painted = session.output.paint(f"{kind:<18}", _TONES.get(kind, "strong"))
     tail = session.output.paint(epochs, "dim") if epochs else ""
     return f"{clock}  {painted} {subject:<22} {change}  {tail}".rstrip()
@@ -82,7 +85,7 @@ def _line(session: Session, event: ClusterEvent) -> str:
 def _change(before: Any, after: Any) -> str:
     if before is None and after is None:
         return ""
-    if before is None:
+    if before is None or _value(before) == _value(after):
         return _value(after)
     return f"{_value(before)} → {_value(after)}"
 
@@ -92,6 +95,9 @@ def _value(value: Any) -> str:
         return "none"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(str(item) for item in value) + "]"
+    if isinstance(value, dict) and "host" in value and "port" in value:
+        rack = f" rack {value['rack']}" if value.get("rack") else ""
+        return f"{value['host']}:{value['port']}{rack}"
     if isinstance(value, dict):
         return " ".join(f"{name}={_value(item)}" for name, item in value.items())
     return str(value)
