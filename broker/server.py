@@ -388,7 +388,9 @@ class Broker:
         logger.info("started", extra={"node": self.config.node_id, "ports": self.ports})
 
     def _open_clients(self) -> None:
-        """The image holds our own registration: clients get answers from now on."""
+        """The image holds our own registration: take the roles it gives us, then serve clients."""
+        if self.replicas is not None:
+            self.replicas.apply(self.publisher.image)
         for context, _ in self._listeners:
             context.ready.set()
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, LogctlError, WireError
+from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.doors import Clock
 from broker.runtime.forwarding import ControllerChannel
@@ -88,6 +89,7 @@ class BrokerLifecycle:
         self._task: asyncio.Task[None] | None = None
         self._last_contact_ms = clock.monotonic_ms()
         publisher.watch_leader(self._leader_changed)
+        publisher.subscribe(self._image_changed)
 
     def start(self) -> None:
         """Begin to register."""
@@ -137,6 +139,17 @@ class BrokerLifecycle:
 
     def _leader_changed(self, leader: Leadership) -> None:
         self._kick.set()
+
+    def _image_changed(self, image: MetadataImage, delta: ImageDelta) -> None:
+        """Another broker is leaving: it may go once all have heard of it, so say so at once."""
+        for broker_id, before, after in delta.brokers_changed:
+            if (
+                broker_id != self._identity.node_id
+                and after is not None
+                and after.in_controlled_shutdown
+                and not (before is not None and before.in_controlled_shutdown)
+            ):
+                self._kick.set()
 
     async def _run(self) -> None:
         try:

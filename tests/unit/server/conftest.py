@@ -1,6 +1,7 @@
 """Whole brokers inside the test process: real sockets, real files, the test's event loop."""
 
 import asyncio
+import itertools
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -49,10 +50,12 @@ class Cluster:
         self.client_ports = {i + 1: ports[i] for i in range(size)}
         self.controller_ports = {i + 1: ports[size + i] for i in range(size)}
         self.settings = settings
+        # Each start is another incarnation.
+        self._starts = itertools.count()
 
     def config(self, node_id: int, **changes: str) -> BrokerConfig:
         voters = ",".join(f"{i}@127.0.0.1:{p}" for i, p in self.controller_ports.items())
-        client, controller = self.client_ports[node_id], self.controller_ports[node_id]
+        client, controller = self.client_ports[node_id], self.controller_ports.get(node_id, 0)
         return BrokerConfig.from_properties(
             {
                 "node.id": str(node_id),
@@ -74,7 +77,7 @@ class Cluster:
             disk=RealDisk(),
             clock=SystemClock(),
             offload=ThreadOffload(),
-            rng=random.Random(f"{self.folder}/{node_id}"),
+            rng=random.Random(f"{self.folder}/{node_id}/{next(self._starts)}"),
         )
 
     async def start(self, *node_ids: int) -> None:

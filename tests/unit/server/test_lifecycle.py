@@ -10,7 +10,7 @@ import pytest
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ConnectionFailed, ErrorCode
-from broker.protocol.image import MetadataImage
+from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.doors import SystemClock
 from broker.runtime.lifecycle import BrokerLifecycle, Identity, State
@@ -87,7 +87,7 @@ class World:
         )
 
     def learn(self, offset: int) -> None:
-        self.publisher._publish(MetadataImage(offset=offset, epoch=1), Any)  # type: ignore[arg-type]
+        self.publisher._publish(MetadataImage(offset=offset, epoch=1), ImageDelta())
 
     def new_leader(self, leader_id: int) -> None:
         self.controller.leader_id = leader_id
