@@ -2,8 +2,8 @@
 
 Generated code is the fastest Python there is: neighbouring fixed-size fields are read or written by
 one precompiled ``struct.Struct``, nested arrays are loops inside the same function. It must never
-trust a count: each is checked against the bytes that are left before anything is allocated, and all
-arrays of one message together hold at most ELEMENTS_MAX elements.
+trust a count: each is checked against the bytes that are left before anything is allocated, and
+what all arrays of one message hold together is limited.
 
 Shapes of the generated functions::
 
@@ -33,7 +33,10 @@ from broker.protocol.primitives import Buffer, encode_uvarint, read_uvarint
 from broker.protocol.schema import FIXED, FieldSchema, MessageSchema
 from broker.protocol.struct import ZERO_UUID, Struct
 
+# The most elements of one array of numbers, and of all other arrays of one answer together.
 ELEMENTS_MAX: Final = 1_000_000
+# The same for a request, where a stranger decides how much memory we use: some 75 MB of Structs.
+REQUEST_ELEMENTS_MAX: Final = 250_000
 TAGGED_FIELDS_MAX: Final = 10_000
 
 Read = Callable[[Buffer, memoryview, int, int], tuple[Struct, int]]
@@ -159,7 +162,8 @@ class _Group:
 def compile_reader(schema: MessageSchema, version: int) -> Read:
     """The function that reads one version of a message."""
     source = _Source(version, version >= schema.flexible_from, schema.label(version))
-    source.line("left = ELEMENTS_MAX")
+    limit = REQUEST_ELEMENTS_MAX if schema.direction == "request" else ELEMENTS_MAX
+    source.line(f"left = {limit}")
     result = source.fresh("s")
     _read_struct(source, schema.fields, result)
     source.line(f"return {result}, pos")
@@ -393,8 +397,8 @@ def _length_error(name: str, length: int, remaining: int) -> None:
 
 def _count_error(name: str, count: int, remaining: int) -> None:
     raise CountTooLarge(
-        f"{name} announces {count} elements, {remaining} bytes are left "
-        f"(limit {ELEMENTS_MAX} for a message)"
+        f"{name} announces {count} elements, more than {remaining} bytes can hold "
+        "or a message may have"
     )
 
 

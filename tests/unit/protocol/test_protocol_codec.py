@@ -11,7 +11,7 @@ import pytest
 
 from broker.protocol import codec, fields
 from broker.protocol.api_keys import ApiKey
-from broker.protocol.compiler import ELEMENTS_MAX
+from broker.protocol.compiler import REQUEST_ELEMENTS_MAX
 from broker.protocol.errors import (
     BufferUnderflow,
     CountTooLarge,
@@ -152,7 +152,7 @@ def test_the_fetch_body_is_whole() -> None:
     [
         (1, b"\x7f\xff\xff\xff", 1000),
         (12, b"\xff\xff\xff\xff\x07", 1000),
-        (1, (ELEMENTS_MAX + 1).to_bytes(4, "big"), 2 * (ELEMENTS_MAX + 1)),
+        (1, (REQUEST_ELEMENTS_MAX + 1).to_bytes(4, "big"), 2 * (REQUEST_ELEMENTS_MAX + 1)),
     ],
 )
 def test_a_huge_count_allocates_nothing(version: int, count: bytes, size: int) -> None:
@@ -168,11 +168,11 @@ def test_a_huge_count_allocates_nothing(version: int, count: bytes, size: int) -
 
 
 def test_all_arrays_of_a_message_share_one_limit() -> None:
-    size = ELEMENTS_MAX // 2 + 1
+    size = REQUEST_ELEMENTS_MAX // 2 + 1
     array = encode_uvarint(size + 1) + b"\x01" * size
     found = codec.decode_request(ApiKey.LIST_GROUPS, 5, array + b"\x01\x00")
     assert len(found.states_filter) == size
-    with pytest.raises(CountTooLarge, match="types_filter announces 500001"):
+    with pytest.raises(CountTooLarge, match="types_filter announces 125001"):
         codec.decode_request(ApiKey.LIST_GROUPS, 5, array + array + b"\x00")
 
 
