@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broker.metadata.cluster import Cluster
-from broker.metadata.decision import Decision, reply
+from broker.metadata.decision import LATE_MS_MAX, Decision, reply
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import METADATA_VERSION_FEATURE, BrokerRegistration
 from broker.protocol.metadata_records import (
@@ -201,7 +201,17 @@ class Brokers:
             session.disconnected = True
 
     def expired(self, now_ms: int) -> list[MetadataRecord]:
-        """Fence every broker whose session is over, all at once."""
+        """Fence every broker whose session is over, all at once.
+
+        Called late, it fences nobody yet: the controller slept (stopped process, suspended
+        machine), and heartbeats of living brokers may wait in its sockets.
+        """
+        due_ms = self.next_expiry_ms()
+        if due_ms is not None and now_ms - due_ms > LATE_MS_MAX:
+            grace_ms = now_ms + LATE_MS_MAX - self._cluster.config.session_timeout_ms
+            for session in self.sessions.values():
+                session.contact_ms = max(session.contact_ms, grace_ms)
+            return []
         gone: list[BrokerRegistration] = []
         for broker_id in sorted(self.sessions):
             if not self._expired(self.sessions[broker_id], now_ms):

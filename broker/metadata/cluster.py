@@ -5,7 +5,8 @@ Speculative: it holds what was appended, committed or not. Only ``replay`` of re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -61,24 +62,23 @@ class Cluster:
         """Whether the broker leads a partition."""
         return any(state.leader == broker_id for _, _, state in self.image.iter_partitions())
 
-    def stopped(self, gone: Collection[int]) -> list[MetadataRecord]:
+    def stopped(self, gone: AbstractSet[int]) -> list[MetadataRecord]:
         """The changes of every partition when these brokers stop."""
         return list(self._stopped(gone))
 
-    def _stopped(self, gone: Collection[int]) -> Iterator[MetadataRecord]:
-        for topic, index, state in self.image.iter_partitions():
-            if state.leader not in gone and not any(r in gone for r in state.isr):
-                continue
-            record = without_brokers(
-                topic.id,
-                index,
-                state,
-                gone,
-                self.image.is_active,
-                unclean=self.unclean(topic.name),
-            )
-            if record is not None:
-                yield record
+    def _stopped(self, gone: AbstractSet[int]) -> Iterator[MetadataRecord]:
+        active = self.image.is_active
+        for name in sorted(self.image.topics):
+            topic = self.image.topics[name]
+            unclean: bool | None = None
+            for index, state in enumerate(topic.partitions):
+                if state.leader not in gone and gone.isdisjoint(state.isr):
+                    continue
+                if unclean is None:
+                    unclean = self.unclean(name)
+                record = without_brokers(topic.id, index, state, gone, active, unclean=unclean)
+                if record is not None:
+                    yield record
 
     def revived(self, back: int | None = None) -> list[MetadataRecord]:
         """Elections for partitions without leader, with broker ``back`` counted as active."""

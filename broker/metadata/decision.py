@@ -15,6 +15,9 @@ PRODUCER_ID_BLOCK: Final = 1000
 PARTITIONS_PER_REQUEST_MAX: Final = 10_000
 ELECTIONS_PER_REBALANCE_MAX: Final = 1_000
 NEXT_ROUND_MS: Final = 100
+# A look at sessions that comes later than this found the controller itself asleep, so brokers get
+# this long to be heard before they are fenced.
+LATE_MS_MAX: Final = 1_000
 # After a broker comes back, leadership is looked at this often until it has it all again.
 RETURN_CHECK_MS: Final = 5_000
 

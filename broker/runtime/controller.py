@@ -20,7 +20,14 @@ from broker.metadata.decision import ControllerConfig, Decision
 from broker.metadata.replies import refusal
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, RequestTimedOut
-from broker.protocol.image import EMPTY_IMAGE, ImageError, MetadataImage, apply, from_snapshot
+from broker.protocol.image import (
+    EMPTY_IMAGE,
+    ImageDelta,
+    ImageError,
+    MetadataImage,
+    apply,
+    from_snapshot,
+)
 from broker.protocol.metadata_records import MetadataRecord
 from broker.protocol.struct import Struct
 from broker.raft.types import LeaderAndEpoch
@@ -263,12 +270,13 @@ class ControllerService:
             assert base_offset == expected, f"appended at {base_offset}, expected {expected}"
             now_ms = self._clock.monotonic_ms()
             try:
-                controller.replay(base_offset, self._epoch, decision.records, now_ms)
+                delta = controller.replay(base_offset, self._epoch, decision.records, now_ms)
             except ImageError:
                 # What we would decide next would rest on a wrong image.
                 self._deactivate("its own records do not fit its image")
                 raise
             self._appended.append((last_offset, controller.image))
+            _log_changes(delta)
         self._wake.set()
 
     def _lost(self, epoch: int) -> None:
@@ -396,6 +404,30 @@ _NOT_CONTROLLER: Final = (
     ErrorCode.not_controller,
     "This is not the active controller of the cluster.",
 )
+
+
+def _log_changes(delta: ImageDelta) -> None:
+    """What an operator wants to find in the log of the active controller."""
+    for broker_id, before, after in delta.brokers_changed:
+        if after is None:
+            word = "unregistered"
+        elif before is None or before.epoch != after.epoch:
+            word = "registered"
+        elif after.fenced != before.fenced:
+            word = "fenced" if after.fenced else "unfenced"
+        else:
+            word = "shutting down" if after.in_controlled_shutdown else "changed"
+        logger.info("broker %s", word, extra={"broker": broker_id})
+    for name, _ in delta.topics_created:
+        logger.info("topic created", extra={"topic": name})
+    for name, _ in delta.topics_deleted:
+        logger.info("topic deleted", extra={"topic": name})
+    moved = sum(
+        before is not None and after is not None and before.leader != after.leader
+        for _, _, before, after in delta.partitions_changed
+    )
+    if moved:
+        logger.info("leaders moved", extra={"partitions": moved})
 
 
 def _timeout_ms(request: Struct) -> int:

@@ -108,6 +108,16 @@ def test_a_heartbeat_keeps_the_session(world):
     assert not any(b.fenced for b in world.image.brokers.values())
 
 
+def test_a_controller_that_slept_listens_before_it_fences(world):
+    world.now_ms += 60_000
+    assert world.do(world.controller.tick(world.now_ms)) is not None
+    assert not any(b.fenced for b in world.image.brokers.values())
+    world.beat(2)
+    world.beat(3)
+    world.pass_ms(1_000)
+    assert [b.id for b in world.image.brokers.values() if b.fenced] == [1]
+
+
 def test_a_new_active_controller_gives_every_broker_a_fresh_session(world):
     world.pass_ms(8_000)
     world.controller.activate(world.image, world.now_ms)
