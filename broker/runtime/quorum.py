@@ -121,6 +121,7 @@ class MetadataQuorum:
         self._flushed = 0
         self._trim_to = 0
         self._delivering = False
+        self._delivery_due = False
         self._snapshotting = False
         self._tokens = 0
         self._answers: dict[int, asyncio.Future[ms.Response]] = {}
@@ -488,21 +489,29 @@ class MetadataQuorum:
         if self._delivering or core is None or not self._active or core.installing:
             return
         self._delivering = True
+        more = False
         try:
             # A listener may append, and what it appends may be committed at once.
             while self._active:
                 before = (core.high_watermark, core.leader)
-                self._delivery.advance(core.high_watermark)
-                if before == (core.high_watermark, core.leader):
+                more = self._delivery.advance(core.high_watermark)
+                if more or before == (core.high_watermark, core.leader):
                     break
         except Exception as error:  # noqa: BLE001
             self._fail(error)
         finally:
             self._delivering = False
+        if more and not self._delivery_due:
+            self._delivery_due = True
+            asyncio.get_running_loop().call_soon(self._deliver_more)
         for waiter, (offset, _) in list(self._waiters.items()):
             if offset < self._delivery.position and not waiter.done():
                 waiter.set_result(None)
         self._consider_snapshot()
+
+    def _deliver_more(self) -> None:
+        self._delivery_due = False
+        self._deliver()
 
     # -- snapshots ------------------------------------------------------------------------------
 

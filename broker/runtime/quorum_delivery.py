@@ -15,6 +15,8 @@ from broker.runtime.quorum_log import CommittedBatch, MetadataLog
 
 logger = logging.getLogger("logd.quorum")
 
+TURN_BYTES_MAX = 128 * 1024
+
 
 class QuorumListener(Protocol):
     """Hears what the quorum has committed. Called on the event loop; must be quick."""
@@ -83,8 +85,12 @@ class Delivery:
         self._leader, self._leader_from, self._told = leader, deliver_from, False
         self._tell()
 
-    def advance(self, high_watermark: int) -> None:
-        """Deliver up to the high watermark."""
+    def advance(self, high_watermark: int) -> bool:
+        """Deliver towards the high watermark; True when there is more, for a later turn.
+
+        A node that starts may have many megabytes to deliver; its timers must fire in between.
+        """
+        delivered_bytes = 0
         if self.position < high_watermark:
             for batch in self._log.committed(self.position, high_watermark):
                 self.position = batch.last_offset + 1
@@ -92,7 +98,11 @@ class Delivery:
                 self.last_timestamp_ms = batch.append_timestamp_ms
                 for listener in list(self._listeners):
                     _call(listener.on_committed, batch)
+                delivered_bytes += batch.size_bytes
+                if delivered_bytes >= TURN_BYTES_MAX:
+                    break
         self._tell()
+        return self.position < high_watermark
 
     def _tell(self) -> None:
         if self._told or self._leader is None or self.position < self._leader_from:

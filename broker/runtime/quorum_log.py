@@ -25,7 +25,7 @@ from broker.storage.disk import Disk
 from broker.storage.errors import CorruptLog
 from broker.storage.log import Log
 
-DELIVERY_BYTES_MAX = 1024 * 1024
+DELIVERY_BYTES_MAX = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)

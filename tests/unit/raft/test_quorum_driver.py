@@ -147,6 +147,30 @@ async def test_one_voter_restarts_with_its_records(tmp_path: Path) -> None:
     await node.stop()
 
 
+async def test_a_long_log_is_delivered_in_turns(tmp_path: Path) -> None:
+    cluster = SocketCluster(tmp_path, 1)
+    await cluster.start()
+    node = await cluster.elected()
+    epoch = node.quorum.leader.epoch
+    for first in range(0, 20_000, 500):
+        offset = node.quorum.append(epoch, [topic(i) for i in range(first, first + 500)])
+    await node.quorum.wait_committed(offset, epoch, 10_000)
+    await node.stop()
+    await node.listen()
+    node.make()
+    await node.quorum.start()
+    seen: set[int] = set()
+
+    def delivered() -> bool:
+        seen.add(len(node.heard.records))
+        return node.heard.leaders[-1:] == [node.quorum.leader] and node.quorum.is_leader
+
+    await until(delivered)
+    assert len(node.heard.records) == 20_000, "all of it before it is told to lead"
+    assert any(0 < count < 20_000 for count in seen), "with room for timers in between"
+    await node.stop()
+
+
 async def test_an_observer_follows_and_never_votes(three: SocketCluster) -> None:
     leader = await three.elected()
     observer = RunningNode(three, 9)
