@@ -100,7 +100,7 @@ def one(field: FieldSchema, version: int, rng: random.Random) -> Any:
 
 
 def messages() -> list[MessageSchema]:
-    apis = [schema.message(k, d) for k in schema.api_keys() for d in ("request", "response")]  # type: ignore[arg-type]
+    apis = [schema.message(k, d) for k in schema.api_keys() for d in ("request", "response")]
     return apis + [schema.data_message(name) for name in schema.data_names()]
 
 

@@ -162,7 +162,7 @@ def test_the_stored_schemas_are_those_of_the_installed_kio() -> None:
 def test_no_field_hides_a_method_of_struct() -> None:
     for name, direction in roots():
         key = next((k for k, n in index.api_key_map.items() if n == name), None)
-        shape = schema.data_message(name) if key is None else schema.message(key, direction)  # type: ignore[arg-type]
+        shape = schema.data_message(name) if key is None else schema.message(key, direction)
         assert not {f.name for f in walk(shape.fields)} & set(dir(Struct()))
 
 
