@@ -6,6 +6,7 @@ It must never empty an ISR: its last member holds every acknowledged record.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from uuid import UUID
 
 from broker.protocol.image import (
@@ -57,11 +58,10 @@ def without_brokers(
     if not isr:
         # All of them go at once: keep one that surely has everything, the leader if it can be.
         isr = (state.leader,) if state.leader in state.isr else state.isr[-1:]
-    shrunk = _with_isr(state, isr)
     leader, recovery = LEADER_UNCHANGED, RECOVERY_UNCHANGED
     if state.leader in gone or state.leader == NO_LEADER:
         leader, isr, recovery = elect(
-            shrunk, lambda r: r not in gone and active(r), unclean=unclean
+            replace(state, isr=isr), lambda r: r not in gone and active(r), unclean=unclean
         )
         if leader == state.leader == NO_LEADER:
             leader = LEADER_UNCHANGED
@@ -125,15 +125,4 @@ def change(
         adding_replicas=adding,
         leader_recovery_state=recovery,
         directories=directories,
-    )
-
-
-def _with_isr(state: PartitionState, isr: tuple[int, ...]) -> PartitionState:
-    return PartitionState(
-        replicas=state.replicas,
-        isr=isr,
-        leader=state.leader,
-        leader_epoch=state.leader_epoch,
-        partition_epoch=state.partition_epoch,
-        leader_recovery_state=state.leader_recovery_state,
     )

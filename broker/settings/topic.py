@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from broker.protocol.image import RESOURCE_BROKER, RESOURCE_TOPIC, MetadataImage
 from broker.settings.broker import BROKER_SETTINGS
@@ -448,18 +448,26 @@ class TopicSettings:
         A value that is not acceptable (written by another version) counts as not set.
         """
         overrides = image.config(RESOURCE_TOPIC, topic)
-        resolved = {
-            field: _in_force(TOPIC_SETTINGS[name], overrides, static, image, node_id)
-            for field, name in _FIELDS.items()
+        own, common = image.config(RESOURCE_BROKER, str(node_id)), image.config(RESOURCE_BROKER, "")
+        given = {*overrides, *own, *common, *static}
+        resolved: dict[str, Any] = {
+            _field(name): _in_force(TOPIC_SETTINGS[name], overrides, static, image, node_id)
+            for name, places in _PLACES.items()
+            if not given.isdisjoint(places)
         }
         policy = _flush_policy(static, image, node_id)
-        return cls(**resolved, flush_policy=policy)  # type: ignore[arg-type]
+        return cls(**resolved, flush_policy=policy)
 
 
-_FIELDS: Final[dict[str, str]] = {
-    name.replace(".", "_"): name
+def _field(name: str) -> str:
+    return name.replace(".", "_")
+
+
+# For each setting that is resolved, every name that may give it a value other than the default.
+_PLACES: Final[dict[str, frozenset[str]]] = {
+    name: frozenset({name, *(synonym for synonym, _ in BROKER_SYNONYMS.get(name, ()))})
     for name in TOPIC_SETTINGS
-    if name.replace(".", "_") in TopicSettings.__dataclass_fields__
+    if _field(name) in TopicSettings.__dataclass_fields__
 }
 
 

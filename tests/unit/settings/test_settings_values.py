@@ -105,6 +105,9 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 def test_all_defaults_of_a_topic():
     settings = TopicSettings.resolve(EMPTY_IMAGE, {}, "t")
     assert settings == TopicSettings()
+    for name, setting in TOPIC_SETTINGS.items():
+        if hasattr(settings, name.replace(".", "_")):
+            assert getattr(settings, name.replace(".", "_")) == setting.default_value, name
     assert settings.deletes
     assert not settings.compacted
     assert not settings.log_append_time
