@@ -301,6 +301,6 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(reply, list):
             transport.writelines(reply)
             return sum(len(buffer) for buffer in reply)
-        assert isinstance(reply, bytes | bytearray | memoryview)
+        assert isinstance(reply, bytes)
         transport.write(reply)
         return len(reply)

@@ -7,11 +7,14 @@ A fetch waits for min_bytes or max_wait_ms, and answers at once when any of its 
 error.
 """
 
+from uuid import UUID
+
 from broker.api.forwarded import BOTH
 from broker.api.node import Node
 from broker.api.registry import CONTROLLER, Api, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
+from broker.protocol.hot import FetchedPartition, decode_fetch_request, encode_fetch_response
 from broker.protocol.struct import ZERO_UUID, Struct
 from broker.runtime.replica_requests import CONSUMER_ID, FetchPartition, FetchQuery, FetchResult
 
@@ -26,7 +29,10 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     if context.role == CONTROLLER:
         return await node.quorum.handle(context.api_key, context.api_version, request)
     if request.session_id != 0:
-        return Struct(error_code=ErrorCode.fetch_session_id_not_found, session_id=0, responses=[])
+        code = ErrorCode.fetch_session_id_not_found
+        return encode_fetch_response(
+            context.api_version, context.correlation_id, [], error_code=code
+        )
     wanted, refused = _partitions(node, context, request)
     query = _query(node, context, request, wanted)
     if refused:
@@ -89,41 +95,43 @@ def _partitions(
     return wanted, refused
 
 
-def _response(node: Node, context: RequestContext, results: list[FetchResult]) -> Struct:
-    topics: list[Struct] = []
-    current: tuple[object, object] | None = None
+def _response(node: Node, context: RequestContext, results: list[FetchResult]) -> Reply:
+    topics: list[tuple[str, UUID, list[FetchedPartition]]] = []
     leaders: set[int] = set()
+    hinted = context.api_version >= HINTS_SINCE
     for result in results:
-        key = (result.topic, result.topic_id)
-        if key != current:
-            current = key
-            topics.append(Struct(topic=result.topic, topic_id=result.topic_id, partitions=[]))
-        partition = Struct(
-            partition_index=result.index,
-            error_code=result.error,
-            high_watermark=result.high_watermark,
-            last_stable_offset=result.last_stable_offset,
-            log_start_offset=result.log_start_offset,
-            aborted_transactions=result.aborted_transactions,
-            preferred_read_replica=result.preferred_read_replica,
-            records=result.records,
-        )
-        if result.diverging_epoch is not None:
-            epoch, end_offset = result.diverging_epoch
-            partition.diverging_epoch = Struct(epoch=epoch, end_offset=end_offset)
-        hint = result.leader
-        if hint is not None and context.api_version >= HINTS_SINCE:
-            partition.current_leader = Struct(
-                leader_id=hint.leader_id, leader_epoch=hint.leader_epoch
+        if not topics or topics[-1][0] != result.topic or topics[-1][1] != result.topic_id:
+            topics.append((result.topic, result.topic_id, []))
+        leader = result.leader if hinted else None
+        if leader is not None:
+            leaders.add(leader.leader_id)
+        topics[-1][2].append(
+            FetchedPartition(
+                result.index,
+                result.error,
+                result.high_watermark,
+                result.last_stable_offset,
+                result.log_start_offset,
+                result.records,
+                result.aborted_transactions,
+                result.preferred_read_replica,
+                result.diverging_epoch,
+                leader,
             )
-            leaders.add(hint.leader_id)
-        topics[-1].partitions.append(partition)
-    return Struct(
-        error_code=ErrorCode.none,
-        session_id=0,
-        responses=topics,
-        node_endpoints=node.node_endpoints(leaders, context.listener) if leaders else [],
+        )
+    return encode_fetch_response(
+        context.api_version,
+        context.correlation_id,
+        topics,
+        node_endpoints=node.node_endpoints(leaders, context.listener) if leaders else (),
     )
 
 
-API = Api(key=ApiKey.FETCH, min_version=4, max_version=18, handler=handle, listeners=BOTH)
+API = Api(
+    key=ApiKey.FETCH,
+    min_version=4,
+    max_version=18,
+    handler=handle,
+    listeners=BOTH,
+    decode=decode_fetch_request,
+)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from broker.api.registry import Registry
 from broker.config import BrokerConfig
 from broker.protocol.api_keys import ApiKey
+from broker.protocol.hot import NodeEndpoint
 from broker.protocol.image import MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.doors import Clock, Disk
@@ -85,10 +86,15 @@ class Node:
             if (at := self.endpoint(broker_id, listener)) is not None
         ]
 
-    def node_endpoints(self, broker_ids: Iterable[int], listener: str) -> list[Struct]:
+    def node_endpoints(self, broker_ids: Iterable[int], listener: str) -> list[NodeEndpoint]:
         """KIP-951 endpoints for the leaders named in a response."""
-        wanted = set(broker_ids)
-        return [each for each in self.live_brokers(listener) if each.node_id in wanted]
+        found = []
+        for broker_id in sorted(set(broker_ids)):
+            endpoint = self.endpoint(broker_id, listener)
+            if endpoint is not None:
+                rack = self.image.brokers[broker_id].rack
+                found.append(NodeEndpoint(broker_id, endpoint[0], endpoint[1], rack))
+        return found
 
     def any_live_broker(self, listener: str) -> int:
         """What clients are told to be the controller.

@@ -6,110 +6,130 @@ transactions only; v13 topic ids. acks=0 has no response: when it fails the conn
 which is the only sign that such a client understands. Transactions are not served.
 """
 
+from collections.abc import Iterator
+from uuid import UUID
+
 from broker.api.node import INTERNAL_TOPICS, Node
 from broker.api.registry import Api, Reply, RequestContext
 from broker.connection import CloseConnection
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
-from broker.protocol.struct import Struct
-from broker.runtime.replica_requests import ProduceEntry
+from broker.protocol.hot import ProducedPartition, decode_produce_request, encode_produce_response
+from broker.protocol.struct import ZERO_UUID, Struct
+from broker.runtime.replica_requests import ProduceEntry, ProduceResult
 
 HINTS_SINCE = 10
 TOPIC_IDS_SINCE = 13
-_MOVED = (ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch)
+_MOVED = frozenset({ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch})
+
+_Topic = tuple[str, UUID, list[ProducedPartition]]
 
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     """Append, wait as `acks` says, answer per partition."""
-    rows: list[tuple[Struct, list[Struct]]] = []
+    # One place per partition in the request's order; None until the replica manager fills it.
+    results: list[ProduceResult | None] = []
     entries: list[ProduceEntry] = []
-    places: list[Struct] = []
+    names: list[str] = []
     for topic in request.topic_data:
-        name, code = _resolve(node, context, topic)
-        if code == ErrorCode.none:
-            code = _request_error(request, name)
+        name, code = _resolve(node, context, request, topic)
+        names.append(name)
+        for partition in topic.partition_data:
+            refused = ProduceResult(code) if code else _refusal(node, name, partition)
+            results.append(refused)
+            if refused is None:
+                entries.append(ProduceEntry(name, partition.index, partition.records))
+    if entries:
+        done = iter(await node.partitions.produce(entries, request.acks, request.timeout_ms))
+        results = [next(done) if each is None else each for each in results]
+    topics = list(_rows(context, request, names, results))
+    if request.acks == 0:
+        _close_on_error(topics)
+        return None
+    return _response(node, context, topics)
+
+
+def _resolve(
+    node: Node, context: RequestContext, request: Struct, topic: Struct
+) -> tuple[str, ErrorCode]:
+    if request.acks not in (-1, 0, 1):
+        return topic.name, ErrorCode.invalid_required_acks
+    if request.transactional_id is not None:
+        return topic.name, ErrorCode.invalid_txn_state
+    if context.api_version >= TOPIC_IDS_SINCE:
+        name = node.image.topic_names.get(topic.topic_id)
+        if name is None:
+            return "", ErrorCode.unknown_topic_id
+    else:
+        name = topic.name
+    if name in INTERNAL_TOPICS:
+        return name, ErrorCode.invalid_topic_exception
+    return name, ErrorCode.none
+
+
+def _refusal(node: Node, name: str, partition: Struct) -> ProduceResult | None:
+    if node.image.partition(name, partition.index) is None:
+        return ProduceResult(ErrorCode.unknown_topic_or_partition)
+    if not partition.records:
+        return ProduceResult(ErrorCode.invalid_record, message="there are no records")
+    return None
+
+
+def _rows(
+    context: RequestContext,
+    request: Struct,
+    names: list[str],
+    results: list[ProduceResult | None],
+) -> Iterator[_Topic]:
+    by_id = context.api_version >= TOPIC_IDS_SINCE
+    place = 0
+    for topic, name in zip(request.topic_data, names, strict=True):
         answers = []
         for partition in topic.partition_data:
-            answer = Struct(index=partition.index, error_code=code, base_offset=-1)
-            answers.append(answer)
-            if code != ErrorCode.none:
-                continue
-            if node.image.partition(name, partition.index) is None:
-                answer.error_code = ErrorCode.unknown_topic_or_partition
-            elif not partition.records:
-                answer.error_code = ErrorCode.invalid_record
-                answer.error_message = "no records"
-            else:
-                entries.append(ProduceEntry(name, partition.index, partition.records))
-                places.append(answer)
-        rows.append((topic, answers))
-    if entries:
-        results = await node.partitions.produce(entries, request.acks, request.timeout_ms)
-        for answer, result in zip(places, results, strict=True):
-            answer.error_code = result.error
-            answer.base_offset = result.base_offset
-            answer.log_append_time_ms = result.log_append_time_ms
-            answer.log_start_offset = result.log_start_offset
-            answer.error_message = result.message
-    if request.acks == 0:
-        _close_on_error(rows)
-        return None
-    return _response(node, context, rows)
-
-
-def _resolve(node: Node, context: RequestContext, topic: Struct) -> tuple[str, ErrorCode]:
-    if context.api_version < TOPIC_IDS_SINCE:
-        return topic.name, ErrorCode.none
-    name = node.image.topic_names.get(topic.topic_id)
-    return ("", ErrorCode.unknown_topic_id) if name is None else (name, ErrorCode.none)
-
-
-def _request_error(request: Struct, name: str) -> ErrorCode:
-    if request.acks not in (-1, 0, 1):
-        return ErrorCode.invalid_required_acks
-    if request.transactional_id is not None:
-        return ErrorCode.invalid_txn_state
-    if name in INTERNAL_TOPICS:
-        return ErrorCode.invalid_topic_exception
-    return ErrorCode.none
-
-
-def _close_on_error(rows: list[tuple[Struct, list[Struct]]]) -> None:
-    for topic, answers in rows:
-        for answer in answers:
-            if answer.error_code != ErrorCode.none:
-                raise CloseConnection(
-                    f"acks=0 produce to {topic.get('name')}-{answer.index} failed: "
-                    f"{ErrorCode(answer.error_code).name}"
+            result = results[place]
+            place += 1
+            assert result is not None
+            error, base_offset, appended_ms, start_offset, message = result
+            answers.append(
+                ProducedPartition(
+                    partition.index, error, base_offset, appended_ms, start_offset, message
                 )
+            )
+        yield name, topic.topic_id if by_id else ZERO_UUID, answers
 
 
-def _response(
-    node: Node, context: RequestContext, rows: list[tuple[Struct, list[Struct]]]
-) -> Struct:
+def _close_on_error(topics: list[_Topic]) -> None:
+    for name, topic_id, answers in topics:
+        for answer in answers:
+            if answer.error_code:
+                code = ErrorCode(answer.error_code).name
+                where = f"{name or topic_id}-{answer.partition}"
+                raise CloseConnection(f"acks=0 produce to {where} failed: {code}")
+
+
+def _response(node: Node, context: RequestContext, topics: list[_Topic]) -> Reply:
     leaders: set[int] = set()
     if context.api_version >= HINTS_SINCE:
-        for topic, answers in rows:
-            for answer in answers:
-                if answer.error_code in _MOVED:
-                    name, _ = _resolve(node, context, topic)
-                    state = node.image.partition(name, answer.index)
-                    if state is not None:
-                        answer.current_leader = Struct(
-                            leader_id=state.leader, leader_epoch=state.leader_epoch
-                        )
-                        leaders.add(state.leader)
-    return Struct(
-        responses=[
-            Struct(
-                name=topic.get("name", ""),
-                topic_id=topic.get("topic_id"),
-                partition_responses=answers,
-            )
-            for topic, answers in rows
-        ],
-        node_endpoints=node.node_endpoints(leaders, context.listener) if leaders else [],
+        for name, _, answers in topics:
+            for place, answer in enumerate(answers):
+                if answer.error_code not in _MOVED:
+                    continue
+                hint = node.partitions.leader_and_epoch(name, answer.partition)
+                answers[place] = answer._replace(current_leader=hint)
+                leaders.add(hint.leader_id)
+    return encode_produce_response(
+        context.api_version,
+        context.correlation_id,
+        topics,
+        node_endpoints=node.node_endpoints(leaders, context.listener) if leaders else (),
     )
 
 
-API = Api(key=ApiKey.PRODUCE, min_version=3, max_version=13, handler=handle, advertised_min=0)
+API = Api(
+    key=ApiKey.PRODUCE,
+    min_version=3,
+    max_version=13,
+    handler=handle,
+    advertised_min=0,
+    decode=decode_produce_request,
+)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from broker.protocol.api_keys import ApiKey
+from broker.protocol.primitives import Buffer
 from broker.protocol.struct import Struct
 
 if TYPE_CHECKING:
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
 BROKER = "broker"
 CONTROLLER = "controller"
 
-# A complete response frame, ready for the socket: one buffer, or several to be written in order.
-Frame: TypeAlias = bytes | list[bytes | memoryview]
-# Struct: the body, to be encoded at the request's version. None: nothing is sent.
-Reply: TypeAlias = Struct | bytes | list[bytes | memoryview] | None
+# Struct: a body, to be encoded at the request's version. Bytes or buffers: a whole response frame,
+# ready for the socket. None: nothing is sent.
+Reply: TypeAlias = Struct | bytes | list[Buffer] | None
 Handler: TypeAlias = Callable[["Node", "RequestContext", Struct], Awaitable[Reply]]
 Decoder: TypeAlias = Callable[[int, bytes | memoryview, int], Struct]
 
