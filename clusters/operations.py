@@ -428,8 +428,11 @@ class Operations:
 def _problem(
     brokers: Iterable[BrokerStatus], controller_id: int, silence: str | None
 ) -> str | None:
+    listed = list(brokers)
+    if all(broker.state == "stopped" for broker in listed):
+        return "no broker runs"
     words: list[str] = []
-    for broker in brokers:
+    for broker in listed:
         if broker.state != "running":
             ended = "ended by itself" if broker.state == "stale" else "is stopped"
             words.append(f"broker {broker.id} {ended}")

@@ -11,7 +11,18 @@ from clusters.layout import BrokerLayout
 from clusters.spec.models import ClusterSpec
 
 _HEADING = "Written by logctl from {source}; changes here are lost at the next start."
-_NOT_DETAILS = {"ts", "time", "timestamp", "level", "msg", "message", "event", "logger", "name"}
+_NOT_DETAILS = {
+    "ts",
+    "time",
+    "timestamp",
+    "level",
+    "msg",
+    "message",
+    "event",
+    "logger",
+    "name",
+    "fields",
+}
 
 
 class LogdEngine:
@@ -70,7 +81,11 @@ def _plain(line: str) -> str:
     if message is None:
         return line
     level = _first(entry, "level")
-    details = " ".join(f"{key}={value}" for key, value in entry.items() if key not in _NOT_DETAILS)
+    fields = entry.get("fields")
+    shown = {key: value for key, value in entry.items() if key not in _NOT_DETAILS}
+    if isinstance(fields, dict):
+        shown |= fields
+    details = " ".join(f"{key}={value}" for key, value in shown.items())
     return " ".join(str(part) for part in (level, message, details) if part)
 
 

@@ -9,6 +9,9 @@ import shutil
 from clusters.errors import HostError
 from clusters.hosts.base import FolderFacts
 
+# A path below a file is as absent as one below nothing.
+_ABSENT = (FileNotFoundError, NotADirectoryError)
+
 
 def folder_facts(path: str, create: bool) -> FolderFacts:
     """Whether a folder can be written; nothing is created to find out."""
@@ -51,13 +54,13 @@ def read_file(path: str) -> bytes | None:
     try:
         with open(path, "rb") as stream:
             return stream.read()
-    except FileNotFoundError:
+    except _ABSENT:
         return None
 
 
 def remove_file(path: str) -> None:
     """Remove a file; absent is fine."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(*_ABSENT):
         os.unlink(path)
 
 
@@ -65,7 +68,7 @@ def file_size(path: str) -> int:
     """Size in bytes; 0 when there is none."""
     try:
         return os.stat(path).st_size
-    except FileNotFoundError:
+    except _ABSENT:
         return 0
 
 
@@ -76,5 +79,5 @@ def read_from(path: str, position: int, max_bytes: int) -> bytes:
             size = os.fstat(stream.fileno()).st_size
             stream.seek(max(min(position, size), size - max_bytes, 0))
             return stream.read(max_bytes)
-    except FileNotFoundError:
+    except _ABSENT:
         return b""

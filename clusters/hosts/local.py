@@ -27,6 +27,8 @@ Arguments = TypeVarTuple("Arguments")
 # The system derives start times from its clock, which may be corrected by a little in between.
 START_TIME_TOLERANCE_S = 2.0
 
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 # Children of this process: they must be reaped here, and only we learn how they ended.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -117,7 +119,15 @@ class LocalConnection:
 
     async def uptime_ms(self, process: ProcessIdentity) -> int:
         """Milliseconds since the process started."""
-        return max(0, int((time.time() - process.started_at) * 1000))
+        found = _find(process)
+        if found is None:
+            return 0
+        try:
+            # Both are counted from the system's idea of its boot, which is off by up to a second.
+            since_boot_s = found.create_time() - psutil.boot_time()
+        except psutil.Error:
+            return 0
+        return max(0, int((time.clock_gettime(_SINCE_BOOT) - since_boot_s) * 1000))
 
     async def exit_status(self, process: ProcessIdentity) -> int | None:
         """How a process that we started in this run ended."""

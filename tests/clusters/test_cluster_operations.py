@@ -1,0 +1,284 @@
+"""What stands in the way of an operation is told before anything changes; nothing else is touched."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from clusters.errors import CheckFailed, HostError, OperationError, StateError
+from clusters.layout import MARKER, broker_layout
+from clusters.lock import cluster_lock
+from clusters.manifest import (
+    BrokerRecord,
+    Manifest,
+    ProcessIdentity,
+    load_manifest,
+    manifest_path,
+    save_manifest,
+)
+from clusters.operations import Operations, load_spec
+from clusters.spec import parse_spec
+from clusters.state import (
+    Context,
+    cluster_data_dir,
+    config_path,
+    contexts,
+    current_context,
+    remove_context,
+    use_context,
+)
+
+HERE = Path(__file__).resolve().parents[2] / "clusters"
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def spec_of(brokers: int = 3, name: str = "unit", **more):
+    ports = free_ports(2 * brokers)
+    data = {
+        "cluster": name,
+        "hosts": [
+            {
+                "id": n,
+                "address": "local",
+                "listeners": {"client": ports[2 * n - 2], "controller": ports[2 * n - 1]},
+            }
+            for n in range(1, brokers + 1)
+        ],
+        **more,
+    }
+    return parse_spec(yaml.safe_dump(data).encode(), "unit.yaml")
+
+
+def identity(pid: int) -> ProcessIdentity:
+    return ProcessIdentity(pid=pid, started_at=psutil.Process(pid).create_time())
+
+
+def manifest_of(spec, processes: dict[int, ProcessIdentity | None]) -> Manifest:
+    brokers = {}
+    for host in spec.hosts:
+        layout = broker_layout(spec, host)
+        brokers[host.id] = BrokerRecord(
+            id=host.id,
+            address=layout.address,
+            process=processes.get(host.id),
+            config_path=layout.config_path,
+            config_digest="",
+            log_path=layout.log_path,
+            data_dirs=layout.data_dirs,
+        )
+    return Manifest(
+        cluster=spec.name,
+        cluster_id="AAAAAAAAAAAAAAAAAAAAAA",
+        spec_path=spec.source,
+        engine="logd",
+        brokers=brokers,
+    )
+
+
+@pytest.fixture
+def bystander():
+    """A process of ours that is no broker."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait(10)
+
+
+async def failures(operation) -> str:
+    with pytest.raises(CheckFailed) as caught:
+        await operation
+    return str(caught.value)
+
+
+async def test_hosts_on_other_machines_are_refused_in_words():
+    with pytest.raises(HostError, match=r"10\.0\.0\.11.*SSH deployment is not available yet"):
+        await Operations(load_spec(HERE / "three-hosts.yaml")).up()
+
+
+async def test_an_engine_that_cannot_be_deployed_yet_is_refused_in_words():
+    with pytest.raises(OperationError, match="apache-kafka cannot be deployed yet"):
+        await Operations(spec_of(engine="apache-kafka")).up()
+
+
+async def test_every_taken_port_is_named_with_its_holder_and_nothing_is_left(own_folders):
+    spec = spec_of()
+    host = spec.hosts[1]
+    with socket.socket() as taken, socket.socket() as other:
+        taken.bind(("127.0.0.1", spec.client_port(host)))
+        taken.listen()
+        other.bind(("127.0.0.1", spec.controller_port(spec.hosts[2])))
+        other.listen()
+        text = await failures(Operations(spec).up())
+    assert f"Broker 2: the client port 127.0.0.1:{spec.client_port(host)} is in use by" in text
+    assert f"pid {os.getpid()}" in text
+    assert "Broker 3: the controller port" in text
+    assert not (own_folders / "data").exists()
+    assert load_manifest("unit") is None
+    assert current_context() is None
+
+
+async def test_a_folder_of_the_file_must_be_there_and_be_a_folder(tmp_path):
+    missing = tmp_path / "none"
+    text = await failures(Operations(spec_of(paths={"data": [str(missing)]})).up())
+    assert f"there is no folder {missing}" in text
+    assert "Create it" in text
+    (tmp_path / "file").write_text("x")
+    text = await failures(Operations(spec_of(paths={"data": [str(tmp_path / "file")]})).up())
+    assert "file is not a folder" in text
+
+
+async def test_files_of_somebody_else_are_never_taken_over():
+    spec = spec_of()
+    folder = Path(cluster_data_dir("unit")) / "broker-2"
+    folder.mkdir(parents=True)
+    (folder / "precious").write_text("x")
+    assert "holds files that logctl did not put there" in await failures(Operations(spec).up())
+    assert await Operations(spec).destroy() == []
+    assert (folder / "precious").read_text() == "x"
+
+
+async def test_data_of_another_cluster_is_refused():
+    spec = spec_of()
+    folder = Path(cluster_data_dir("unit")) / "broker-2"
+    folder.mkdir(parents=True)
+    (folder / MARKER).write_text(json.dumps({"cluster": "other", "node_id": 7}))
+    assert "belongs to broker 7 of the cluster other" in await failures(Operations(spec).up())
+    with pytest.raises(HostError, match="belongs to broker 7"):
+        await Operations(spec).destroy()
+    assert folder.is_dir()
+
+
+async def test_destroy_removes_what_is_marked_as_ours():
+    spec = spec_of()
+    root = Path(cluster_data_dir("unit"))
+    for number in (1, 2, 3):
+        folder = root / f"broker-{number}"
+        folder.mkdir(parents=True)
+        (folder / MARKER).write_text(json.dumps({"cluster": "unit", "node_id": number}))
+        (folder / "log").write_text("x")
+    (root / MARKER).write_text(json.dumps({"cluster": "unit", "node_id": None}))
+    removed = await Operations(spec).destroy()
+    assert removed == [*(str(root / f"broker-{n}") for n in (1, 2, 3)), str(root)]
+    assert not root.exists()
+
+
+async def test_a_pid_that_belongs_to_another_process_now_is_never_touched(bystander):
+    spec = spec_of()
+    recycled = ProcessIdentity(pid=bystander.pid, started_at=1_000_000.0)
+    save_manifest(manifest_of(spec, {1: recycled}))
+    status = await Operations(spec).status(timeout_ms=500)
+    assert [(each.state, each.pid) for each in status.brokers] == [
+        ("stale", None),
+        ("stopped", None),
+        ("stopped", None),
+    ]
+    assert "broker 1 ended by itself" in (status.problem or "")
+    assert not await Operations(spec).kill_broker(1)
+    save_manifest(manifest_of(spec, {1: recycled}))
+    result = await Operations(spec).down()
+    assert not result.changed
+    assert bystander.poll() is None
+
+
+async def test_a_broker_that_ignores_the_request_to_stop_is_killed_in_time():
+    program = (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    )
+    stubborn = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert stubborn.stdout is not None
+    try:
+        stubborn.stdout.readline()
+        spec = spec_of()
+        save_manifest(manifest_of(spec, {2: identity(stubborn.pid)}))
+        told = []
+        result = await Operations(spec, report=told.append, stop_timeout_ms=200).down()
+        assert (result.stopped, result.killed) == ((2,), (2,))
+        assert any("was killed" in progress.message for progress in told)
+        assert stubborn.wait(5) == -signal.SIGKILL
+    finally:
+        stubborn.kill()
+        stubborn.communicate(timeout=5)
+
+
+async def test_a_running_broker_with_other_settings_is_not_passed_over(bystander):
+    spec = spec_of()
+    save_manifest(manifest_of(spec, {n: identity(bystander.pid) for n in (1, 2, 3)}))
+    text = await failures(Operations(spec).up())
+    assert "Broker 2 runs with other settings than" in text
+    assert "cluster down" in text
+    assert bystander.poll() is None
+
+
+async def test_a_broker_that_the_file_no_longer_names_stands_in_the_way(bystander):
+    save_manifest(manifest_of(spec_of(4), {4: identity(bystander.pid)}))
+    assert "Broker 4 of the cluster unit runs" in await failures(Operations(spec_of(3)).up())
+
+
+async def test_one_broker_of_three_is_not_started_without_a_majority():
+    text = await failures(Operations(spec_of()).start_broker(1))
+    assert "Only 1 of the 3 voters would run" in text
+
+
+async def test_an_unknown_broker_is_named():
+    with pytest.raises(OperationError, match="There is no broker 9"):
+        await Operations(spec_of()).stop_broker(9)
+
+
+async def test_a_damaged_manifest_is_one_clear_error():
+    spec = spec_of()
+    path = Path(manifest_path("unit"))
+    path.parent.mkdir(parents=True)
+    for content in (b"{", b"[]", b'{"version": 1}', b"\xff"):
+        path.write_bytes(content)
+        with pytest.raises(StateError, match=r"manifest\.json is damaged"):
+            await Operations(spec).up()
+
+
+async def test_two_operations_do_not_work_on_a_cluster_at_once():
+    async with cluster_lock("unit"):
+        with pytest.raises(OperationError, match=f"pid {os.getpid()}.*is working on"):
+            async with cluster_lock("unit", wait_ms=100):
+                pass
+    async with cluster_lock("unit", wait_ms=100):
+        pass
+
+
+def test_contexts_are_kept_privately_and_one_is_current():
+    assert current_context() is None
+    use_context(Context(name="a", bootstrap=["h:1"], spec_path="/x.yaml"))
+    use_context(Context(name="b", bootstrap=["h:2"]))
+    current = current_context()
+    assert current is not None
+    assert current.name == "b"
+    assert use_context("a").bootstrap == ["h:1"]
+    assert list(contexts()) == ["a", "b"]
+    assert stat.S_IMODE(os.stat(config_path()).st_mode) == 0o600
+    with pytest.raises(StateError, match='no context "bb"; did you mean "b"'):
+        use_context("bb")
+    assert remove_context("a")
+    assert current_context() is None
+
+
+@pytest.mark.parametrize("content", ["{", "- a", "contexts: [x]", "contexts: {a: {}}", "\x01"])
+def test_a_damaged_configuration_is_one_clear_error(content):
+    Path(config_path()).parent.mkdir(parents=True)
+    Path(config_path()).write_text(content)
+    with pytest.raises(StateError, match=r"config\.yaml"):
+        contexts()
