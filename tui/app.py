@@ -129,7 +129,7 @@ class DashboardApp(App[int]):
         self.quorum_at_ms = 0
         self.quorum_problem = ""
         self._bootstrap = list(bootstrap)
-        self._feed: Feed = feed or ClusterFeed(self._bootstrap)
+        self._feed: Feed = feed or ClusterFeed(self._bootstrap, from_start=True)
         self.feed_status = self._feed.status
         self._quorum_source = quorum
         self._guide = guide

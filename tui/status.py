@@ -48,7 +48,7 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     text.append(f"  {sign}offline {health.offline}", "bold" if health.offline else "")
     if view.moves_ms:
         text.append(f"  ⇄ {len(view.moves_ms)}/min")
-    if status.message:
+    if status.message and status.mode != "live":
         text.append(f"  {status.message}")
     return text
 
