@@ -268,7 +268,9 @@ class ClientConnection(asyncio.Protocol):
         if api.decode is not None:
             request = api.decode(header.api_version, frame, header.body_offset)
         else:
-            request = decode_request(api.key, header.api_version, frame, header.body_offset)
+            request = decode_request(
+                api.key, header.api_version, frame, header.body_offset, strict=False
+            )
         reply = await api.handler(listener.node, context, request)
         size_bytes = self._send(self._encoded(api, context, reply))
         if listener.metrics:

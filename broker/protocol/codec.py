@@ -68,9 +68,15 @@ def is_flexible(api_key: int, version: int) -> bool:
     return version >= message(api_key, "request").flexible_from
 
 
-def decode_request(api_key: int, version: int, buffer: Buffer, offset: int = 0) -> Struct:
-    """Read the body of a request, which ends where the buffer ends."""
-    return _decode(api_key, version, "request", buffer, offset)
+def decode_request(
+    api_key: int, version: int, buffer: Buffer, offset: int = 0, *, strict: bool = True
+) -> Struct:
+    """Read the body of a request, which ends where the buffer ends.
+
+    Without ``strict`` bytes that follow it are left alone. That is how a broker reads what clients
+    send: librdkafka 2.16 pads its Metadata requests of version 13, and Kafka takes no notice.
+    """
+    return _decode(api_key, version, "request", buffer, offset, strict)
 
 
 def decode_response(api_key: int, version: int, buffer: Buffer, offset: int = 0) -> Struct:
@@ -153,7 +159,12 @@ def _schema(what: int | str, version: int, direction: Direction) -> MessageSchem
 
 
 def _decode(
-    what: int | str, version: int, direction: Direction, buffer: Buffer, offset: int
+    what: int | str,
+    version: int,
+    direction: Direction,
+    buffer: Buffer,
+    offset: int,
+    strict: bool = True,
 ) -> Struct:
     found = _readers.get((what, version, direction))
     if found is None:
@@ -170,7 +181,7 @@ def _decode(
         raise BufferUnderflow(f"{label}: the {end - offset} bytes end too early") from None
     except UnicodeDecodeError as error:
         raise InvalidText(f"{label}: a string is not UTF-8 ({error.reason})") from None
-    if position != end and direction != "data":
+    if position != end and strict and direction != "data":
         raise TrailingBytes(f"{label}: {end - position} bytes follow the message")
     return body
 

@@ -95,12 +95,12 @@ _FETCH_HEAD_V7: Final = struct.Struct(">ihi").pack
 
 def decode_produce_request(version: int, frame: Buffer, offset: int) -> Struct:
     """The body of a Produce request; ``records`` are views of the frame."""
-    return decode_request(ApiKey.PRODUCE, version, frame, offset)
+    return decode_request(ApiKey.PRODUCE, version, frame, offset, strict=False)
 
 
 def decode_fetch_request(version: int, frame: Buffer, offset: int) -> Struct:
     """The body of a Fetch request."""
-    return decode_request(ApiKey.FETCH, version, frame, offset)
+    return decode_request(ApiKey.FETCH, version, frame, offset, strict=False)
 
 
 def encode_produce_response(

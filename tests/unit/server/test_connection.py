@@ -175,6 +175,16 @@ async def test_a_client_that_does_not_read_is_not_served_further() -> None:
         assert answered == settled < 30
 
 
+async def test_bytes_after_a_request_are_ignored_as_librdkafka_sends_them() -> None:
+    gate = Gate()
+    gate.open.set()
+    async with listening(registry_with(gate)) as (_, connect):
+        reader, writer = await connect()
+        padded = metadata_request(1)[4:] + b"\x01\x00\x00"
+        writer.write(struct.pack(">i", len(padded)) + padded)
+        assert await read_correlation_id(reader) == 1
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
