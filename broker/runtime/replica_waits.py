@@ -41,16 +41,20 @@ class ProduceWait:
 
 
 class FetchWait:
-    """One Fetch request that waits for ``missing_bytes`` more."""
+    """One Fetch request that waits for ``missing_bytes`` more.
 
-    __slots__ = ("future", "missing_bytes")
+    ``changed`` collects the positions in the request that are worth reading again.
+    """
+
+    __slots__ = ("changed", "future", "missing_bytes")
 
     def __init__(self, future: "asyncio.Future[None]", missing_bytes: int) -> None:
         self.future = future
         self.missing_bytes = missing_bytes
+        self.changed: dict[int, None] = {}
 
-    def wake(self) -> None:
-        """Look again: data came, or something else changed."""
+    def end(self) -> None:
+        """The wait is over, by its time limit or because something changed."""
         if not self.future.done():
             self.future.set_result(None)
 
@@ -78,8 +82,9 @@ class HostedPartition:
         # A heap of (required offset, order, epoch, wait, position in the request).
         self._produce_waits: list[tuple[int, int, int, ProduceWait, int]] = []
         self._sequence = 0
-        self._follower_waits: dict[FetchWait, None] = {}
-        self._consumer_waits: dict[FetchWait, None] = {}
+        # Each with the position of this partition in the request.
+        self._follower_waits: dict[FetchWait, int] = {}
+        self._consumer_waits: dict[FetchWait, int] = {}
 
     @property
     def key(self) -> tuple[str, int]:
@@ -96,9 +101,9 @@ class HostedPartition:
             self._produce_waits, (required_offset, self._sequence, epoch, wait, position)
         )
 
-    def add_fetch_wait(self, wait: FetchWait, *, follower: bool) -> None:
+    def add_fetch_wait(self, wait: FetchWait, position: int, *, follower: bool) -> None:
         """Wake ``wait`` when there may be something for it."""
-        (self._follower_waits if follower else self._consumer_waits)[wait] = None
+        (self._follower_waits if follower else self._consumer_waits)[wait] = position
 
     def remove_fetch_wait(self, wait: FetchWait) -> None:
         """Forget it."""
@@ -109,10 +114,11 @@ class HostedPartition:
 
     def appended(self, size_bytes: int) -> None:
         """The log grew: followers read up to its end."""
-        for wait in self._follower_waits:
+        for wait, position in self._follower_waits.items():
+            wait.changed[position] = None
             wait.missing_bytes -= size_bytes
             if wait.missing_bytes <= 0:
-                wait.wake()
+                wait.end()
         for wait in self._consumer_waits:
             wait.missing_bytes -= size_bytes
 
@@ -120,9 +126,10 @@ class HostedPartition:
         """The high watermark rose: producers are answered, consumers read on."""
         if self._produce_waits:
             self.settle_producers()
-        for wait in self._consumer_waits:
+        for wait, position in self._consumer_waits.items():
+            wait.changed[position] = None
             if wait.missing_bytes <= 0:
-                wait.wake()
+                wait.end()
 
     def settle_producers(self) -> None:
         """Answer the producers whose wait is decided: by the watermark, the ISR or the epoch."""
@@ -139,8 +146,10 @@ class HostedPartition:
     def role_changed(self) -> None:
         """Leadership, epoch or existence changed: everyone looks again, at once."""
         self.settle_producers()
-        for wait in (*self._follower_waits, *self._consumer_waits):
-            wait.wake()
+        for waits in (self._follower_waits, self._consumer_waits):
+            for wait, position in waits.items():
+                wait.changed[position] = None
+                wait.end()
 
 
 async def wait_at_most(

@@ -7,7 +7,7 @@ must never answer acks=all before the high watermark has passed the records.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -365,22 +365,23 @@ class ReplicaManager:
         deadline = loop.time() + query.max_wait_ms / 1000
         while not self._stopping:
             wait = FetchWait(loop.create_future(), self._missing_bytes(query, size_bytes))
-            hosted = [
-                each
-                for partition in query.partitions
-                if (each := self._hosted.get((partition.topic, partition.index))) is not None
-            ]
-            for each in hosted:
-                each.add_fetch_wait(wait, follower=query.is_follower)
-            try:
-                await wait_at_most(wait.future, max(0.0, deadline - loop.time()), wait.wake)
-            finally:
-                for each in hosted:
-                    each.remove_fetch_wait(wait)
-            results, size_bytes, final = self._read_all(query)
+            await self._wait_for_data(query, wait, max(0.0, deadline - loop.time()))
+            size_bytes, final = self._read_again(query, results, wait.changed)
             if final or size_bytes >= query.min_bytes or loop.time() >= deadline:
                 break
         return self._counted(query, results, size_bytes)
+
+    async def _wait_for_data(self, query: FetchQuery, wait: FetchWait, seconds: float) -> None:
+        hosted = [self._hosted.get((each.topic, each.index)) for each in query.partitions]
+        for position, each in enumerate(hosted):
+            if each is not None:
+                each.add_fetch_wait(wait, position, follower=query.is_follower)
+        try:
+            await wait_at_most(wait.future, seconds, wait.end)
+        finally:
+            for each in hosted:
+                if each is not None:
+                    each.remove_fetch_wait(wait)
 
     def _missing_bytes(self, query: FetchQuery, size_bytes: int) -> int:
         """How much has to be appended before it is worth looking again; 0 = at any change."""
@@ -408,6 +409,33 @@ class ReplicaManager:
             if result.error or result.diverging_epoch is not None:
                 final = True
         return results, size_bytes, final or not results
+
+    def _read_again(
+        self, query: FetchQuery, results: list[FetchResult], changed: Iterable[int]
+    ) -> tuple[int, bool]:
+        """After a wait: read the partitions that changed; (bytes, whether to answer at once).
+
+        Of the others only the high watermark can have moved: a follower wants to know it.
+        """
+        now_ms = self._clock.monotonic_ms()
+        if query.is_follower:
+            for result in results:
+                hosted = self._hosted.get((result.topic, result.index))
+                if hosted is not None and not result.error:
+                    watermark = hosted.partition.high_watermark
+                    result.high_watermark = result.last_stable_offset = watermark
+        size_bytes, final = sum(len(each.records) for each in results), False
+        for position in sorted(changed):
+            size_bytes -= len(results[position].records)
+            left_bytes = max(0, query.max_bytes - size_bytes)
+            result = self._read_one(
+                query, query.partitions[position], left_bytes, size_bytes == 0, now_ms
+            )
+            results[position] = result
+            size_bytes += len(result.records)
+            if result.error or result.diverging_epoch is not None:
+                final = True
+        return size_bytes, final
 
     def _read_one(
         self,

@@ -91,15 +91,15 @@ class StubServer(asyncio.Protocol):
             key, version = ApiKey(header.api_key), header.api_version
             request = decode_request(key, version, frame, header.body_offset)
             self.node.requests[key] = self.node.requests.get(key, 0) + 1
-            body = await self.answer(key, version, request)
-            if self.node.hold_answers:
-                await asyncio.Event().wait()
-            encoded = encode_response(key, version, body)
-            self.transport.write(
-                encode_response_frame(key, version, header.correlation_id, encoded)
-            )
+            reply = await self.answer(key, version, header.correlation_id, request)
+            if isinstance(reply, Struct):
+                body = encode_response(key, version, reply)
+                reply = encode_response_frame(key, version, header.correlation_id, body)
+            elif isinstance(reply, list):
+                reply = b"".join(reply)
+            self.transport.write(reply)
 
-    async def answer(self, key: ApiKey, version: int, request: Struct) -> Struct:
+    async def answer(self, key: ApiKey, version: int, correlation_id: int, request: Struct) -> Any:
         if key == ApiKey.API_VERSIONS:
             served = {ApiKey.FETCH: (4, 18), ApiKey.LIST_OFFSETS: (1, 11), key: (0, 4)}
             return Struct(
@@ -120,16 +120,14 @@ class StubServer(asyncio.Protocol):
         context = RequestContext(
             api_key=key,
             api_version=version,
-            correlation_id=0,
+            correlation_id=correlation_id,
             client_id=None,
             listener="PLAINTEXT",
             role="broker",
             peer="",
             connection=self,
         )
-        reply = await HANDLERS[key](view, context, request)
-        assert isinstance(reply, Struct)
-        return reply
+        return await HANDLERS[key](view, context, request)
 
 
 class Node:
@@ -144,7 +142,6 @@ class Node:
         self.epoch = -1
         self.connections: list[StubServer] = []
         self.requests: dict[ApiKey, int] = {}
-        self.hold_answers = False
         self.door: Any = None
 
     async def start(self) -> None:
