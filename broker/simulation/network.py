@@ -6,6 +6,7 @@ deliver out of order or twice.
 """
 
 import asyncio
+import contextvars
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -129,12 +130,16 @@ class _Listener:
 
 
 class NodeNetwork:
-    """The Network door of one incarnation of one node."""
+    """The Network door of one incarnation of one node.
+
+    What arrives is handled in `context`: the receiver's work must never count as the sender's.
+    """
 
     def __init__(self, network: SimulatedNetwork, node: int) -> None:
         self.network = network
         self.node = node
         self.dead = False
+        self.context: contextvars.Context | None = None
 
     def kill(self) -> None:
         """As kill -9 of the process: no more calls, every socket closed."""
@@ -171,7 +176,7 @@ class NodeNetwork:
         far = SimulatedTransport(listener.door, (f"node{self.node}", network.free_port()))
         near.peer, far.peer = far, near
         network.join(near, far)
-        far.start(listener.factory())
+        network.loop.call_soon(far.accept, listener.factory, context=listener.door.context)
         protocol = factory()
         near.start(protocol)
         return near, protocol
@@ -196,6 +201,12 @@ class SimulatedTransport(asyncio.Transport):
         """Hand the connection to its protocol."""
         self.protocol = protocol
         protocol.connection_made(self)
+
+    def accept(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+        """The listening side hears of the connection."""
+        if not self.is_gone and not self.door.dead:
+            self.start(factory())
+            self._deliver()
 
     # -- the sending side
 
@@ -228,7 +239,7 @@ class SimulatedTransport(asyncio.Transport):
         # The step keeps two pieces apart: timers of equal time have no order.
         arrival = max(loop.time() + network.delay_s(), self._last_arrival_s + ORDER_STEP_S)
         self._last_arrival_s = arrival
-        loop.call_at(arrival, peer._arrive, data)
+        loop.call_at(arrival, peer._arrive, data, context=peer.door.context)
 
     def flush_held(self) -> None:
         """The link is mended: what was held goes on its way."""
@@ -245,7 +256,7 @@ class SimulatedTransport(asyncio.Transport):
         self._deliver()
 
     def _deliver(self) -> None:
-        while self._arrived and self._reading and not self.is_gone:
+        while self._arrived and self._reading and self.protocol is not None and not self.is_gone:
             data = self._arrived.pop(0)
             if data is None:
                 self._finish(None)
@@ -260,7 +271,7 @@ class SimulatedTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         """Deliver what was held."""
         self._reading = True
-        self.door.network.loop.call_soon(self._deliver)
+        self.door.network.loop.call_soon(self._deliver, context=self.door.context)
 
     def is_reading(self) -> bool:
         """Whether arriving bytes are delivered."""
@@ -278,7 +289,7 @@ class SimulatedTransport(asyncio.Transport):
             return
         self._closing = True
         self._send(None)
-        self.door.network.loop.call_soon(self._finish, None)
+        self._finish_soon(None)
 
     def abort(self) -> None:
         """Reset the connection: both ends lose it, bytes under way are lost."""
@@ -287,7 +298,10 @@ class SimulatedTransport(asyncio.Transport):
         self._closing = True
         self._held.clear()
         self._reset_peer()
-        self.door.network.loop.call_soon(self._finish, ConnectionResetError("connection reset"))
+        self._finish_soon(ConnectionResetError("connection reset"))
+
+    def _finish_soon(self, error: Exception | None) -> None:
+        self.door.network.loop.call_soon(self._finish, error, context=self.door.context)
 
     def die(self) -> None:
         """The process of this end died; the peer gets a reset, this end hears nothing any more."""
@@ -301,7 +315,10 @@ class SimulatedTransport(asyncio.Transport):
         if network.is_cut(self.door.node, peer.door.node):
             return
         network.loop.call_later(
-            network.delay_s(), peer._finish, ConnectionResetError("connection reset by peer")
+            network.delay_s(),
+            peer._finish,
+            ConnectionResetError("connection reset by peer"),
+            context=peer.door.context,
         )
 
     def _finish(self, error: Exception | None) -> None:

@@ -133,6 +133,8 @@ class World:
         )
         broker.history = self.history.listener(node)
         process = Process(node, incarnation, door, disk, broker)
+        door.context = contextvars.copy_context()
+        door.context.run(_current_process.set, process)
         self.processes[node] = process
         await self._run_as(process, self._boot(process))
 
@@ -141,9 +143,7 @@ class World:
 
     async def _run_as(self, process: Process, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` so that every task it starts belongs to the process."""
-        context = contextvars.copy_context()
-        context.run(_current_process.set, process)
-        task = self.loop.create_task(work, context=context)
+        task = self.loop.create_task(work, context=process.door.context)
         try:
             await task
         except asyncio.CancelledError:
