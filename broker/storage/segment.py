@@ -211,6 +211,10 @@ class Segment:
         self._index, self._time_index = index, times
         entries = len(index), len(times)
         end_offset = self._rescan()
+        if end_offset != self.end_offset and not self.active and not self.sparse:
+            reason = f"it ends at {end_offset}, the next segment begins at {self.end_offset}"
+            self._index = self._time_index = None
+            raise CorruptLog(self.path, self.size, reason)
         if not self.active and (len(index), len(times)) != entries:
             self.write_indexes()
         return end_offset

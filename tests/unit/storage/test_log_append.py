@@ -360,7 +360,7 @@ def test_a_closed_log_says_so(place, batch):
         lambda: log.append_as_follower(batch(base_offset=1)),
         lambda: log.read(0, 100, upto_offset=1),
         lambda: log.truncate_to(0),
-        lambda: log.flush(),
+        log.flush,
     ):
         with pytest.raises(LogClosed, match="t-0"):
             attempt()
