@@ -36,13 +36,19 @@ class WorkloadError(LogctlError):
 
 
 class Client:
-    """Knows where leaders are and asks again when they move."""
+    """Knows where leaders are and asks again when they move.
+
+    As Kafka's clients do, it never goes back to the leader of an older epoch, whatever a broker
+    with old metadata says: a deposed leader that has not heard of it knows nothing of the batches
+    that its successor has.
+    """
 
     def __init__(self, network: Network, bootstrap: Sequence[Address], rng: random.Random) -> None:
         self._network = network
         self._bootstrap = list(bootstrap)
         self._rng = rng
         self._connections: dict[Address, BrokerConnection] = {}
+        self._leader_epochs: dict[tuple[str, int], int] = {}
 
     async def ask(self, address: Address, key: ApiKey, body: Struct, max_version: int) -> Struct:
         """One request to one broker. Raises WireError when there is no answer."""
@@ -95,12 +101,16 @@ class Client:
             await asyncio.sleep(RETRY_S)
 
     async def leader(self, topic: str, partition: int) -> Address | None:
-        """Where the leader of a partition is, or None when no one knows."""
+        """Where the newest known leader of a partition is, or None when no one knows."""
         body = Struct(topics=[Struct(name=topic)], allow_auto_topic_creation=False)
         response = await self.ask_any(ApiKey.METADATA, body, 8)
         brokers = {each.node_id: (each.host, each.port) for each in response.brokers}
         for each in response.topics[0].partitions:
             if each.partition_index == partition:
+                key = (topic, partition)
+                if each.leader_epoch < self._leader_epochs.get(key, -1):
+                    return None
+                self._leader_epochs[key] = each.leader_epoch
                 return brokers.get(each.leader_id)
         return None
 

@@ -1,6 +1,7 @@
 """The simulated loop and network keep time, order and faults as their docstrings say."""
 
 import asyncio
+import contextvars
 import random
 
 import pytest
@@ -41,6 +42,7 @@ class World:
         await self.one.listen("a", 9, self.serve)
         _, client = await self.two.connect("a", 9, Collector)
         assert isinstance(client, Collector)
+        await asyncio.sleep(0)  # the listening side hears of it in its own turn
         return client, self.servers[-1]
 
 
@@ -101,6 +103,37 @@ def test_a_dead_process_resets_its_peers_and_refuses(world: World) -> None:
             await world.two.connect("a", 9, Collector)
 
     world.loop.run_until_complete(story())
+
+
+def test_what_arrives_is_the_receivers_work(world: World) -> None:
+    """Tasks belong to a process by their context: a message must not carry its sender's along."""
+    owner: contextvars.ContextVar[str] = contextvars.ContextVar("owner", default="nobody")
+    seen: list[str] = []
+
+    class Receiver(Collector):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            seen.append(owner.get())
+
+        def data_received(self, data: bytes) -> None:
+            seen.append(owner.get())
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            seen.append(owner.get())
+
+    world.one.context = contextvars.copy_context()
+    world.one.context.run(owner.set, "receiver")
+
+    async def story() -> None:
+        owner.set("sender")
+        await world.one.listen("a", 9, Receiver)
+        transport, _ = await world.two.connect("a", 9, Collector)
+        transport.write(b"x")
+        transport.close()
+        await asyncio.sleep(1)
+
+    world.loop.run_until_complete(story())
+    assert seen == ["receiver"] * 3
 
 
 def test_close_delivers_what_was_written(world: World) -> None:
