@@ -90,6 +90,10 @@ class Brokers:
             return None
         if session is None or session.disconnected or self._expired(session, now_ms):
             return None
+        if session.metadata_offset < 0 and _same_addresses(existing, request):
+            # Not heard since this controller took over, and another process has its addresses:
+            # the one that was registered there is dead. Usual after everything was killed.
+            return None
         return ErrorCode.duplicate_broker_registration
 
     def _runs_our_level(self, features: Iterable[Struct]) -> bool:
@@ -286,3 +290,8 @@ def _heartbeat_reply(
     code: ErrorCode = ErrorCode.none, *, caught_up: bool, fenced: bool, stop: bool = False
 ) -> Struct:
     return reply(error_code=code, is_caught_up=caught_up, is_fenced=fenced, should_shut_down=stop)
+
+
+def _same_addresses(existing: BrokerRegistration, request: Struct) -> bool:
+    known = {(endpoint.host, endpoint.port) for endpoint in existing.endpoints}
+    return {(listener.host, listener.port) for listener in request.listeners} == known

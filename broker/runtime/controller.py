@@ -97,6 +97,8 @@ class ControllerService:
         self._network = network
         self._controller: Controller | None = None
         self._epoch = -1
+        # The node that led the quorum last, other than this one; -1 = none yet.
+        self._former_leader = -1
         self._committed = EMPTY_IMAGE
         # The images after appended batches that are not committed yet, by last offset.
         self._appended: deque[tuple[int, MetadataImage]] = deque()
@@ -160,6 +162,8 @@ class ControllerService:
 
     def on_leader_change(self, leader: LeaderAndEpoch) -> None:
         """Take over, or step down."""
+        if leader.leader_id not in (-1, self._config.node_id):
+            self._former_leader = leader.leader_id
         self._deactivate(f"node {leader.leader_id} leads epoch {leader.epoch}")
         if leader.leader_id != self._config.node_id or self._stopped:
             return
@@ -181,6 +185,9 @@ class ControllerService:
             return
         self._spawn(self._keep_time(epoch))
         self._spawn(self._probe_silent(epoch))
+        if self._committed.is_unfenced(self._former_leader):
+            # It lost the quorum for a reason; if its process died, its partitions wait for us.
+            self._probe(self._former_leader, 0)
 
     def _deactivate(self, reason: str) -> None:
         if self._controller is None:

@@ -354,6 +354,33 @@ async def test_a_new_active_controller_asks_after_silent_brokers(stage):
     assert 9001 not in stage.ports.asked
 
 
+async def test_the_node_that_led_before_is_asked_after_at_once(stage):
+    stage.quorum.lead(ME, 1)
+    await stage.brokers(2, 3)
+    await stage.create("t", 2)
+    stage.quorum.lead(2, 2)
+    stage.ports.alive.discard(9002)
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    stage.quorum.lead(ME, 3)
+    await until(lambda: stage.service.image.brokers[2].fenced, "the dead leader is fenced")
+    assert loop.time() - begin < 0.25, "without the time that brokers have to find the new one"
+    assert not stage.service.image.brokers[3].fenced
+
+
+async def test_after_everything_died_a_broker_registers_again_at_once(stage):
+    stage.quorum.lead(ME, 1)
+    await stage.brokers(1)
+    stage.quorum.lead(2, 2)
+    stage.quorum.lead(ME, 3)
+    answer = await stage.register(1, incarnation=2)
+    assert answer.error_code == ErrorCode.none
+    # Once it has been heard, another process under its id is a duplicate again.
+    await stage.beat(1)
+    again = await stage.register(1, incarnation=3)
+    assert again.error_code == ErrorCode.duplicate_broker_registration
+
+
 async def test_sessions_end_by_the_clock():
     stage = Stage()
     stage.service = ControllerService(
