@@ -6,7 +6,6 @@ alone may run in another while the owner appends. What is written is durable onl
 """
 
 import threading
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -50,6 +49,7 @@ from broker.storage.flush import PendingFlush
 from broker.storage.handles import HandleCache
 from broker.storage.log_config import LogConfig
 from broker.storage.producers import ProducerState
+from broker.storage.reader import Reader, segment_number
 from broker.storage.recovery import (
     LogState,
     Recovery,
@@ -61,8 +61,6 @@ from broker.storage.retention import expired_segments
 from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 
 __all__ = ["AppendInfo", "Log", "LogConfig", "PendingFlush", "RecoveryReport"]
-
-CURSORS_MAX = 64
 
 Dispose = Callable[[Callable[[], None]], None]
 
@@ -115,7 +113,7 @@ class Log:
         self._epochs_flushed: tuple[tuple[int, int], ...] | None = None
         self._generation = 0  # truncations: a flush that began before one proves nothing
         self._flushing = threading.Lock()
-        self._cursors: dict[int, tuple[Segment, int]] = {}  # where sequential readers go on
+        self._reader = Reader()
 
     @classmethod
     def open(
@@ -307,8 +305,14 @@ class Log:
         self._check_writable()
         view = memoryview(data)
         headers = read_headers(view, whole=False)
+        first = headers[0][1]
+        if not self._active.size and self._covers_start(first):
+            check_checksum(view, 0, first)
+            start = self.start_offset
+            self.truncate_fully(first[BASE_OFFSET])
+            self.start_offset = start
         expected = self.end_offset
-        if headers[0][1][LEADER_EPOCH] < self._epochs.latest:
+        if first[LEADER_EPOCH] < self._epochs.latest:
             self._epochs.truncate_from_end(expected)  # epochs that wrote nothing here
         epoch = self._epochs.latest
         for position, header in headers:
@@ -321,6 +325,15 @@ class Log:
             epoch = header[LEADER_EPOCH]
             expected = base + header[LAST_DELTA] + 1
         return self._write(view, headers, -1)
+
+    def _covers_start(self, header: Header) -> bool:
+        """Whether this empty log begins inside of the batch.
+
+        A leader whose records were deleted up to the middle of a batch still sends it whole.
+        """
+        base = header[BASE_OFFSET]
+        empty = self.start_offset == self.end_offset
+        return empty and base < self.end_offset <= base + header[LAST_DELTA]
 
     def assign_epoch(self, leader_epoch: int) -> None:
         """Note that ``leader_epoch`` begins at ``end_offset``: on becoming leader, first of all."""
@@ -450,12 +463,6 @@ class Log:
         self._bases = [segment.base_offset for segment in segments]
         self._active = segments[-1]
 
-    def _segment_at(self, offset: int) -> int:
-        """The number of the segment that holds ``offset``."""
-        if offset >= self._active.base_offset:
-            return len(self._segments) - 1
-        return max(0, bisect_right(self._bases, offset) - 1)
-
     # -- reading ----------------------------------------------------------------------------
 
     def read(self, offset: int, max_bytes: int, *, upto_offset: int, min_one: bool = True) -> bytes:
@@ -472,42 +479,9 @@ class Log:
         upto_offset = min(upto_offset, self.end_offset)
         if offset >= upto_offset:
             return b""
-        segment, position = self._locate(offset)
-        if upto_offset >= segment.end_offset:
-            limit, following = segment.size, segment.end_offset
-        else:
-            limit, following = self._limit(segment, upto_offset)
-        size = limit - position
-        if size > max_bytes:
-            size, following = segment.whole_batches(position, max(0, max_bytes))
-            if not size:
-                if not min_one:
-                    return b""
-                size, following = segment.first_batch(position)
-        if size <= 0:
-            return b""
-        if len(self._cursors) >= CURSORS_MAX:
-            self._cursors.pop(next(iter(self._cursors)))
-        self._cursors[following] = (segment, position + size)
-        return segment.file.read(position, size)
-
-    def _locate(self, offset: int) -> tuple[Segment, int]:
-        cursor = self._cursors.pop(offset, None)
-        if cursor is not None and cursor[1] < cursor[0].size:
-            return cursor
-        number = self._segment_at(offset)
-        while True:
-            segment = self._segments[number]
-            position, _ = segment.position_of(offset)
-            if position < segment.size or number + 1 >= len(self._segments):
-                return segment, position
-            number += 1  # compaction removed the end of this segment
-
-    def _limit(self, segment: Segment, upto_offset: int) -> tuple[int, int]:
-        cursor = self._cursors.get(upto_offset)
-        if cursor is not None and cursor[0] is segment:
-            return cursor[1], upto_offset
-        return segment.position_from(upto_offset)
+        return self._reader.read(
+            self._segments, self._bases, offset, max_bytes, upto_offset, min_one
+        )
 
     def read_info(self, offset: int) -> tuple[int, int]:
         """(base offset of the segment, position in it) of the batch that holds ``offset``.
@@ -516,7 +490,7 @@ class Log:
         """
         if not self.start_offset <= offset <= self.end_offset:
             raise OffsetOutOfRange(offset, self.start_offset, self.end_offset)
-        segment = self._segments[self._segment_at(offset)]
+        segment = self._segments[segment_number(self._segments, self._bases, offset)]
         return segment.base_offset, segment.position_of(offset)[0]
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
@@ -558,9 +532,12 @@ class Log:
             return
         with self._cutting():
             if offset < self.end_offset:
+                # To the batch's beginning: a recovery point inside of one promises too much.
+                offset = min(
+                    offset, self._segments[self._segment_at(offset)].position_of(offset)[1]
+                )
                 self._lower_recovery_point(offset)
                 self._cut_segments(offset)
-                offset = self.end_offset
             self._epochs.truncate_from_end(offset)
             self._write_epochs()
 
@@ -575,11 +552,11 @@ class Log:
                 self.failure = error  # half cut: only recovery can tell what is there now
                 raise
 
-    def _cut_segments(self, offset: int) -> None:
-        keep = self._segment_at(offset) + 1
+    def _cut_segments(self, number: int, offset: int) -> None:
+        keep = number + 1
         dropped = self._segments[keep:]
         self._replace_segments(self._segments[:keep])
-        self._cursors.clear()
+        self._reader.forget()
         for segment in reversed(dropped):
             self._remove(segment)
         if dropped:
@@ -606,7 +583,7 @@ class Log:
         with self._cutting():
             self._lower_recovery_point(new_start_offset)
             old = self._segments
-            self._cursors.clear()
+            self._reader.forget()
             for segment in reversed(old):
                 self._remove(segment)
             self._replace_segments([self._new_segment(new_start_offset)])
@@ -666,7 +643,7 @@ class Log:
         dropped = self._segments[:count]
         self._replace_segments(self._segments[count:])
         self._files_created += 1  # the folder is synced before the epoch history forgets them
-        self._cursors.clear()
+        self._reader.forget()
         if self._segments[0].base_offset > self.start_offset:
             self.start_offset = self._segments[0].base_offset
             self._epochs.truncate_from_start(self.start_offset)

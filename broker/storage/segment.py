@@ -309,7 +309,8 @@ class Segment:
 
     def truncate(self, end_offset: int) -> None:
         """Cut at the batch that holds ``end_offset``, durably, and become active."""
-        position, end_offset = self.position_of(end_offset)
+        position, base_offset = self.position_of(end_offset)
+        end_offset = min(end_offset, base_offset)
         index, times = self.index, self.time_index
         self.active = True
         index.truncate(end_offset)

@@ -212,6 +212,25 @@ def test_a_follower_takes_only_what_continues_its_log(place, batch):
     assert log.end_offset == 3
 
 
+def test_a_follower_begins_inside_of_a_batch(place, batch, everything):
+    """The leader's records were deleted up to offset 7, in the middle of a batch of five."""
+    leader = place.open("leader-0")
+    for _ in range(4):
+        leader.append_as_leader(batch(5), 1, NOW)
+    leader.advance_start_offset(7)
+    log = place.open("follower-0")
+    log.truncate_fully(leader.start_offset)
+    with pytest.raises(OutOfOrderOffsets):
+        log.append_as_follower(batch(2, leader_epoch=1))
+    log.append_as_follower(leader.read(7, 1 << 20, upto_offset=20))
+    assert (log.start_offset, log.end_offset) == (7, 20)
+    assert everything(log) == everything(leader)
+    again = place.reopen(log, log_start_offset=7)
+    assert everything(again) == everything(leader)
+    with pytest.raises(OffsetOutOfRange):
+        again.read(6, 100, upto_offset=20)
+
+
 def test_a_follower_forgets_an_epoch_of_its_own_that_wrote_nothing(place, batch):
     log = place.open()
     log.append_as_follower(batch(2, leader_epoch=3))
