@@ -77,6 +77,7 @@ async def _demo(session: Session, *, as_lines: bool, fast: bool, show_s: int) ->
         await _close(session, story)
     if interrupted():
         output.say("Stopped early; nothing is left behind.")
+        code = ExitCode.FAILED
     return code
 
 
@@ -172,7 +173,7 @@ class DashboardGuide:
             seen = await self.story.advance()
             self.told.append(seen)
             self.observed = f"{seen.text[:1].upper()}{seen.text[1:]}."
-        except LogctlError as error:
+        except Exception as error:  # noqa: BLE001 - told on the screen, and by the exit code
             self.failed = True
             self.observed = f"Not observed: {error}"
         finally:
@@ -180,14 +181,14 @@ class DashboardGuide:
 
 
 async def _tell_in_dashboard(session: Session, story: Story) -> ExitCode:
-    from tui.app import DashboardApp
+    from shell.dashboard import show_dashboard
 
     session.output.say(f"{STEPS[0].title} ...", "strong")
     started = await story.advance()
     session.output.say(f"{started.text}.")
     # The last step stops the brokers: on the screen that is quitting.
     guide = DashboardGuide(story, last=len(STEPS) - 1)
-    await DashboardApp(story.bootstrap, guide=guide, name="demo").run_async()
+    await show_dashboard(story.bootstrap, guide=guide, name="demo")
     for seen in (started, *guide.told):
         session.output.line(seen.to_json(), partial(_line, session, seen))
     if guide.failed:

@@ -20,9 +20,9 @@ async def _dash(session: Session) -> ExitCode:
             "The dashboard needs a terminal.",
             hint="`logctl watch` prints the same events as lines.",
         )
-    from tui.app import DashboardApp
+    from shell.dashboard import show_dashboard
 
-    await DashboardApp(list(session.bootstrap())).run_async()
+    await show_dashboard(list(session.bootstrap()))
     return ExitCode.DONE
 
 

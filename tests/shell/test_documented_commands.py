@@ -1,0 +1,61 @@
+"""What README and docs tell a person to type exists: commands, options and their values."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from shell.cli import HelpWanted, build, parse
+from shell.commands import all_commands
+from shell.exits import UsageProblem
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_END = re.compile(r"\s(?:\||&&|>|>>|<|;|#)(?:\s|$)")
+
+
+def command_lines(text: str) -> list[str]:
+    """Command lines of logctl in fenced blocks and in code spans, without what surrounds them."""
+    found = []
+    for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            line = re.sub(r"^\s*(?:\$ )?", "", line)
+            line = line.split(" | ")[-1] if " | logctl " in line else line
+            if line.startswith("logctl ") and not re.match(r"logctl:? \[", line):
+                found.append(line)
+    spans = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    found += re.findall(r"`(logctl [a-z-][^`]*)`", spans)
+    return [_END.split(line)[0].strip() for line in found]
+
+
+def problem_of(line: str) -> str | None:
+    """Why a documented line cannot be typed; None when it can, or only lacks its arguments."""
+    try:
+        parse(build(all_commands()), shlex.split(line)[1:])
+    except HelpWanted:
+        return None
+    except UsageProblem as problem:
+        wrong = ("No such", "Invalid value", "Got unexpected", "Option")
+        return problem.message if problem.message.startswith(wrong) else None
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_documented_command_line_can_be_typed(page):
+    lines = command_lines(page.read_text())
+    assert {line: why for line in lines if (why := problem_of(line))} == {}
+
+
+def test_a_wrong_line_would_be_found():
+    page = (
+        "Type `logctl topic lst`:\n```sh\n$ logctl watch --frm-start | jq\nlogctl topic list\n```\n"
+    )
+    lines = command_lines(page)
+    assert sorted(lines) == ["logctl topic list", "logctl topic lst", "logctl watch --frm-start"]
+    assert [line for line in lines if problem_of(line)] == [
+        "logctl watch --frm-start",
+        "logctl topic lst",
+    ]
