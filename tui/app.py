@@ -23,7 +23,7 @@ from broker.protocol.errors import LogctlError
 from clusters.admin import AdminClient, QuorumInfo
 from clusters.watch import ClusterFeed, FeedStatus, FeedUpdate
 from tui.help import HelpScreen
-from tui.model import ClusterView, TopicRow
+from tui.model import ClusterView, Health, TopicRow
 from tui.panels import brokers_table, events_table, partitions_table, topics_table
 from tui.status import guide_text, quorum_text, status_text
 from tui.table import LiveTable
@@ -138,28 +138,43 @@ class DashboardApp(App[int]):
         self._wall_ms = wall_ms
         self._waiting: list[FeedUpdate] = []
         self._paint_due = False
+        self._last_source = ""
+        # Held here and not looked up: a page on top of the overview must not hide them.
+        self._status = Static(id="status")
+        self._quorum = Static(id="quorum")
+        self._guide_line = Static(id="guide")
+        self._filter_box = Input(
+            placeholder="show rows with these words; Escape shows all", id="filter"
+        )
+        self._tables: dict[str, LiveTable[Any]] = {
+            "brokers": brokers_table(self.view, self._now_ms),
+            "topics": topics_table(),
+            "partitions": partitions_table(self.view, self._now_ms),
+            "events": events_table(),
+        }
+        self._filtered = self._tables["partitions"]
 
     # -- composition
 
     def compose(self) -> ComposeResult:
         """Status, three rows of panels, the filter and the keys."""
-        yield Static(id="status")
+        yield self._status
         with Horizontal(id="top"):
-            yield brokers_table(self.view, self._now_ms)
-            yield Static(id="quorum")
+            yield self._tables["brokers"]
+            yield self._quorum
         with Horizontal(id="middle"):
-            yield topics_table()
-            yield partitions_table(self.view, self._now_ms)
-        yield events_table()
-        yield Static(id="guide")
-        yield Input(placeholder="show rows with these words; Escape shows all", id="filter")
+            yield self._tables["topics"]
+            yield self._tables["partitions"]
+        yield self._tables["events"]
+        yield self._guide_line
+        yield self._filter_box
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin to follow the cluster."""
-        self.query_one("#quorum", Static).border_title = "Quorum"
-        self.query_one("#guide").display = self._guide is not None
-        self.query_one("#filter").display = False
+        self._quorum.border_title = "Quorum"
+        self._guide_line.display = self._guide is not None
+        self._filter_box.display = False
         self.table("partitions").focus()
         self.run_worker(self._follow(), group="feed", exclusive=True)
         self.run_worker(self._poll_quorum(), group="quorum", exclusive=True)
@@ -168,7 +183,7 @@ class DashboardApp(App[int]):
 
     def table(self, name: str) -> LiveTable[Any]:
         """A panel by its id."""
-        return self.query_one(f"#{name}", LiveTable)
+        return self._tables[name]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The next step is offered only while a story is told."""
@@ -215,7 +230,7 @@ class DashboardApp(App[int]):
             self.view.update(
                 update.image, update.events, self._now_ms(), replaying=update.replaying
             )
-        if not self.is_running or not self.screen_stack:
+        if not self.is_running or not self._status.is_attached:
             return
         self.table("brokers").set_rows(self.view.brokers)
         self.table("topics").set_rows(self.view.topics)
@@ -225,19 +240,30 @@ class DashboardApp(App[int]):
 
     def _paint_status(self) -> None:
         now = self._now_ms()
-        self.feed_status = self._feed.status
+        before, self.feed_status = self.feed_status, self._feed.status
+        self._tell_move(before.source)
         self.view.set_controller(self.feed_status.controller_id)
         lost = self.feed_status.mode in ("lost", "connecting")
         for name in ("brokers", "topics", "partitions"):
             self.table(name).set_class(lost, "stale")
-        status = self.query_one("#status", Static)
-        status.set_class(lost, "lost")
-        status.update(status_text(self._cluster_name, self.feed_status, self.view, self._wall_ms()))
-        self.query_one("#quorum", Static).update(
+        self._status.set_class(lost, "lost")
+        self._status.update(
+            status_text(self._cluster_name, self.feed_status, self.view, self._wall_ms())
+        )
+        self._quorum.update(
             quorum_text(self.quorum, self.view, now - self.quorum_at_ms, self.quorum_problem)
         )
         if self._guide is not None:
-            self.query_one("#guide", Static).update(guide_text(self._guide))
+            self._guide_line.update(guide_text(self._guide))
+
+    def _tell_move(self, before: str) -> None:
+        """Say that the feed goes on at another node, and why it left the one before."""
+        source = self.feed_status.source
+        self._last_source = before or self._last_source
+        if source and self._last_source and source != self._last_source:
+            why = f": {self.feed_status.message}" if self.feed_status.message else ""
+            self.notify(f"now following {source}{why}", markup=False)
+            self._last_source = source
 
     def _tick(self) -> None:
         was_lit = bool(self.view.flashes or self.view.broker_flashes)
@@ -271,8 +297,10 @@ class DashboardApp(App[int]):
 
     def action_filter(self) -> None:
         """Type a filter for the focused panel."""
+        if isinstance(self.screen, HelpScreen):
+            return
         self._filtered = self._focused_table()
-        box = self.query_one("#filter", Input)
+        box = self._filter_box
         box.value = self._filtered.filter_text
         box.display = True
         box.focus()
@@ -280,21 +308,18 @@ class DashboardApp(App[int]):
     def action_problems(self) -> None:
         """Show only partitions that are under-replicated or offline, or all again."""
         table = self.table("partitions")
-        wanted = f"{'under-replicated'}"
-        if table.filter_text:
-            table.set_filter("")
-        elif self.view.health().offline and not self.view.health().under_replicated:
-            table.set_filter("offline")
+        if table.is_narrowed:
+            table.set_only(None)
         else:
-            table.set_filter(wanted)
+            table.set_only(lambda row: row.health is not Health.OK, "with problems")
 
     def action_clear(self) -> None:
         """Leave the filter and show all rows."""
-        box = self.query_one("#filter", Input)
-        if box.display:
+        if self._filter_box.display:
             self._close_filter()
         for name in ("brokers", "topics", "partitions", "events"):
             self.table(name).set_filter("")
+        self.table("partitions").set_only(None)
 
     def action_picture(self) -> None:
         """Save the screen as an SVG picture in the working folder."""
@@ -324,7 +349,7 @@ class DashboardApp(App[int]):
         self._close_filter()
 
     def _close_filter(self) -> None:
-        self.query_one("#filter", Input).display = False
+        self._filter_box.display = False
         self._filtered.focus()
 
     def on_live_table_selected(self, message: LiveTable.Selected) -> None:

@@ -87,6 +87,8 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self.follow_end = follow_end
         self.shown: list[R] = []
         self._all: Sequence[R] = ()
+        self._only: Callable[[R], bool] | None = None
+        self._only_label = ""
         self._key = key
         self._search = search
         self._row_class = row_class
@@ -106,6 +108,16 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         """Show only rows in which every word of `text` occurs."""
         self.filter_text = text
         self._arrange()
+
+    def set_only(self, wanted: Callable[[R], bool] | None, label: str = "") -> None:
+        """Show only rows that are wanted, `label` says which; None shows all."""
+        self._only, self._only_label = wanted, label
+        self._arrange()
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether `set_only` hides rows."""
+        return self._only is not None
 
     def sort_by(self, column: int) -> None:
         """Sort by a column; the same column again reverses."""
@@ -134,6 +146,8 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def _arrange(self) -> None:
         words = self.filter_text.lower().split()
         rows = list(self._all)
+        if self._only is not None:
+            rows = [row for row in rows if self._only(row)]
         if words:
             rows = [row for row in rows if all(w in self._search(row).lower() for w in words)]
         if self.sort_column is not None:
@@ -148,11 +162,14 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             f"{len(rows)}" if len(rows) == len(self._all) else f"{len(rows)} of {len(self._all)}"
         )
         label = f"{self._title} ({shown})"
+        if self._only is not None:
+            label += f" {self._only_label}"
         if self.filter_text:
             label += f" /{self.filter_text}"
         self.border_title = label.replace("[", "\\[")
         if self.follow_end and at_end:
-            self._reveal()
+            # The new height counts for scrolling only after the next layout.
+            self.call_after_refresh(self._reveal)
         self.refresh()
 
     def _place_cursor(self) -> None:

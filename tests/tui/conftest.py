@@ -1,0 +1,190 @@
+"""A cluster in memory for the dashboard: metadata records in, feed updates out."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from broker.protocol import metadata_records as rec
+from clusters.admin import QuorumInfo, QuorumReplica
+from clusters.watch import ClusterEvent, Entry, FeedStatus, FeedUpdate, Projector
+from tui.app import DashboardApp
+
+START_MS = 1_790_000_000_000
+
+
+class FakeCluster:
+    """Projects records with the real projector, so that events are the real ones."""
+
+    def __init__(self, *, brokers: int = 3) -> None:
+        self.projector = Projector()
+        self.offset = 0
+        self.now_ms = START_MS
+        self.topic_ids: dict[str, uuid.UUID] = {}
+        self.queue: asyncio.Queue[FeedUpdate] = asyncio.Queue()
+        self.status = FeedStatus(
+            mode="live",
+            source="127.0.0.1:19192",
+            message="",
+            last_contact_ms=START_MS,
+            controller_id=1,
+            controller_epoch=3,
+        )
+        self.events: list[ClusterEvent] = []
+        for broker in range(1, brokers + 1):
+            self.apply(
+                rec.RegisterBrokerRecord(
+                    broker_id=broker,
+                    incarnation_id=uuid.UUID(int=broker),
+                    broker_epoch=self.offset,
+                    end_points=(
+                        rec.BrokerEndpoint(
+                            name="PLAINTEXT",
+                            host="127.0.0.1",
+                            port=19091 + broker,
+                            security_protocol=0,
+                        ),
+                    ),
+                    features=(),
+                    rack="abc"[(broker - 1) % 3],
+                )
+            )
+            self.apply(rec.UnfenceBrokerRecord(id=broker, epoch=self._epoch(broker)))
+
+    def _epoch(self, broker: int) -> int:
+        return self.projector.image.brokers[broker].epoch
+
+    def apply(self, *records: rec.MetadataRecord) -> list[ClusterEvent]:
+        entries = []
+        for record in records:
+            entries.append(Entry(self.offset, 3, self.now_ms, record))
+            self.offset += 1
+        events = self.projector.apply_batch(entries)
+        self.events += events
+        self.now_ms += 1
+        return events
+
+    def create_topic(self, name: str, partitions: int, brokers: int = 3) -> None:
+        topic_id = self.topic_ids[name] = uuid.uuid5(uuid.NAMESPACE_DNS, name)
+        records: list[rec.MetadataRecord] = [rec.TopicRecord(name=name, topic_id=topic_id)]
+        for index in range(partitions):
+            replicas = tuple((index + i) % brokers + 1 for i in range(min(3, brokers)))
+            records.append(
+                rec.PartitionRecord(
+                    partition_id=index,
+                    topic_id=topic_id,
+                    replicas=replicas,
+                    isr=replicas,
+                    removing_replicas=(),
+                    adding_replicas=(),
+                    leader=replicas[0],
+                    leader_epoch=0,
+                    partition_epoch=0,
+                    directories=(),
+                )
+            )
+        self.apply(*records)
+
+    def change(self, topic: str, partition: int, **fields: object) -> None:
+        self.apply(
+            rec.PartitionChangeRecord(
+                partition_id=partition, topic_id=self.topic_ids[topic], **fields
+            )
+        )
+
+    def kill(self, broker: int) -> None:
+        """What a controller writes when a broker is gone."""
+        self.apply(rec.FenceBrokerRecord(id=broker, epoch=self._epoch(broker)))
+        for name, topic in self.projector.image.topics.items():
+            for index, state in enumerate(topic.partitions):
+                if broker in state.isr:
+                    isr = tuple(b for b in state.isr if b != broker)
+                    fields: dict[str, object] = {"isr": isr}
+                    if state.leader == broker:
+                        fields["leader"] = isr[0] if isr else -1
+                    self.change(name, index, **fields)
+
+    def update(self, *, replaying: bool = False) -> FeedUpdate:
+        events, self.events = tuple(self.events), []
+        return FeedUpdate(
+            image=self.projector.image, events=events, status=self.status, replaying=replaying
+        )
+
+    # -- the feed's side
+
+    async def tell(self, *, replaying: bool = False) -> None:
+        await self.queue.put(self.update(replaying=replaying))
+
+    def lose(self, message: str, seconds: int = 7) -> None:
+        self.status = replace(
+            self.status,
+            mode="lost",
+            source="",
+            message=message,
+            last_contact_ms=self.now_ms - seconds * 1000,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    async def updates(self) -> AsyncIterator[FeedUpdate]:
+        while True:
+            yield await self.queue.get()
+
+    async def quorum(self) -> QuorumInfo:
+        return QuorumInfo(
+            leader_id=1,
+            leader_epoch=3,
+            high_watermark=self.offset,
+            voters=[
+                QuorumReplica(
+                    id=n,
+                    directory_id=None,
+                    log_end_offset=self.offset,
+                    last_fetch_ms=-1,
+                    last_caught_up_ms=-1,
+                )
+                for n in (1, 2, 3)
+            ],
+            observers=[],
+            nodes={},
+        )
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    """Three brokers, two topics, everything whole."""
+    made = FakeCluster()
+    made.create_topic("orders", 6)
+    made.create_topic("signups", 3)
+    return made
+
+
+@pytest.fixture
+def open_dashboard() -> Callable[..., DashboardApp]:
+    """Make the application on a fake cluster, with clocks that stand still."""
+
+    def make(cluster: FakeCluster, **options: Any) -> DashboardApp:
+        return DashboardApp(
+            ["127.0.0.1:19092"],
+            feed=cluster,
+            quorum=cluster.quorum,
+            name="orders-cluster",
+            now_ms=lambda: cluster.now_ms - START_MS + 60_000,
+            wall_ms=lambda: cluster.now_ms,
+            **options,
+        )
+
+    return make
