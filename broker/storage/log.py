@@ -533,11 +533,10 @@ class Log:
         with self._cutting():
             if offset < self.end_offset:
                 # To the batch's beginning: a recovery point inside of one promises too much.
-                offset = min(
-                    offset, self._segments[self._segment_at(offset)].position_of(offset)[1]
-                )
+                number = segment_number(self._segments, self._bases, offset)
+                offset = min(offset, self._segments[number].position_of(offset)[1])
                 self._lower_recovery_point(offset)
-                self._cut_segments(offset)
+                self._cut_segments(number, offset)
             self._epochs.truncate_from_end(offset)
             self._write_epochs()
 
