@@ -299,6 +299,7 @@ class Broker:
             broker_epoch=lambda: lifecycle.epoch,
             listener=config.inter_broker_listener_name,
         )
+        self.publisher.subscribe(self.node.note_brokers)
         self.publisher.subscribe(self.replicas.apply)
         self.node.replicas = self.replicas
         self.node.producer_ids = ProducerIds(

@@ -44,7 +44,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
                 topic.topic_authorized_operations = TOPIC_OPERATIONS
     include_cluster = request.get("include_cluster_authorized_operations")
     return Struct(
-        brokers=node.live_brokers(context.listener),
+        brokers=node.listed_brokers(context.listener),
         cluster_id=node.config.cluster_id,
         controller_id=node.any_live_broker(context.listener),
         topics=topics,

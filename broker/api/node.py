@@ -4,7 +4,7 @@ Holds references only; builds, starts and stops nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from broker.api.registry import Registry
 from broker.config import BrokerConfig
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.hot import NodeEndpoint
-from broker.protocol.image import MetadataImage
+from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.doors import Clock, Disk
 from broker.runtime.forwarding import ControllerChannel
@@ -32,6 +32,7 @@ NO_OPERATIONS = -2147483648
 TOPIC_OPERATIONS = sum(1 << bit for bit in (3, 4, 5, 6, 7, 8, 10, 11))
 CLUSTER_OPERATIONS = sum(1 << bit for bit in (5, 7, 8, 9, 10, 11, 12))
 READ_YOUR_WRITES_MS = 1000
+DEAD_BROKER_LISTED_MS = 9000
 # The levels of metadata.version whose records this broker reads and writes: 4.0-IV3 alone.
 METADATA_VERSION_MIN = 25
 METADATA_VERSION_MAX = 25
@@ -53,6 +54,8 @@ class Node:
     channel: ControllerChannel
     replicas: "ReplicaManager | None" = None
     producer_ids: ProducerIds | None = None
+    # When brokers were fenced that had been active until then, in monotonic milliseconds.
+    died_at_ms: dict[int, int] = field(default_factory=dict)
 
     @property
     def image(self) -> MetadataImage:
@@ -78,13 +81,42 @@ class Node:
         endpoint = broker.endpoint(listener)
         return None if endpoint is None else (endpoint.host, endpoint.port)
 
-    def live_brokers(self, listener: str) -> list[Struct]:
-        """The unfenced brokers as (node_id, host, port, rack), in id order."""
+    def live_brokers(self, listener: str) -> list[int]:
+        """The ids of the unfenced brokers that have this listener, in order."""
         return [
-            Struct(node_id=broker_id, host=at[0], port=at[1], rack=broker.rack)
-            for broker_id, broker in sorted(self.image.brokers.items())
-            if (at := self.endpoint(broker_id, listener)) is not None
+            broker_id
+            for broker_id in sorted(self.image.brokers)
+            if self.endpoint(broker_id, listener) is not None
         ]
+
+    def listed_brokers(self, listener: str) -> list[Struct]:
+        """What Metadata lists: live brokers, and those that died a moment ago.
+
+        librdkafka drops a broker that is no longer listed together with the partitions it thinks
+        are there, and finds their new leader, named in the same answer, only a second later.
+        Kafka lists a dead broker until its session ends; we notice sooner, so we keep it a while.
+        """
+        since_ms = self.clock.monotonic_ms() - DEAD_BROKER_LISTED_MS
+        listed = []
+        for broker_id, broker in sorted(self.image.brokers.items()):
+            endpoint = broker.endpoint(listener)
+            if endpoint is None:
+                continue
+            if broker.fenced and self.died_at_ms.get(broker_id, since_ms - 1) < since_ms:
+                continue
+            listed.append(
+                Struct(node_id=broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack)
+            )
+        return listed
+
+    def note_brokers(self, image: MetadataImage, delta: ImageDelta) -> None:
+        """A publisher's subscriber: remember who was fenced without having said good-bye."""
+        del image
+        for broker_id, before, after in delta.brokers_changed:
+            if after is None or not after.fenced:
+                self.died_at_ms.pop(broker_id, None)
+            elif before is not None and before.active:
+                self.died_at_ms[broker_id] = self.clock.monotonic_ms()
 
     def node_endpoints(self, broker_ids: Iterable[int], listener: str) -> list[NodeEndpoint]:
         """KIP-951 endpoints for the leaders named in a response."""
@@ -99,11 +131,14 @@ class Node:
     def any_live_broker(self, listener: str) -> int:
         """What clients are told to be the controller.
 
-        Admin requests reach the controller from every broker, and the controllers' own listener is
-        not for clients: so, like Kafka, any live broker serves, which spreads the work.
+        Every broker forwards admin requests, so any live one serves. The active controller itself
+        is best where it is a broker, too: it is one hop less, and clients see a stable answer.
         """
         brokers = self.live_brokers(listener)
-        return int(self.rng.choice(brokers).node_id) if brokers else -1
+        leader_id = int(self.quorum.leader.leader_id)
+        if leader_id in brokers:
+            return leader_id
+        return self.rng.choice(brokers) if brokers else -1
 
     def unfenced(self, replica: int) -> bool:
         """Whether a replica's broker takes part at present."""

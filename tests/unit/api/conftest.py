@@ -17,6 +17,7 @@ from broker.protocol.api_keys import ApiKey
 from broker.protocol.codec import decode_request, decode_response, encode_request, encode_response
 from broker.protocol.image import EMPTY_IMAGE, MetadataImage, apply
 from broker.protocol.struct import Struct
+from broker.runtime.doors import SystemClock
 from broker.runtime.publisher import MetadataPublisher
 
 ORDERS_ID = UUID(int=0xA0)
@@ -137,7 +138,7 @@ def call() -> Caller:
     publisher.image = image_of(STANDARD)
     leader = SimpleNamespace(leader_id=2, epoch=3)
     fakes: dict[str, Any] = {
-        "clock": None,
+        "clock": SystemClock(),
         "disk": None,
         "quorum": SimpleNamespace(leader=leader),
         "controller": None,
