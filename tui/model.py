@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from broker.protocol.image import EMPTY_IMAGE, BrokerRegistration, MetadataImage, TopicImage
+from broker.protocol.image import (
+    EMPTY_IMAGE,
+    NO_LEADER,
+    BrokerRegistration,
+    MetadataImage,
+    TopicImage,
+)
 from clusters.watch.events import ClusterEvent, EventKind
 
 FLASH_MS = 4_000
@@ -272,7 +278,10 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     subject = event.topic or (f"broker {event.broker}" if event.broker is not None else "cluster")
     if event.topic is not None and event.partition is not None:
         subject = f"{event.topic}-{event.partition}"
-    change = f"{_value(event.before)} → {_value(event.after)}"
+    before, after = event.before, event.after
+    if event.kind is EventKind.LEADER_MOVED:
+        before, after = (None if leader == NO_LEADER else leader for leader in (before, after))
+    change = f"{_value(before)} → {_value(after)}"
     if event.before is None and event.after is not None:
         change = _value(event.after)
     if event.before is None and event.after is None:

@@ -147,12 +147,12 @@ class FakeCluster:
         return QuorumInfo(
             leader_id=1,
             leader_epoch=3,
-            high_watermark=self.offset,
+            high_watermark=40,
             voters=[
                 QuorumReplica(
                     id=n,
                     directory_id=None,
-                    log_end_offset=self.offset,
+                    log_end_offset=40,
                     last_fetch_ms=-1,
                     last_caught_up_ms=-1,
                 )

@@ -26,6 +26,11 @@ def test_overview(snap_compare, cluster, open_dashboard, size, state) -> None:
             settled = state != "hurt" or app.view.health().offline == 1
             if seen and settled and app.feed_status.mode == cluster.status.mode:
                 break
+        events = app.table("events")
+        for _ in range(100):
+            if events.scroll_offset.y == max(0, len(events.shown) + 1 - events.size.height):
+                break
+            await pilot.pause(0.02)
         await pilot.pause(0.1)
 
     assert snap_compare(app, terminal_size=size, run_before=play)
