@@ -34,7 +34,7 @@ from broker.raft.types import LeaderAndEpoch
 from broker.runtime.doors import Clock, Network
 from broker.runtime.quorum import CommittedBatch, NotQuorumLeader, QuorumListener
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("logd.controller")
 
 COMMIT_TIMEOUT_MS: Final = 10_000
 # How long a broker may take to open another connection before we ask whether it still lives.
