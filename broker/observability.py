@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from broker.protocol.api_keys import ApiKey
 
 if TYPE_CHECKING:
+    from broker.runtime.replicas import ReplicaManager
     from broker.server import Broker
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -96,10 +97,6 @@ Sample = tuple[dict[str, str], float]
 def samples(broker: "Broker") -> Iterator[tuple[str, str, str, list[Sample]]]:
     """Every metric as (name, kind, help, samples)."""
     counters = broker.counters
-    image = broker.publisher.image
-    node_id = broker.config.node_id
-    led = [p for _, _, p in image.iter_partitions() if p.leader == node_id]
-    held = [p for _, _, p in image.iter_partitions() if node_id in p.replicas]
 
     def one(value: float) -> list[Sample]:
         return [({}, float(value))]
@@ -139,24 +136,43 @@ def samples(broker: "Broker") -> Iterator[tuple[str, str, str, list[Sample]]]:
             for key, elapsed_ms in sorted(counters.elapsed_ms_by_api.items())
         ],
     )
-    yield "logd_partitions", "gauge", "Replicas assigned to this broker.", one(len(held))
-    yield "logd_partitions_led", "gauge", "Partitions that this broker leads.", one(len(led))
+    image = broker.publisher.image
+    offline = sum(1 for _, _, state in image.iter_partitions() if state.leader < 0)
     yield (
-        "logd_partitions_under_replicated",
+        "logd_partitions_leaderless",
         "gauge",
-        "Led partitions whose ISR is short.",
-        one(sum(1 for p in led if len(p.isr) < len(p.replicas))),
-    )
-    yield (
-        "logd_partitions_offline",
-        "gauge",
-        "Partitions of the cluster without a leader.",
-        one(sum(1 for _, _, p in image.iter_partitions() if p.leader < 0)),
+        "Partitions of the cluster without leader.",
+        one(offline),
     )
     yield "logd_metadata_offset", "gauge", "Last applied metadata offset.", one(image.offset)
     quorum = broker.quorum
     yield "logd_quorum_epoch", "gauge", "Epoch of the metadata quorum.", one(quorum.leader.epoch)
     yield "logd_quorum_is_leader", "gauge", "1 on the active controller.", one(quorum.is_leader)
+
+
+def replica_samples(replicas: "ReplicaManager") -> Iterator[tuple[str, str, str, list[Sample]]]:
+    """The metrics of a broker's partitions, in the same form."""
+    gauges, counters = replicas.gauges(), replicas.counters
+    for kind, name, text, value in (
+        ("gauge", "partitions", "Replicas held here.", gauges.partitions),
+        ("gauge", "partitions_led", "Partitions led here.", gauges.leaders),
+        ("gauge", "partitions_under_replicated", "Led, ISR is short.", gauges.under_replicated),
+        ("gauge", "partitions_under_min_isr", "Led, below min ISR.", gauges.under_min_isr),
+        ("gauge", "partitions_offline", "Held here, log unusable.", gauges.offline),
+        ("counter", "records_in", "Records from producers.", counters.messages_in),
+        ("counter", "records_in_bytes", "Bytes from producers.", counters.bytes_in),
+        ("counter", "records_out_bytes", "Bytes to consumers.", counters.bytes_out),
+        ("counter", "replication_in_bytes", "Bytes from leaders.", counters.replication_bytes_in),
+        ("counter", "replication_out_bytes", "Bytes to followers.", counters.replication_bytes_out),
+        ("counter", "produce_failed", "Refused batches.", counters.produce_requests_failed),
+        ("counter", "fetch_failed", "Failed fetches.", counters.fetch_requests_failed),
+        ("counter", "isr_shrinks", "ISR shrinks of led partitions.", counters.isr_shrinks),
+        ("counter", "isr_expands", "ISR expansions of led partitions.", counters.isr_expands),
+        ("counter", "leaderships_taken", "Times it became leader.", counters.leader_elections),
+        ("counter", "truncations", "Truncations of followed logs.", counters.truncations),
+        ("counter", "flushes", "Logs flushed to disk.", counters.flushes),
+    ):
+        yield f"logd_{name}", kind, text, [({}, float(value))]
 
 
 class _Collector:
@@ -170,7 +186,11 @@ class _Collector:
             "gauge": GaugeMetricFamily,
             "counter": CounterMetricFamily,
         }
-        for name, kind, text, values in samples(self._broker):
+        broker = self._broker
+        found = list(samples(broker))
+        if broker.replicas is not None:
+            found += replica_samples(broker.replicas)
+        for name, kind, text, values in found:
             labels = sorted(values[0][0]) if values else []
             family = families[kind](name, text, labels=labels)
             for given, value in values:
