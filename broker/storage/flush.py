@@ -18,14 +18,16 @@ class PendingFlush:
     disk: Disk
     end_offset: int
     generation: int
+    # Whether a path may be gone: its segment, or the whole log, was deleted meanwhile.
+    may_be_gone: Callable[[str], bool]
     paths: list[str] = field(default_factory=list)
     index_paths: list[str] = field(default_factory=list)
     folder: str | None = None  # to sync, when files were created in it
     files_created: int = 0
     epoch_checkpoint: tuple[str, bytes] | None = None
     epochs: tuple[tuple[int, int], ...] = ()
-    # Whether a path may be gone: its segment, or the whole log, was deleted meanwhile.
-    may_be_gone: Callable[[str], bool] = bool
+    # A failure while this is set may have lost data that was written.
+    syncing: bool = True
     done: bool = False
 
     def run(self) -> None:
@@ -34,6 +36,7 @@ class PendingFlush:
             self._guarded(path, self._sync)
         if self.folder is not None:
             self._guarded(self.folder, self.disk.sync_dir)
+        self.syncing = False
         if self.epoch_checkpoint is not None:
             path, data = self.epoch_checkpoint
             self._guarded(path, lambda target: self.disk.write_atomic(target, data))

@@ -43,6 +43,7 @@ from broker.storage.errors import (
     OffsetOutOfRange,
     OutOfOrderOffsets,
     StaleEpoch,
+    StorageError,
     StorageFailure,
 )
 from broker.storage.flush import PendingFlush
@@ -101,7 +102,7 @@ class Log:
         self.end_offset = self._active.end_offset
         # Invariant: everything below is on stable storage.
         self.recovery_point = 0
-        self.failure: StorageFailure | None = None
+        self.failure: StorageError | None = None
         # Called with the offset before a truncation below the recovery point takes effect.
         self.on_truncate: Callable[[int], None] | None = None
         self._closed = False
@@ -111,8 +112,10 @@ class Log:
         self._files_created = 0
         self._files_synced = 0
         self._epochs_flushed: tuple[tuple[int, int], ...] | None = None
+        self._epochs_owed = False  # cut in memory, not on disk: the disk was full, say
         self._generation = 0  # truncations: a flush that began before one proves nothing
-        self._flushing = threading.Lock()
+        self._flushing = threading.Lock()  # held while files are synced or cut
+        self._settling = threading.Lock()  # held by who moves the recovery point, or cuts
         self._reader = Reader()
 
     @classmethod
@@ -267,9 +270,9 @@ class Log:
         prefix = PREFIX.pack(first, header[LENGTH], leader_epoch)
         segment.append(prefix, view[PREFIX_REWRITTEN:])
         segment.appended(size, first, last, timestamp_ms)
-        self.end_offset = last + 1
         if leader_epoch > self._epochs.latest:
             self._epochs.assign(leader_epoch, first)
+        self.end_offset = last + 1  # after the epoch: a flush beside this sees both or neither
         if header[PRODUCER_ID] >= 0:
             self._note_producer(header, first)
         return AppendInfo(first, last, timestamp_ms, -1, header[COUNT], size)
@@ -396,11 +399,16 @@ class Log:
             header[ATTRIBUTES],
         )
 
-    def _check_writable(self) -> None:
+    def _check_usable(self) -> None:
         if self._closed:
             raise LogClosed(self.name)
         if self.failure is not None:
             raise self.failure
+
+    def _check_writable(self) -> None:
+        self._check_usable()
+        if self._epochs_owed:
+            self._write_epochs()
 
     # -- segments ---------------------------------------------------------------------------
 
@@ -530,26 +538,26 @@ class Log:
         if offset < self.start_offset:
             self.truncate_fully(offset)
             return
-        with self._cutting():
+        with self._flushing, self._settling:
+            self._generation += 1
             if offset < self.end_offset:
                 # To the batch's beginning: a recovery point inside of one promises too much.
                 number = segment_number(self._segments, self._bases, offset)
                 offset = min(offset, self._segments[number].position_of(offset)[1])
                 self._lower_recovery_point(offset)
-                self._cut_segments(number, offset)
-            self._epochs.truncate_from_end(offset)
+                with self._failing():
+                    self._cut_segments(number, offset)
+            self._epochs_owed |= self._epochs.truncate_from_end(offset)
             self._write_epochs()
 
     @contextmanager
-    def _cutting(self) -> Iterator[None]:
-        """No flush while the log is cut, and none that began before counts after it."""
-        with self._flushing:
-            self._generation += 1
-            try:
-                yield
-            except StorageFailure as error:
-                self.failure = error  # half cut: only recovery can tell what is there now
-                raise
+    def _failing(self) -> Iterator[None]:
+        """An error in here leaves the log half cut: only recovery can tell what is there then."""
+        try:
+            yield
+        except StorageError as error:
+            self.failure = error
+            raise
 
     def _cut_segments(self, number: int, offset: int) -> None:
         keep = number + 1
@@ -579,20 +587,25 @@ class Log:
     def truncate_fully(self, new_start_offset: int) -> None:
         """Drop everything and begin again, empty, at ``new_start_offset``."""
         self._check_writable()
-        with self._cutting():
+        with self._flushing, self._settling:
+            self._generation += 1
             self._lower_recovery_point(new_start_offset)
-            old = self._segments
-            self._reader.forget()
-            for segment in reversed(old):
-                self._remove(segment)
-            self._replace_segments([self._new_segment(new_start_offset)])
-            self._disk.sync_dir(self.directory)
-            self.producers.clear()
-            self._drop_snapshots_above(-1)
-            self.start_offset = self.end_offset = new_start_offset
-            self.recovery_point = new_start_offset
+            with self._failing():
+                self._replace_everything(new_start_offset)
             self._epochs.clear()
+            self._epochs_owed = True
             self._write_epochs()
+
+    def _replace_everything(self, new_start_offset: int) -> None:
+        old = self._segments
+        self._reader.forget()
+        for segment in reversed(old):
+            self._remove(segment)
+        self._replace_segments([self._new_segment(new_start_offset)])
+        self._disk.sync_dir(self.directory)
+        self.producers.clear()
+        self._drop_snapshots_above(-1)
+        self.start_offset = self.end_offset = self.recovery_point = new_start_offset
 
     def _lower_recovery_point(self, offset: int) -> None:
         if offset < self.recovery_point:
@@ -602,11 +615,13 @@ class Log:
                 self.on_truncate(offset)
 
     def _write_epochs(self) -> None:
-        entries = self._epochs.entries
-        if entries != self._epochs_flushed:
+        """Make a cut epoch history durable before a record may follow it."""
+        if self._epochs_owed:
+            entries = self._epochs.entries
             path = f"{self.directory}/{names.EPOCH_CHECKPOINT}"
             self._disk.write_atomic(path, encode_epochs(entries))
             self._epochs_flushed = entries
+            self._epochs_owed = False
 
     def _remove(self, segment: Segment) -> None:
         """Take a segment's files out of the way now; ``dispose`` removes them."""
@@ -670,8 +685,8 @@ class Log:
         """Put what was appended on stable storage; returns the new recovery point.
 
         Blocks; may run in another thread while the owner appends. ``upto`` below the recovery
-        point makes it a no-op. After a StorageFailure the log takes no more appends: the kernel
-        may have dropped what it could not write, and only a restart finds out.
+        point makes it a no-op. After a failed sync (StorageFailure) the log takes no more appends:
+        the kernel may have dropped what it could not write, and only a restart finds out.
         """
         pending = self.prepare_flush(upto)
         if pending is None:
@@ -681,16 +696,16 @@ class Log:
 
     def prepare_flush(self, upto: int | None = None) -> PendingFlush | None:
         """What a flush has to do now, or None; pass it to ``run_flush``, then ``finish_flush``."""
-        self._check_writable()
-        end_offset = self.end_offset  # before the segments: what it covers is in them
-        if upto is not None and upto <= self.recovery_point:
-            return None
-        segments = self._segments
-        created = self._files_created
-        entries = self._epochs.entries
-        indexes = self._unflushed_paths.copy()
-        pending = PendingFlush(self._disk, end_offset, self._generation)
-        start = self.recovery_point
+        self._check_usable()
+        with self._settling:  # not while the log is being cut: half of it would be from before
+            if upto is not None and upto <= self.recovery_point:
+                return None
+            end_offset = self.end_offset  # before the segments: what it covers is in them
+            segments, start = self._segments, self.recovery_point
+            created, entries = self._files_created, self._epochs.entries
+            indexes = self._unflushed_paths.copy()
+            generation = self._generation
+        pending = PendingFlush(self._disk, end_offset, generation, self._may_be_gone)
         pending.paths = [s.path for s in segments if s.end_offset > start and s.size]
         pending.index_paths = indexes
         if created != self._files_synced:
@@ -699,7 +714,6 @@ class Log:
             path = f"{self.directory}/{names.EPOCH_CHECKPOINT}"
             pending.epoch_checkpoint = (path, encode_epochs(entries))
             pending.epochs = entries
-        pending.may_be_gone = self._may_be_gone
         if pending.paths or indexes or pending.folder or pending.epoch_checkpoint:
             return pending
         return None
@@ -712,12 +726,13 @@ class Log:
             try:
                 pending.run()
             except StorageFailure as error:
-                self.failure = error
+                if pending.syncing:
+                    self.failure = error
                 raise
 
     def finish_flush(self, pending: PendingFlush) -> int:
         """Move the recovery point, unless the log was cut meanwhile; returns it."""
-        with self._flushing:
+        with self._settling:
             if pending.done and pending.generation == self._generation:
                 self.recovery_point = max(self.recovery_point, pending.end_offset)
                 if pending.folder is not None:
@@ -725,7 +740,8 @@ class Log:
                 if pending.epoch_checkpoint is not None:
                     self._epochs_flushed = pending.epochs
                 for path in pending.index_paths:
-                    self._unflushed_paths.remove(path)
+                    if path in self._unflushed_paths:
+                        self._unflushed_paths.remove(path)
         return self.recovery_point
 
     def _may_be_gone(self, path: str) -> bool:

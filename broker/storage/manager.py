@@ -338,13 +338,13 @@ class LogManager:
         """A log is cut below its recovery point: what the checkpoint says must be true again."""
         if self._recovery_points.get(key, 0) <= offset:
             return
-        self._recovery_points[key] = offset
+        lowered = self._recovery_points | {key: offset}
         self._checkpoint_turn += 1
         with self._checkpoint_lock:
-            self._disk.write_atomic(
-                f"{self.data_dir}/{RECOVERY_POINTS}", encode_offsets(self._recovery_points)
-            )
+            path = f"{self.data_dir}/{RECOVERY_POINTS}"
+            self._disk.write_atomic(path, encode_offsets(lowered))
             self._checkpoint_written = self._checkpoint_turn
+        self._recovery_points = lowered
 
     # -- the end ----------------------------------------------------------------------------
 
