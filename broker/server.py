@@ -300,6 +300,7 @@ class Broker:
             listener=config.inter_broker_listener_name,
         )
         self.publisher.subscribe(self.node.note_brokers)
+        self.replicas.on_failure = self._fail
         self.publisher.subscribe(self.replicas.apply)
         self.node.replicas = self.replicas
         self.node.producer_ids = ProducerIds(

@@ -387,6 +387,7 @@ class PeerFetcher:
             )
         except LogctlError as error:
             log.error("%s-%s: what the leader sent was refused: %s", *hosted.key, error)
+            self._pool.flusher.report_failure(hosted)
             self._pause(slot)
             return False
         slot.backoff.reset()
@@ -444,6 +445,7 @@ class PeerFetcher:
                 result = follower.out_of_range(start, end)
             except LogctlError as error:
                 log.error("%s-%s cannot be truncated: %s", *hosted.key, error)
+                self._pool.flusher.report_failure(hosted)
                 result = Applied.NOTHING
             if result is Applied.TRUNCATED:
                 self._note_truncation(slot)

@@ -30,12 +30,22 @@ class Flushed(Protocol):
 
 
 class Flusher:
-    """Group commit: one thread call flushes every partition that asked since the last one."""
+    """Group commit: one thread call flushes every partition that asked since the last one.
 
-    def __init__(self, offload: Offload, on_flushed: Flushed, counters: ReplicaCounters) -> None:
+    ``on_failed`` hears of a partition whose log takes no more appends.
+    """
+
+    def __init__(
+        self,
+        offload: Offload,
+        on_flushed: Flushed,
+        counters: ReplicaCounters,
+        on_failed: Callable[[HostedPartition], None] = lambda _: None,
+    ) -> None:
         self._offload = offload
         self._on_flushed = on_flushed
         self._counters = counters
+        self._on_failed = on_failed
         self._asked: dict[HostedPartition, None] = {}
         self._something = asyncio.Event()
 
@@ -86,11 +96,17 @@ class Flusher:
             done.set_result(None)
         self._counters.flushes += 1
         for hosted, pending in started:
+            self.report_failure(hosted)
             if hosted.deleted or hosted.log.failure is not None:
                 continue
             if pending is not None:
                 hosted.log.finish_flush(pending)
             self._on_flushed(hosted, hosted.log.recovery_point)
+
+    def report_failure(self, hosted: HostedPartition) -> None:
+        """Tell when the partition's log has failed: only a restart can make it usable again."""
+        if not hosted.deleted and hosted.log.failure is not None:
+            self._on_failed(hosted)
 
 
 def _wants_flush(hosted: HostedPartition) -> bool:

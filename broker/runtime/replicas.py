@@ -75,7 +75,9 @@ class ReplicaManager:
         self._table = ReplicaTable(node_id, logs, clock, settings, broker_epoch, self)
         self._hosted = self._table.hosted
         self._isr = IsrSender(node_id, rng, alter_partition, broker_epoch, self._isr_result)
-        self._flusher = Flusher(offload, self._flushed, self.counters)
+        # Hears, when set, of a log that failed: this broker can't go on as if nothing had been.
+        self.on_failure: Callable[[str], None] | None = None
+        self._flusher = Flusher(offload, self._flushed, self.counters, self._log_failed)
         self._housekeeping = Housekeeping(
             logs, clock, offload, self._flusher, lambda: list(self._hosted.values())
         )
@@ -133,6 +135,11 @@ class ReplicaManager:
             hosted.role_changed()
         await self._flusher.flush(list(self._hosted.values()))
         await self._housekeeping.checkpoint()
+
+    def _log_failed(self, hosted: HostedPartition) -> None:
+        """A leader that can't write would lead for ever: nobody else learns of its disk."""
+        if self.on_failure is not None and not self._stopping:
+            self.on_failure(f"the log of {'-'.join(map(str, hosted.key))}: {hosted.log.failure}")
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -8,16 +8,8 @@ checker must never repair or retry: the first violation is raised.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from broker.protocol.errors import LogctlError
+from broker.simulation.violations import SafetyViolation
 from broker.simulation.workload import Acknowledged
-
-
-class SafetyViolation(LogctlError):
-    """The cluster did what it must never do."""
-
-
-class LivenessViolation(LogctlError):
-    """The cluster did not do in time what it must do after it has healed."""
 
 
 class QuorumChecker:

@@ -8,6 +8,8 @@ deliver out of order or twice.
 import asyncio
 import contextvars
 import random
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -38,9 +40,17 @@ class SimulatedNetwork:
         self.rng = rng
         self.faults = NetworkFaults()
         self._listeners: dict[Address, _Listener] = {}
-        self._cuts: set[tuple[int, int]] = set()
+        # How many faults cut each link; (source, target).
+        self._cuts: Counter[tuple[int, int]] = Counter()
         self._pairs: list[tuple[SimulatedTransport, SimulatedTransport]] = []
         self._next_port = 40_000
+        # Of everything that was ever sent: equal runs have equal digests.
+        self.digest = 0
+
+    def note(self, source: int, target: int, data: bytes) -> None:
+        """Take what is sent into the digest."""
+        stamp = f"{self.loop.time():.9f} {source} {target}".encode()
+        self.digest = zlib.crc32(data, zlib.crc32(stamp, self.digest))
 
     def door(self, node: int) -> "NodeNetwork":
         """The Network door of one incarnation of a node."""
@@ -48,24 +58,30 @@ class SimulatedNetwork:
 
     def cut(self, source: int, target: int) -> None:
         """Drop everything that `source` sends to `target` from now on, one way."""
-        self._cuts.add((source, target))
+        self._cuts[source, target] += 1
 
-    def isolate(self, node: int, others: Iterable[int]) -> None:
-        """Cut both ways between `node` and each of `others`."""
-        for other in others:
-            self.cut(node, other)
-            self.cut(other, node)
+    def cut_all(self, links: Iterable[tuple[int, int]]) -> None:
+        """Cut links, each given as (source, target), one way."""
+        self._cuts.update(links)
+
+    def mend(self, links: Iterable[tuple[int, int]]) -> None:
+        """Undo one `cut` of each link; held bytes arrive now where no other cut remains."""
+        self._cuts -= Counter(links)
+        self._flush_all()
 
     def heal(self) -> None:
         """Mend every link; held bytes arrive now."""
         self._cuts.clear()
+        self._flush_all()
+
+    def _flush_all(self) -> None:
         for one, two in list(self._pairs):
             one.flush_held()
             two.flush_held()
 
     def is_cut(self, source: int, target: int) -> bool:
         """Whether bytes from `source` reach `target`."""
-        return (source, target) in self._cuts
+        return self._cuts[source, target] > 0
 
     def delay_s(self) -> float:
         """The delay of one piece of data, a lost packet's retransmission included."""
@@ -231,6 +247,7 @@ class SimulatedTransport(asyncio.Transport):
         peer = self.peer
         assert peer is not None
         network = self.door.network
+        network.note(self.door.node, peer.door.node, data or b"")
         if self._held or network.is_cut(self.door.node, peer.door.node):
             self._held.append(data)
             return

@@ -1,46 +1,73 @@
 """One seed, one story: a cluster under faults, then healed, then judged.
 
-First faults go on while producers write and safety is checked; then every link is mended, every
-node runs, and the cluster must become whole within bounded virtual time and hold every
-acknowledged record exactly once, the same bytes on each replica.
+First faults go on while producers write, a consumer reads and safety is checked; then every link
+is mended, every node runs, and the cluster must become whole within bounded virtual time and hold
+every acknowledged record exactly once, the same bytes on each replica.
 """
 
 import asyncio
 import random
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import Any, TextIO, TypeVar
 
-from broker.simulation.checkers import (
-    LivenessViolation,
-    SafetyViolation,
-    check_acknowledged,
-    check_order,
-    check_replicas_equal,
-)
-from broker.simulation.workload import Producer, read_partition
-from broker.simulation.world import World
+from broker.protocol.batch import iter_batches
+from broker.protocol.image import image_records
+from broker.simulation.checkers import check_acknowledged, check_order, check_replicas_equal
+from broker.simulation.diagnosis import diagnose
+from broker.simulation.faults import Faults
+from broker.simulation.loop import SimulationEndless, SimulationStuck
+from broker.simulation.violations import LivenessViolation, SafetyViolation
+from broker.simulation.workload import Consumer, Producer, churn, read_partition
+from broker.simulation.world import COMBINED, SEPARATE, World
 
 TOPIC = "events"
 PARTITIONS = 3
-FAULTS_S = 15.0
+FAULTS_S = 12.0
 HEAL_S = 90.0
 OBSERVE_S = 0.02
-FAULT_KINDS = ("kill", "kill", "isolate", "one_way", "slow", "lossy", "resets", "restart", "calm")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run amounted to; equal seeds give equal outcomes."""
+    """What a run amounted to; equal seeds give equal outcomes.
+
+    `digest` covers every byte that was sent, and when.
+    """
 
     seed: int
+    layout: str
     acknowledged: int
+    consumed: int
     faults: tuple[str, ...]
+    exits: int
     metadata_batches: int
     virtual_ms: int
+    digest: int
 
 
-def run_seed(seed: int) -> Outcome:
-    """Play one seed. Raises SafetyViolation or LivenessViolation."""
-    rng = random.Random(f"scenario-{seed}")
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a seed decides before the run begins."""
+
+    seed: int
+    separate: bool
+    commit: bool
+    churn: bool
+    settings: dict[str, str]
+    topic_settings: dict[str, str]
+
+    @property
+    def layout(self) -> str:
+        """Roles and flush policy, for people."""
+        roles = "separate" if self.separate else "combined"
+        return f"{roles}/{'commit' if self.commit else 'background'}"
+
+
+def plan_of(seed: int) -> Plan:
+    """The plan of a seed."""
+    rng = random.Random(f"plan-{seed}")
     commit = rng.random() < 0.5
     settings = {
         "log.flush.policy": "commit" if commit else "background",
@@ -48,49 +75,134 @@ def run_seed(seed: int) -> Outcome:
         "replica.lag.time.max.ms": "3000",
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
+        "log.flush.interval.ms": rng.choice(("500", "5000")),
+        "replica.high.watermark.checkpoint.interval.ms": rng.choice(("300", "5000")),
     }
-    world = World(seed, settings=settings)
-    outcome: Outcome = world.run(_story(world, rng, power_loss=commit))
+    if rng.random() < 0.3:
+        settings["metadata.log.max.record.bytes.between.snapshots"] = "1000"
+    topic_settings: dict[str, str] = {}
+    if rng.random() < 0.4:
+        topic_settings["segment.bytes"] = rng.choice(("1000", "5000", "20000"))
+    if rng.random() < 0.2:
+        topic_settings["message.timestamp.type"] = "LogAppendTime"
+    return Plan(
+        seed=seed,
+        separate=rng.random() < 0.25,
+        commit=commit,
+        churn=rng.random() < 0.3,
+        settings=settings,
+        topic_settings=topic_settings,
+    )
+
+
+def run_seed(seed: int, trace: TextIO | None = None) -> Outcome:
+    """Play one seed. Raises SafetyViolation or LivenessViolation.
+
+    `trace` takes what the brokers log, with virtual time.
+    """
+    plan = plan_of(seed)
+    topology = SEPARATE if plan.separate else COMBINED
+    world = World(seed, topology, settings=plan.settings, trace=trace)
+    try:
+        outcome: Outcome = world.run(_Story(world, plan).play(), diagnose)
+    except (SimulationEndless, SimulationStuck) as error:
+        raise LivenessViolation(str(error)).with_traceback(error.__traceback__) from error
     return outcome
 
 
-async def _story(world: World, rng: random.Random, *, power_loss: bool) -> Outcome:
-    for node in world.nodes:
-        await world.start(node)
-    observer = world.loop.create_task(_observe(world))
-    client = world.client()
-    await _within(client.create_topic(TOPIC, PARTITIONS, 3), HEAL_S, "create a topic")
-    stop = asyncio.Event()
-    producers = [
-        Producer(world.client(), name, TOPIC, PARTITIONS, random.Random(f"{name}-{world.seed}"))
-        for name in ("a", "b")
-    ]
-    work = [world.loop.create_task(producer.run(stop)) for producer in producers]
-    faults = await _play_faults(world, rng, power_loss=power_loss)
-    stop.set()
-    await _heal(world)
-    for task in work:
-        await _within(task, HEAL_S, "deliver the last batches")
-    await _within(_whole(world), HEAL_S, "bring every replica back in sync")
-    found = {}
-    for partition in range(PARTITIONS):
-        found[partition] = await _within(
-            read_partition(client, TOPIC, partition), HEAL_S, f"read {TOPIC}-{partition}"
+class _Story:
+    """The course of one run."""
+
+    def __init__(self, world: World, plan: Plan) -> None:
+        self._world = world
+        self._plan = plan
+        self._stop = asyncio.Event()
+        rng = random.Random(f"faults-{plan.seed}")
+        self._faults = [Faults(world, rng, power_loss=plan.commit)]
+        if rng.random() < 0.4:
+            self._faults.append(Faults(world, rng, power_loss=plan.commit))
+        self._client = world.client()
+        self._producers = [
+            Producer(world.client(), name, TOPIC, PARTITIONS, random.Random(f"{name}-{plan.seed}"))
+            for name in ("a", "b")
+        ]
+        self._consumer = Consumer(
+            world.client(), TOPIC, PARTITIONS, random.Random(f"consumer-{plan.seed}")
         )
-    acknowledged = [record for producer in producers for record in producer.acknowledged]
-    check_acknowledged(acknowledged, found)
-    check_order(found)
-    _check_replicas(world)
-    if observer.done():
-        observer.result()
-    observer.cancel()
-    return Outcome(
-        seed=world.seed,
-        acknowledged=len(acknowledged),
-        faults=tuple(faults),
-        metadata_batches=world.history.batches,
-        virtual_ms=int(world.loop.time() * 1000),
-    )
+
+    async def play(self) -> Outcome:
+        """From the first start to the last check."""
+        observer = self._world.loop.create_task(_observe(self._world))
+        story = self._world.loop.create_task(self._play())
+        await asyncio.wait([observer, story], return_when=asyncio.FIRST_COMPLETED)
+        if observer.done():
+            observer.result()
+        observer.cancel()
+        return story.result()
+
+    async def _play(self) -> Outcome:
+        world, plan = self._world, self._plan
+        for node in world.nodes:
+            world.start(node)
+        await _within(
+            self._client.create_topic(TOPIC, PARTITIONS, 3, plan.topic_settings),
+            HEAL_S,
+            "create a topic",
+        )
+        work: list[asyncio.Task[Any]] = [
+            world.loop.create_task(each.run(self._stop)) for each in self._producers
+        ]
+        work.append(world.loop.create_task(self._consumer.run(self._stop)))
+        if plan.churn:
+            rng = random.Random(f"churn-{plan.seed}")
+            work.append(world.loop.create_task(churn(world.client(), rng, self._stop)))
+        end_s = world.loop.time() + FAULTS_S
+        faults = [world.loop.create_task(each.run(end_s)) for each in self._faults]
+        await _finished(faults, work)
+        self._stop.set()
+        _heal(world)
+        for task in work:
+            await _within(task, HEAL_S, "finish the last requests")
+        await _within(self._whole(), HEAL_S, "bring every replica back in sync")
+        found = {
+            partition: await _within(
+                read_partition(self._client, TOPIC, partition), HEAL_S, f"read {TOPIC}-{partition}"
+            )
+            for partition in range(PARTITIONS)
+        }
+        return self._judge(found)
+
+    def _judge(self, found: dict[int, dict[int, str]]) -> Outcome:
+        world = self._world
+        acknowledged = [record for each in self._producers for record in each.acknowledged]
+        check_acknowledged(acknowledged, found)
+        check_order(found)
+        for partition, seen in self._consumer.seen.items():
+            for offset, value in seen.items():
+                if found[partition].get(offset) != value:
+                    raise SafetyViolation(
+                        f"{TOPIC}-{partition}: a consumer read {value} at offset {offset}; in the "
+                        f"end {found[partition].get(offset)} is there"
+                    )
+        _check_replicas(world)
+        world.observe()
+        return Outcome(
+            seed=world.seed,
+            layout=self._plan.layout,
+            acknowledged=len(acknowledged),
+            consumed=sum(len(seen) for seen in self._consumer.seen.values()),
+            faults=tuple(fault for each in self._faults for fault in each.played),
+            exits=len(world.exits),
+            metadata_batches=world.history.batches,
+            virtual_ms=int(world.loop.time() * 1000),
+            digest=world.network.digest,
+        )
+
+    async def _whole(self) -> None:
+        """Wait until every replica of every partition is in sync and all images are the same."""
+        world = self._world
+        while not (_in_sync(world) and _caught_up(world) and _same_images(world)):  # noqa: ASYNC110 - the world is looked at from outside
+            await asyncio.sleep(0.1)
 
 
 async def _observe(world: World) -> None:
@@ -99,7 +211,7 @@ async def _observe(world: World) -> None:
         await asyncio.sleep(OBSERVE_S)
 
 
-async def _within(work, seconds: float, what: str):  # type: ignore[no-untyped-def]
+async def _within(work: Awaitable[T], seconds: float, what: str) -> T:
     try:
         async with asyncio.timeout(seconds):
             return await work
@@ -107,89 +219,95 @@ async def _within(work, seconds: float, what: str):  # type: ignore[no-untyped-d
         raise LivenessViolation(f"could not {what} within {seconds:g} s") from None
 
 
-async def _play_faults(world: World, rng: random.Random, *, power_loss: bool) -> list[str]:
-    played: list[str] = []
-    end = world.loop.time() + FAULTS_S
-    while world.loop.time() < end:
-        kind = rng.choice(FAULT_KINDS)
-        node = rng.choice(world.nodes)
-        played.append(f"{kind}:{node}")
-        await _play(world, kind, node, rng, power_loss=power_loss)
-        world.network.heal()
-        faults = world.network.faults
-        faults.loss_probability = faults.reset_probability = 0.0
-        faults.delay_s_max = 0.002
-        await asyncio.sleep(rng.uniform(0, 1.5))
-    return played
-
-
-async def _play(
-    world: World, kind: str, node: int, rng: random.Random, *, power_loss: bool
+async def _finished(
+    tasks: Sequence["asyncio.Task[Any]"], background: Sequence["asyncio.Task[Any]"]
 ) -> None:
-    others = [other for other in world.nodes if other != node]
-    duration = rng.uniform(0.1, 4.0)
-    if kind == "kill":
-        victims = [node] if rng.random() < 0.8 else [node, rng.choice(others)]
-        for victim in victims:
-            world.kill(victim, power_loss=power_loss)
-        await asyncio.sleep(duration)
-        for victim in victims:
-            await world.start(victim)
-        return
-    if kind == "restart":
-        await _within(world.stop(node), HEAL_S, f"stop node {node} in a controlled way")
-        await asyncio.sleep(rng.uniform(0, 1))
-        await world.start(node)
-        return
-    if kind == "isolate":
-        world.network.isolate(node, others)
-    elif kind == "one_way":
-        world.network.cut(node, rng.choice(others))
-    elif kind == "slow":
-        world.network.faults.delay_s_max = 0.3
-    elif kind == "lossy":
-        world.network.faults.loss_probability = rng.uniform(0.01, 0.3)
-    elif kind == "resets":
-        world.network.faults.reset_probability = rng.uniform(0.001, 0.03)
-    await asyncio.sleep(duration)
+    """Wait for the tasks, unless something in the background fails before."""
+    while any(not task.done() for task in tasks):
+        running = [task for task in (*tasks, *background) if not task.done()]
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, *background):
+            if task.done():
+                task.result()
 
 
-async def _heal(world: World) -> None:
+def _heal(world: World) -> None:
     world.network.heal()
     for node in world.nodes:
-        if node not in world.processes:
-            await world.start(node)
+        world.start(node)
 
 
-async def _whole(world: World) -> None:
-    """Wait until every replica of every partition is in sync everywhere."""
-    while True:
-        states = [
-            process.broker.publisher.image.topics.get(TOPIC) for process in world.processes.values()
-        ]
-        if len(states) == len(world.nodes) and all(
-            state is not None
-            and all(set(p.isr) == set(p.replicas) and p.leader >= 0 for p in state.partitions)
-            for state in states
-        ):
-            break
-        await asyncio.sleep(0.1)
-    # The followers learn the last high watermark with their next fetch.
-    await asyncio.sleep(2)
+def _brokers_up(world: World) -> bool:
+    return all(
+        (process := world.processes.get(node)) is not None and process.booted
+        for node in world.nodes
+    )
+
+
+def _in_sync(world: World) -> bool:
+    """Every node knows a leader and a full ISR of every partition."""
+    if not _brokers_up(world):
+        return False
+    for process in world.processes.values():
+        image = process.broker.publisher.image
+        if TOPIC not in image.topics:
+            return False
+        for _, _, state in image.iter_partitions():
+            if state.leader < 0 or set(state.isr) != set(state.replicas):
+                return False
+    return True
+
+
+def _caught_up(world: World) -> bool:
+    """Replicas have the same end and the same high watermark."""
+    places: dict[tuple[str, int], set[tuple[int, int]]] = {}
+    for process in world.processes.values():
+        replicas = process.broker.replicas
+        if replicas is None:
+            continue
+        for topic, index, _ in replicas.image.iter_partitions():
+            partition = replicas.partition(topic.name, index)
+            if partition is None:
+                return False
+            place = (partition.log.end_offset, partition.high_watermark)
+            places.setdefault((topic.name, index), set()).add(place)
+            if place[0] != place[1]:
+                return False
+    return all(len(each) == 1 for each in places.values())
+
+
+def _same_images(world: World) -> bool:
+    """Equal images, once their offsets are equal; unequal ones are a violation."""
+    images = {n: process.broker.publisher.image for n, process in sorted(world.processes.items())}
+    if len({image.offset for image in images.values()}) > 1:
+        return False
+    texts = {node: repr(image_records(image)) for node, image in images.items()}
+    if len(set(texts.values())) > 1:
+        raise SafetyViolation(f"metadata images differ at one offset: {texts}")
+    return True
 
 
 def _check_replicas(world: World) -> None:
     for index in range(PARTITIONS):
         copies: dict[int, bytes] = {}
-        watermarks: dict[int, int] = {}
         for node, process in sorted(world.processes.items()):
             replicas = process.broker.replicas
-            partition = replicas.partition(TOPIC, index) if replicas is not None else None
+            if replicas is None:
+                continue
+            partition = replicas.partition(TOPIC, index)
             if partition is None:
                 raise SafetyViolation(f"node {node} does not hold {TOPIC}-{index}")
-            log = partition.log
-            copies[node] = bytes(log.read(log.start_offset, 1 << 30, upto_offset=log.end_offset))
-            watermarks[node] = partition.high_watermark
+            copies[node] = _contents(partition.log)
         check_replicas_equal(f"{TOPIC}-{index}", copies)
-        if len(set(watermarks.values())) > 1:
-            raise LivenessViolation(f"{TOPIC}-{index}: high watermarks differ, {watermarks}")
+
+
+def _contents(log: Any) -> bytes:
+    """All batches of a log."""
+    pieces: list[bytes] = []
+    offset = log.start_offset
+    while offset < log.end_offset:
+        piece = bytes(log.read(offset, 1 << 30, upto_offset=log.end_offset))
+        pieces.append(piece)
+        for _, header in iter_batches(piece):
+            offset = header.next_offset
+    return b"".join(pieces)

@@ -7,19 +7,21 @@ sending. It must never give up on a batch: an unknown outcome is retried until i
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import Record, decode_records, encode_batch, iter_batches
 from broker.protocol.client import BrokerConnection
-from broker.protocol.errors import ErrorCode, LogctlError, WireError
+from broker.protocol.errors import ErrorCode, WireError
 from broker.protocol.network import Network
 from broker.protocol.struct import Struct
+from broker.simulation.violations import SafetyViolation
 
 Address = tuple[str, int]
 REQUEST_TIMEOUT_MS = 3_000
 RETRY_S = 0.05
+WALL_START_MS = 1_700_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,13 @@ class Acknowledged:
     value: str
 
 
-class WorkloadError(LogctlError):
+class WorkloadError(SafetyViolation):
     """The cluster gave an answer that a correct one can't give."""
+
+
+def wall_ms() -> int:
+    """What a client's clock says; clients' clocks are never wrong here."""
+    return WALL_START_MS + int(asyncio.get_running_loop().time() * 1000)
 
 
 class Client:
@@ -79,14 +86,17 @@ class Client:
         assert last is not None
         raise last
 
-    async def create_topic(self, name: str, partitions: int, replicas: int) -> None:
+    async def create_topic(
+        self, name: str, partitions: int, replicas: int, configs: Mapping[str, str] | None = None
+    ) -> None:
         """Create a topic, asking until it is there."""
+        wanted = {"min.insync.replicas": "2", **(configs or {})}
         topic = Struct(
             name=name,
             num_partitions=partitions,
             replication_factor=replicas,
             assignments=[],
-            configs=[Struct(name="min.insync.replicas", value="2")],
+            configs=[Struct(name=key, value=value) for key, value in sorted(wanted.items())],
         )
         body = Struct(topics=[topic], timeout_ms=REQUEST_TIMEOUT_MS)
         while True:
@@ -97,6 +107,20 @@ class Client:
                 continue
             code = response.topics[0].error_code
             if code in (ErrorCode.none, ErrorCode.topic_already_exists):
+                return
+            await asyncio.sleep(RETRY_S)
+
+    async def delete_topic(self, name: str) -> None:
+        """Delete a topic, asking until it is gone."""
+        body = Struct(topics=[Struct(name=name)], topic_names=[name], timeout_ms=REQUEST_TIMEOUT_MS)
+        while True:
+            try:
+                response = await self.ask_any(ApiKey.DELETE_TOPICS, body, 5)
+            except WireError:
+                await asyncio.sleep(RETRY_S)
+                continue
+            code = response.responses[0].error_code
+            if code in (ErrorCode.none, ErrorCode.unknown_topic_or_partition):
                 return
             await asyncio.sleep(RETRY_S)
 
@@ -159,8 +183,9 @@ class Producer:
             await asyncio.sleep(self._rng.uniform(0, 0.05))
 
     async def _deliver(self, producer_id: int, partition: int, values: list[str]) -> None:
+        now_ms = wall_ms()
         records = [
-            Record(offset=i, timestamp_ms=0, key=None, value=value.encode(), headers=())
+            Record(offset=i, timestamp_ms=now_ms, key=None, value=value.encode(), headers=())
             for i, value in enumerate(values)
         ]
         batch = encode_batch(
@@ -205,46 +230,119 @@ class Producer:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What one fetch of one partition gave: records by offset, and where to go on."""
+
+    records: dict[int, str]
+    next_offset: int
+    high_watermark: int
+
+
+async def fetch(client: Client, topic: str, partition: int, offset: int) -> Fetched | None:
+    """One fetch from the leader; None when there was no answer or an error."""
+    request = Struct(
+        replica_id=-1,
+        max_wait_ms=100,
+        min_bytes=1,
+        max_bytes=1_000_000,
+        isolation_level=0,
+        session_id=0,
+        session_epoch=-1,
+        topics=[
+            Struct(
+                topic=topic,
+                partitions=[
+                    Struct(partition=partition, fetch_offset=offset, partition_max_bytes=1_000_000)
+                ],
+            )
+        ],
+        forgotten_topics_data=[],
+    )
+    try:
+        leader = await client.leader(topic, partition)
+        response = leader and await client.ask(leader, ApiKey.FETCH, request, 11)
+    except WireError:
+        return None
+    answer = response.responses[0].partitions[0] if response else None
+    if answer is None or answer.error_code != ErrorCode.none:
+        return None
+    records: dict[int, str] = {}
+    next_offset = offset
+    data = bytes(answer.records or b"")
+    for position, header in iter_batches(data):
+        for record in decode_records(data, position):
+            # A batch that holds the offset comes as a whole; what lies before it is skipped.
+            if record.offset >= next_offset:
+                records[record.offset] = bytes(record.value or b"").decode()
+        next_offset = header.next_offset
+    return Fetched(records, next_offset, answer.high_watermark)
+
+
+class Consumer:
+    """Reads every partition again and again while faults go on.
+
+    What it has read was committed: `seen` must be a part of the final history, and what is read a
+    second time must be the same.
+    """
+
+    def __init__(self, client: Client, topic: str, partitions: int, rng: random.Random) -> None:
+        self.seen: dict[int, dict[int, str]] = {index: {} for index in range(partitions)}
+        self._client = client
+        self._topic = topic
+        self._rng = rng
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until `stop` is set. Raises WorkloadError for a record that was replaced."""
+        positions = dict.fromkeys(self.seen, 0)
+        while not stop.is_set():
+            index = self._rng.choice(sorted(self.seen))
+            if self._rng.random() < 0.05:
+                positions[index] = self._rng.randint(0, positions[index])
+            fetched = await fetch(self._client, self._topic, index, positions[index])
+            if fetched is not None:
+                self._note(index, fetched)
+                positions[index] = fetched.next_offset
+            await asyncio.sleep(self._rng.uniform(0, 0.1))
+
+    def _note(self, index: int, fetched: Fetched) -> None:
+        seen = self.seen[index]
+        for offset, value in fetched.records.items():
+            before = seen.setdefault(offset, value)
+            if before != value:
+                raise WorkloadError(
+                    f"{self._topic}-{index}: offset {offset} was {before}, now it is {value}"
+                )
+            if offset >= fetched.high_watermark:
+                raise WorkloadError(
+                    f"{self._topic}-{index}: offset {offset} was given to a consumer, but the high "
+                    f"watermark is {fetched.high_watermark}"
+                )
+
+
+async def churn(client: Client, rng: random.Random, stop: asyncio.Event) -> str | None:
+    """Create and delete topics of one name until `stop`; the name of the one that is left."""
+    name, there = "fleeting", False
+    while not stop.is_set():
+        if there:
+            await client.delete_topic(name)
+        else:
+            await client.create_topic(name, 2, 3)
+        there = not there
+        await asyncio.sleep(rng.uniform(0.2, 4))
+    return name if there else None
+
+
 async def read_partition(client: Client, topic: str, partition: int) -> dict[int, str]:
     """Every record of a partition up to its high watermark, as {offset: value}."""
     found: dict[int, str] = {}
     offset = 0
     while True:
-        request = Struct(
-            replica_id=-1,
-            max_wait_ms=100,
-            min_bytes=1,
-            max_bytes=1_000_000,
-            isolation_level=0,
-            session_id=0,
-            session_epoch=-1,
-            topics=[
-                Struct(
-                    topic=topic,
-                    partitions=[
-                        Struct(
-                            partition=partition, fetch_offset=offset, partition_max_bytes=1_000_000
-                        )
-                    ],
-                )
-            ],
-            forgotten_topics_data=[],
-        )
-        try:
-            leader = await client.leader(topic, partition)
-            response = leader and await client.ask(leader, ApiKey.FETCH, request, 11)
-        except WireError:
-            response = None
-        answer = response.responses[0].partitions[0] if response else None
-        if answer is None or answer.error_code != ErrorCode.none:
+        fetched = await fetch(client, topic, partition, offset)
+        if fetched is None:
             await asyncio.sleep(RETRY_S)
             continue
-        data = bytes(answer.records or b"")
-        for position, header in iter_batches(data):
-            for record in decode_records(data, position):
-                if record.offset in found:
-                    raise WorkloadError(f"{topic}-{partition}: offset {record.offset} read twice")
-                found[record.offset] = bytes(record.value or b"").decode()
-            offset = header.next_offset
-        if offset >= answer.high_watermark:
+        found |= fetched.records
+        offset = fetched.next_offset
+        if offset >= fetched.high_watermark:
             return found
