@@ -24,6 +24,7 @@ logger = logging.getLogger("logd.forwarding")
 
 RETRY_MS_FIRST = 20
 RETRY_MS_MAX = 250
+LEADER_CHECK_MS = 200
 
 LocalHandler = Callable[[ApiKey, int, Struct], Awaitable[Struct]]
 
@@ -113,7 +114,7 @@ class ControllerChannel:
             if remaining <= 0:
                 break
             try:
-                response = await self.try_once(api_key, request, remaining)
+                response = await self._attempt(api_key, request, remaining)
             except ConnectionFailed as error:
                 reason = str(error)
             else:
@@ -127,6 +128,21 @@ class ControllerChannel:
         raise RequestTimedOut(
             f"{api_key.name}: the active controller did not answer in {timeout_ms} ms ({reason})"
         )
+
+    async def _attempt(self, api_key: ApiKey, request: Struct, timeout_ms: int) -> Struct | None:
+        """Ask once, but leave a controller that is no longer the active one: it may be frozen."""
+        asked = self.leader_id
+        task = asyncio.ensure_future(self.try_once(api_key, request, timeout_ms))
+        try:
+            while True:
+                await asyncio.wait({task}, timeout=LEADER_CHECK_MS / 1000)
+                if task.done():
+                    return task.result()
+                if self.leader_id not in (asked, -1):
+                    self._drop()
+                    return None
+        finally:
+            task.cancel()
 
     async def try_once(self, api_key: ApiKey, request: Struct, timeout_ms: int) -> Struct | None:
         """Ask once; None when nobody is known to lead.

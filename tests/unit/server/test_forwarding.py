@@ -34,6 +34,8 @@ class FakeController:
         self.code = ErrorCode.none
         self.calls = 0
         self.port = 0
+        self.running = asyncio.Event()
+        self.running.set()
 
     async def start(self) -> None:
         async def versions(node: Any, context: RequestContext, request: Struct) -> Reply:
@@ -79,6 +81,7 @@ class FakeController:
 
     async def allocate(self, node: Any, context: RequestContext, request: Struct) -> Reply:
         self.calls += 1
+        await self.running.wait()
         if self.code != ErrorCode.none:
             return Struct(error_code=self.code)
         start, self.next_id = self.next_id, self.next_id + 3
@@ -185,6 +188,20 @@ async def test_producer_ids_are_unique_across_blocks(controllers: Any) -> None:
     taken = await asyncio.gather(*(ids.take(2000) for _ in range(8)))
     assert sorted(taken) == list(range(8))
     assert controllers[2].calls == 3
+    await sender.close()
+
+
+async def test_a_frozen_controller_is_left_when_another_leads(controllers: Any) -> None:
+    controllers[2].running.clear()
+    quorum = Quorum(2)
+    sender = channel(quorum, controllers)
+    asking = asyncio.create_task(sender.send(ApiKey.ALLOCATE_PRODUCER_IDS, ASK, 60_000))
+    async with asyncio.timeout(5):
+        while not controllers[2].calls:
+            await asyncio.sleep(0.005)
+        quorum.move_to(3)
+        assert (await asking).error_code == ErrorCode.none
+    assert controllers[3].calls == 1
     await sender.close()
 
 
