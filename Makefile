@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format docs bench clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.run-ready: pyproject.toml
@@ -29,10 +29,14 @@ check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/filemap.py --check
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.run-ready
+	@$(BIN)/python docs/filemap.py
 
 bench: $(VENV)/.dev-ready
 	@$(BIN)/python -m benchmarks
