@@ -61,6 +61,10 @@ class Flusher:
             self._something.clear()
             asked = list(self._asked)
             self._asked.clear()
+            # Who is flushed by somebody else is left out below, and would be asked for again at
+            # once: without this wait, in a circle that never gives the loop back.
+            for hosted in asked:
+                await settled(hosted)
             await self.flush(asked)
             for hosted in asked:
                 if _wants_flush(hosted):

@@ -16,6 +16,7 @@ from broker.protocol.image import image_records
 from broker.simulation.checkers import check_acknowledged, check_order, check_replicas_equal
 from broker.simulation.diagnosis import diagnose
 from broker.simulation.faults import Faults
+from broker.simulation.guard import OutOfTime, cpu_limit
 from broker.simulation.loop import SimulationEndless, SimulationStuck
 from broker.simulation.violations import LivenessViolation, SafetyViolation
 from broker.simulation.workload import Consumer, Producer, churn, read_partition
@@ -26,6 +27,7 @@ PARTITIONS = 3
 FAULTS_S = 12.0
 HEAL_S = 90.0
 OBSERVE_S = 0.02
+CPU_LIMIT_S = 60.0
 T = TypeVar("T")
 
 
@@ -104,9 +106,10 @@ def run_seed(seed: int, trace: TextIO | None = None) -> Outcome:
     topology = SEPARATE if plan.separate else COMBINED
     world = World(seed, topology, settings=plan.settings, trace=trace)
     try:
-        outcome: Outcome = world.run(_Story(world, plan).play(), diagnose)
-    except (SimulationEndless, SimulationStuck) as error:
-        raise LivenessViolation(str(error)).with_traceback(error.__traceback__) from error
+        with cpu_limit(CPU_LIMIT_S):
+            outcome: Outcome = world.run(_Story(world, plan).play(), diagnose)
+    except (SimulationEndless, SimulationStuck, OutOfTime) as error:
+        raise LivenessViolation(str(error)) from error
     return outcome
 
 

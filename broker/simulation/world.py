@@ -22,6 +22,7 @@ from broker.simulation.checkers import (
     QuorumChecker,
 )
 from broker.simulation.disk import SimDisk
+from broker.simulation.guard import OutOfTime
 from broker.simulation.loop import InlineOffload, SimulatedClock, SimulatedLoop
 from broker.simulation.network import NodeNetwork, SimulatedNetwork
 from broker.simulation.partition_checker import PartitionChecker
@@ -316,7 +317,7 @@ class World:
         with tracing(handler or None):
             try:
                 return self.loop.run_until_complete(story)
-            except Exception as error:
+            except (Exception, OutOfTime) as error:
                 error.add_note(report(self))
                 raise
             finally:
