@@ -31,13 +31,15 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     """Brokers and topics as this broker knows them."""
     asked = request.topics
     if asked is None or (context.api_version == 0 and not asked):
-        topics = [_topic(node, context, node.image.topics[n]) for n in sorted(node.image.topics)]
+        view, image = _View(node, context), node.image
+        topics = [_topic(view, image.topics[name]) for name in sorted(image.topics)]
     else:
         missing = _missing_names(node, asked)
         errors: dict[str, ErrorCode] = {}
         if missing and request.allow_auto_topic_creation and _may_create(node):
             errors = await _create(node, missing)
-        topics = [_asked_topic(node, context, each, errors) for each in asked]
+        view = _View(node, context)
+        topics = [_asked_topic(node, context, view, each, errors) for each in asked]
     if request.get("include_topic_authorized_operations"):
         for topic in topics:
             if topic.error_code == ErrorCode.none:
@@ -109,7 +111,11 @@ def _id_of(asked: Struct) -> object:
 
 
 def _asked_topic(
-    node: Node, context: RequestContext, asked: Struct, errors: dict[str, ErrorCode]
+    node: Node,
+    context: RequestContext,
+    view: "_View",
+    asked: Struct,
+    errors: dict[str, ErrorCode],
 ) -> Struct:
     topic_id = _id_of(asked)
     if topic_id != ZERO_UUID:
@@ -123,12 +129,12 @@ def _asked_topic(
             return Struct(
                 error_code=ErrorCode.unknown_topic_id, name=None, topic_id=topic_id, partitions=[]
             )
-        return _topic(node, context, found)
+        return _topic(view, found)
     if asked.name is None:
         return Struct(error_code=ErrorCode.invalid_request, name="", partitions=[])
     found = node.image.topics.get(asked.name)
     if found is not None:
-        return _topic(node, context, found)
+        return _topic(view, found)
     code = errors.get(asked.name, ErrorCode.unknown_topic_or_partition)
     if not is_valid_topic_name(asked.name):
         code = ErrorCode.invalid_topic_exception
@@ -140,40 +146,46 @@ def _asked_topic(
     )
 
 
-def _topic(node: Node, context: RequestContext, topic: TopicImage) -> Struct:
+def _topic(view: "_View", topic: TopicImage) -> Struct:
     return Struct(
         error_code=ErrorCode.none,
         name=topic.name,
         topic_id=topic.id,
         is_internal=topic.name in INTERNAL_TOPICS,
-        partitions=[
-            _partition(node, context, index, state) for index, state in enumerate(topic.partitions)
-        ],
+        partitions=[view.partition(index, state) for index, state in enumerate(topic.partitions)],
     )
 
 
-def _partition(node: Node, context: RequestContext, index: int, state: PartitionState) -> Struct:
-    code = ErrorCode.none
-    leader = state.leader
-    if leader < 0 or not node.image.is_unfenced(leader):
-        code, leader = ErrorCode.leader_not_available, -1
-    elif node.endpoint(leader, context.listener) is None:
+class _View:
+    """Who is alive, and reachable by the asking listener: looked up once, not per partition."""
+
+    __slots__ = ("_live", "_reachable", "_unreachable_code")
+
+    def __init__(self, node: Node, context: RequestContext) -> None:
+        self._live = {each.id for each in node.image.brokers.values() if not each.fenced}
+        self._reachable = set(node.live_brokers(context.listener))
         # Before version 6 clients did not know LISTENER_NOT_FOUND.
-        code = (
+        self._unreachable_code = (
             ErrorCode.listener_not_found
             if context.api_version >= 6
             else ErrorCode.leader_not_available
         )
-        leader = -1
-    return Struct(
-        error_code=code,
-        partition_index=index,
-        leader_id=leader,
-        leader_epoch=state.leader_epoch,
-        replica_nodes=list(state.replicas),
-        isr_nodes=list(state.isr),
-        offline_replicas=[each for each in state.replicas if not node.unfenced(each)],
-    )
+
+    def partition(self, index: int, state: PartitionState) -> Struct:
+        """One partition of the response."""
+        code, leader, live = ErrorCode.none, state.leader, self._live
+        if leader not in self._reachable:
+            code = self._unreachable_code if leader in live else ErrorCode.leader_not_available
+            leader = -1
+        return Struct(
+            error_code=code,
+            partition_index=index,
+            leader_id=leader,
+            leader_epoch=state.leader_epoch,
+            replica_nodes=state.replicas,
+            isr_nodes=state.isr,
+            offline_replicas=[each for each in state.replicas if each not in live],
+        )
 
 
 API = Api(key=ApiKey.METADATA, min_version=0, max_version=13, handler=handle)
