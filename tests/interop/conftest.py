@@ -1,0 +1,90 @@
+"""Three real broker processes for the tests with real clients, and what a missing client means."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.clients import CLIENTS, Client, missing_module
+from tests.interop.real_cluster import RealCluster
+
+LOG_TAIL_CHARACTERS = 3000
+_RUNNING: list[RealCluster] = []
+
+StartCluster = Callable[..., RealCluster]
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """One cluster for every test that only uses it."""
+    settings = {"num.partitions": "2", "min.insync.replicas": "2"}
+    with RealCluster(tmp_path_factory.mktemp("brokers"), settings) as cluster:
+        _RUNNING.append(cluster)
+        yield cluster
+        _RUNNING.remove(cluster)
+
+
+@pytest.fixture
+def start_cluster(tmp_path: Path) -> Iterator[StartCluster]:
+    """Starts a cluster of the test's own, which it may hurt."""
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> RealCluster:
+            named = {name.replace("_", "."): value for name, value in settings.items()}
+            cluster = stack.enter_context(
+                RealCluster(tmp_path, {"min.insync.replicas": "2", **named})
+            )
+            _RUNNING.append(cluster)
+            stack.callback(_RUNNING.remove, cluster)
+            return cluster
+
+        yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.failed:
+        for cluster in _RUNNING:
+            tails = [
+                f"broker {node}: {cluster.log(node)[-LOG_TAIL_CHARACTERS:]}"
+                for node in cluster.ports
+            ]
+            report.sections.append((f"brokers in {cluster.folder}", "\n".join(tails)))
+    return report
+
+
+def absent(what: str) -> None:
+    """A peer is not there: a failure where it must be, else reported as skipped."""
+    if os.environ.get("LOGCTL_REQUIRE_PEERS"):
+        pytest.fail(f"{what} is not installed, and LOGCTL_REQUIRE_PEERS is set")
+    pytest.skip(f"{what} is not installed")
+
+
+@pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
+def client(request: pytest.FixtureRequest) -> Client:
+    """Each client in turn."""
+    found: Client = request.param
+    if module := missing_module(found):
+        absent(f"the module {module}, for {found.name},")
+    return found
+
+
+@pytest.fixture
+def readers() -> list[Client]:
+    """Every client that is there; the test of the client itself reports a missing one."""
+    return [client for client in CLIENTS if missing_module(client) is None]
+
+
+@pytest.fixture(scope="session")
+def kcat() -> str:
+    """The path of kcat, from Debian."""
+    path = shutil.which("kcat")
+    if path is None:
+        absent("kcat")
+    assert path is not None
+    return path
