@@ -27,6 +27,9 @@ Arguments = TypeVarTuple("Arguments")
 # The system derives start times from its clock, which may be corrected by a little in between.
 START_TIME_TOLERANCE_S = 2.0
 
+PORT_RELEASE_S = 1.0
+POLL_S = 0.02
+
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 # Children of this process: they must be reaped here, and only we learn how they ended.
@@ -50,7 +53,19 @@ class LocalConnection:
         """Nothing to end."""
 
     async def port_use(self, host: str, port: int) -> PortUse | None:
-        """Who listens on a port; found by binding it, as the broker will."""
+        """Who listens on a port; found by binding it, as the broker will.
+
+        A holder that cannot be found may be a process that is just ending: it gets some time.
+        """
+        deadline = time.monotonic() + PORT_RELEASE_S
+        while self._is_taken(host, port):
+            use = await asyncio.to_thread(_holder, port)
+            if use.pid is not None or time.monotonic() >= deadline:
+                return use
+            await asyncio.sleep(POLL_S)
+        return None
+
+    def _is_taken(self, host: str, port: int) -> bool:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,12 +73,12 @@ class LocalConnection:
                 probe.bind((host, port))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    return _holder(port)
+                    return True
                 raise HostError(
                     f"{self.name} cannot use {host}:{port}: {error.strerror}. "
                     "Choose another port in the cluster file."
                 ) from None
-        return None
+        return False
 
     async def folder_facts(self, path: str, *, create: bool) -> FolderFacts:
         """Whether a folder can be written, without leaving anything behind."""
@@ -193,7 +208,9 @@ def _find(process: ProcessIdentity) -> psutil.Process | None:
         found = psutil.Process(process.pid)
         if abs(found.create_time() - process.started_at) > START_TIME_TOLERANCE_S:
             return None
-        return None if found.status() == psutil.STATUS_ZOMBIE else found
+        # The first thread may be a zombie while others still hold the ports and the data folder.
+        ended = found.status() == psutil.STATUS_ZOMBIE and found.num_threads() <= 1
+        return None if ended else found
     except psutil.Error:
         return None
 

@@ -1,7 +1,10 @@
 """What stands in the way of an operation is told before anything changes; nothing else is touched."""
 
+import asyncio
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import stat
@@ -14,6 +17,7 @@ import pytest
 import yaml
 
 from clusters.errors import CheckFailed, HostError, OperationError, StateError
+from clusters.hosts.local import LocalConnection
 from clusters.layout import MARKER, broker_layout
 from clusters.lock import cluster_lock
 from clusters.manifest import (
@@ -40,12 +44,13 @@ HERE = Path(__file__).resolve().parents[2] / "clusters"
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    """Below the range that the system takes for outgoing connections of anybody."""
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports += [port] if port not in ports else []
     return ports
 
 
@@ -195,6 +200,44 @@ async def test_a_pid_that_belongs_to_another_process_now_is_never_touched(bystan
     result = await Operations(spec).down()
     assert not result.changed
     assert bystander.poll() is None
+
+
+THREADED = """
+import ctypes, socket, sys, threading, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+threading.Thread(target=time.sleep, args=(1.5,)).start()
+print(flush=True)
+ctypes.CDLL(None).pthread_exit(None)  # ends this thread alone, as a kill does for a moment
+"""
+
+
+async def test_a_process_of_which_a_thread_is_left_has_not_ended():
+    port = free_ports(1)[0]
+    process = subprocess.Popen([sys.executable, "-c", THREADED, str(port)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        known = identity(process.pid)
+        connection = LocalConnection()
+        async with asyncio.timeout(5):
+            while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.01)
+        assert await connection.is_alive(known)
+        async with asyncio.timeout(10):
+            while await connection.is_alive(known):
+                await asyncio.sleep(0.01)
+        assert await connection.port_use("127.0.0.1", port) is None
+    finally:
+        process.kill()
+        process.communicate(timeout=5)
+
+
+async def test_a_port_that_is_just_being_released_is_waited_for():
+    port = free_ports(1)[0]
+    held = socket.socket()
+    held.bind(("127.0.0.1", port))  # bound and not listening: no holder is told for it
+    asyncio.get_running_loop().call_later(0.2, held.close)
+    assert await LocalConnection().port_use("127.0.0.1", port) is None
 
 
 async def test_a_broker_that_ignores_the_request_to_stop_is_killed_in_time():

@@ -1,7 +1,9 @@
 """A cluster of real broker processes on this machine, from up to destroy."""
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -27,12 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def spec_file(tmp_path):
     """Writes a cluster file on free ports; whatever it started is ended afterwards."""
-    sockets = [socket.socket() for _ in range(6)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports: list[int] = []
+    while len(ports) < 6:
+        # Below the range that the system takes for outgoing connections of anybody.
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports += [port] if port not in ports else []
 
     def write(**settings_of_broker_3) -> Path:
         path = tmp_path / "cluster.yaml"
