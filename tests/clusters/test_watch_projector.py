@@ -166,6 +166,22 @@ def test_a_transaction_takes_effect_as_a_whole_or_not_at_all():
     assert events[0].after == {"partitions": 1, "replication_factor": 3}
 
 
+def test_a_batch_that_straddles_the_place_reached_is_applied_from_there_on():
+    entries = [
+        Entry(i, 1, i, record)
+        for i, record in enumerate(
+            [*create(1, 1), change(1, 0, isr=(1, 2)), change(1, 0, isr=(1, 2, 3))]
+        )
+    ]
+    whole, cut = Projector(), Projector()
+    expected = whole.apply_batch(entries)
+    events = cut.apply_batch(entries[:4])
+    events += cut.apply_batch(entries[2:])
+    assert events == expected
+    assert same_contents(cut.image, whole.image)
+    assert cut.image.partition("t1", 0).partition_epoch == 2
+
+
 def test_a_gap_is_never_passed_over():
     projector = Projector()
     with pytest.raises(ProjectionError, match="continues at offset 5, expected 0"):
