@@ -1,4 +1,4 @@
-"""How fast one log takes and gives batches: appends a second, MB/s written and read.
+"""How fast one log takes and gives batches: appends a second, MB/s written, read and recovered.
 
     python benchmarks/storage_append.py [--folder DIR] [--seconds 1.0]
 
@@ -54,11 +54,14 @@ def bench(folder: str, record_bytes: int, records: int, seconds: float) -> str:
     log.flush()
     flush_ms = (time.perf_counter() - begin) * 1e3
     total, read_spent = read_all(log, len(batch), records)
-    log.close()
+    log.abandon()
+    begin = time.perf_counter()
+    Log.open(disk, log.directory, config, name="leader-0").close()  # as after kill -9
+    recovered = megabytes / (time.perf_counter() - begin)
     disk.remove_tree(log.directory)
     return (
         f"{record_bytes:>7} B x {records:<4} {count / spent:>10,.0f} {1e6 * spent / count:>8.1f} us"
-        f" {megabytes / spent:>9,.0f} {total / 1e6 / read_spent:>9,.0f} {flush_ms:>9.1f}"
+        f" {megabytes / spent:>9,.0f} {total / 1e6 / read_spent:>9,.0f} {recovered:>10,.0f} {flush_ms:>9.1f}"
     )
 
 
@@ -67,7 +70,7 @@ def main() -> None:
     parser.add_argument("--folder", help="where to write (default: a temporary folder)")
     parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
-    print("      batch        appends/s      each  MB/s in  MB/s out  flush ms")
+    print("      batch        appends/s      each  MB/s in  MB/s out  recovered  flush ms")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for record_bytes, records in SHAPES:
             print(bench(folder, record_bytes, records, options.seconds))

@@ -43,6 +43,22 @@ METADATA_KEY: PartitionKey = (METADATA_TOPIC, 0)
 ConfigOf = Callable[[str], LogConfig]
 
 
+def prepare_folder(
+    disk: Disk, data_dir: str, topic: str, topic_id: uuid.UUID, partition: int
+) -> None:
+    """Make the folder of a new log, durably, so that ``get_or_create`` need not wait for the disk.
+
+    It waits for several syncs, so many at once belong into threads, where file systems make them
+    one. Does nothing when there is such a folder. Raises StorageFailure, UnsafeName.
+    """
+    folder = f"{data_dir}/{names.partition_folder(topic, partition)}"
+    if disk.exists(folder):
+        return
+    disk.make_dirs(folder)
+    disk.open(names.segment_path(folder, 0, names.LOG)).close()
+    write_topic_id(disk, f"{folder}/{names.PARTITION_METADATA}", topic_id)
+
+
 class LogManager:
     """The logs of a data folder. Open it with ``LogManager.open``; one thread owns it."""
 
@@ -250,7 +266,8 @@ class LogManager:
         # Nothing of an earlier log of this name may speak for the new one.
         self._forget_offsets(key)
         log = self._open_log(key, config or self._config_of(topic))
-        self._write_topic_id(key, topic_id)
+        if self._topic_ids.get(key) != topic_id:
+            self._write_topic_id(key, topic_id)
         return log
 
     def _write_topic_id(self, key: PartitionKey, topic_id: uuid.UUID) -> None:

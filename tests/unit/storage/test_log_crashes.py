@@ -4,12 +4,17 @@ What was flushed is there afterwards; what is there is a prefix of what was writ
 producers, indexes and timestamps are those of the records that are there. A failure names its seed.
 """
 
+import os
 import random
+import signal
+import struct
+from pathlib import Path
 
 import pytest
 
 from broker.protocol.batch import Record, decode_records, encode_batch, iter_batches
 from broker.simulation.disk import SimDisk
+from broker.storage.disk import RealDisk
 from broker.storage.errors import StorageFailure
 from broker.storage.log import Log, LogConfig
 from broker.storage.producers import ProducerState
@@ -203,6 +208,35 @@ class History:
         answer = log.max_timestamp(log.end_offset)
         assert (answer and answer[1]) == largest
         assert [s for _, s in log.epochs] == sorted({s for _, s in log.epochs})
+
+
+def test_a_real_process_killed_in_the_middle_of_writing(tmp_path: Path) -> None:
+    """What it said it had written is there, and the log goes on."""
+    folder = str(tmp_path / "t-0")
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        log = Log.open(RealDisk(), folder, CONFIG, name="t-0")
+        while True:
+            data = encode_batch([Record(0, 1, b"k", b"v" * 300, ())])
+            os.write(writer, struct.pack(">q", log.append_as_leader(data, 1, NOW).last_offset))
+    os.close(writer)
+    said = b""
+    while len(said) < 8 * 500:
+        said += os.read(reader, 4096)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while more := os.read(reader, 1 << 16):
+        said += more
+    (last,) = struct.unpack(">q", said[len(said) // 8 * 8 - 8 : len(said) // 8 * 8])
+    log = Log.open(RealDisk(), folder, CONFIG, name="t-0")
+    assert log.end_offset >= last + 1
+    offset = 0
+    while offset < log.end_offset:
+        for position, header in iter_batches(log.read(offset, 1 << 20, upto_offset=1 << 40)):
+            assert header.base_offset == offset, position
+            offset = header.next_offset
+    log.close()
 
 
 @pytest.mark.parametrize("block", range(8))

@@ -21,7 +21,7 @@ from broker.storage.errors import (
     WrongIdentity,
 )
 from broker.storage.log import LogConfig
-from broker.storage.manager import LogManager
+from broker.storage.manager import LogManager, prepare_folder
 
 NOW = 1_000_000
 ORDERS = uuid.UUID(int=11)
@@ -411,3 +411,33 @@ def test_power_cuts_at_every_sync_of_a_working_life(batch, everything):
             assert not log.recovery.missing_below_recovery_point
             log.append_as_leader(batch(2), 9, NOW)
             manager.close()
+
+
+def test_a_prepared_folder_is_taken_over_and_an_existing_one_left_alone(place, batch):
+    manager = start(place)
+    prepare_folder(place.disk, place.root, "orders", ORDERS, 0)
+    log = manager.get_or_create("orders", ORDERS, 0)
+    assert (log.start_offset, log.end_offset) == (0, 0)
+    assert manager.topic_id("orders", 0) == ORDERS
+    log.append_as_leader(batch(2), 0, NOW)
+    prepare_folder(place.disk, place.root, "orders", uuid.UUID(int=12), 0)
+    manager.close(1)
+    again = start(place)
+    assert again.get("orders", 0).end_offset == 2
+    assert again.topic_id("orders", 0) == ORDERS
+    assert again.notes == []
+
+
+def test_a_folder_prepared_for_a_topic_that_never_came_serves_its_namesake(place):
+    manager = start(place)
+    prepare_folder(place.disk, place.root, "orders", uuid.UUID(int=12), 0)
+    manager.get_or_create("orders", ORDERS, 0)
+    assert manager.topic_id("orders", 0) == ORDERS
+    manager.close(1)
+    assert start(place).topic_id("orders", 0) == ORDERS
+
+
+def test_a_name_that_is_unsafe_is_not_prepared(place):
+    start(place)
+    with pytest.raises(UnsafeName):
+        prepare_folder(place.disk, place.root, "../orders", ORDERS, 0)
