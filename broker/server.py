@@ -5,6 +5,7 @@ at construction, so the same class runs on a simulated loop, disk and network.
 """
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -20,7 +21,12 @@ from broker.observability import Counters, metrics_factory
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
 from broker.protocol.codec import supported_versions
 from broker.protocol.errors import LogctlError
-from broker.protocol.image import METADATA_VERSION_FEATURE, image_records
+from broker.protocol.image import (
+    METADATA_VERSION_FEATURE,
+    ImageDelta,
+    MetadataImage,
+    image_records,
+)
 from broker.protocol.metadata_records import MetadataRecord
 from broker.protocol.struct import Struct
 from broker.raft.types import QuorumConfig
@@ -32,7 +38,8 @@ from broker.runtime.producer_ids import ProducerIds
 from broker.runtime.publisher import MetadataPublisher
 from broker.runtime.quorum import MetadataQuorum
 from broker.runtime.replicas import ReplicaManager
-from broker.storage.manager import LogManager
+from broker.storage.errors import StorageError
+from broker.storage.manager import LogManager, prepare_folder
 
 logger = logging.getLogger("logd.server")
 
@@ -299,6 +306,8 @@ class Broker:
             broker_epoch=lambda: lifecycle.epoch,
             listener=config.inter_broker_listener_name,
         )
+        self.publisher.prepare = self._prepare_folders
+        self._undo.append(self.publisher.close)
         self.publisher.subscribe(self.node.note_brokers)
         self.replicas.on_failure = self._fail
         self.publisher.subscribe(self.replicas.apply)
@@ -307,6 +316,30 @@ class Broker:
             node_id=config.node_id,
             broker_epoch=lambda: lifecycle.epoch,
             channel=self.node.channel,
+        )
+
+    def _prepare_folders(self, image: MetadataImage, delta: ImageDelta) -> Awaitable[None] | None:
+        """Make the folders of partitions that are new here, off the loop: each waits for syncs."""
+        node_id = self.config.node_id
+        wanted = [
+            (name, image.topics[name].id, index)
+            for name, index, _, after in delta.partitions_changed
+            if after is not None
+            and node_id in after.replicas
+            and self.logs.get(name, index) is None
+        ]
+        return self._make_folders(wanted) if wanted else None
+
+    async def _make_folders(self, wanted: list[tuple[str, UUID, int]]) -> None:
+        def make(name: str, topic_id: UUID, index: int) -> None:
+            try:
+                prepare_folder(self._disk, self.logs.data_dir, name, topic_id, index)
+            except StorageError as error:
+                # Whoever opens the log meets the same fault, and knows what to do about it.
+                logger.warning("cannot prepare %s-%d: %s", name, index, error)
+
+        await asyncio.gather(
+            *(self._offload.run(functools.partial(make, *each)) for each in wanted)
         )
 
     def _channel(

@@ -4,11 +4,15 @@ Listens to the quorum, applies each committed batch, and hands (image, delta) to
 in the order they subscribed. Applies nothing that is not committed and never writes. A committed
 record that does not fit is damage that no retry heals: it is reported to `on_fault` and nothing
 more is applied, because a broker with a wrong image is worse than none.
+
+A change may need slow work before it is published (folders for new partitions); `prepare` does it
+while the loop runs on. What is committed meanwhile waits its turn: the order never changes.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from broker.protocol.image import (
@@ -25,6 +29,8 @@ from broker.protocol.metadata_records import MetadataRecord
 logger = logging.getLogger("logd.publisher")
 
 Subscriber = Callable[[MetadataImage, ImageDelta], None]
+# Gives the work that must be done before a change is published; None = there is none.
+Prepare = Callable[[MetadataImage, ImageDelta], Awaitable[None] | None]
 
 
 class Leadership(Protocol):
@@ -69,7 +75,13 @@ class MetadataPublisher:
     """A QuorumListener that keeps `image` and tells the broker what changed."""
 
     def __init__(self, on_fault: Callable[[str], None]) -> None:
+        # What is published. Invariant: at most as new as _applied, which runs ahead of it while
+        # the changes in _waiting are prepared.
         self.image: MetadataImage = EMPTY_IMAGE
+        self._applied: MetadataImage = EMPTY_IMAGE
+        self._waiting: deque[tuple[MetadataImage, ImageDelta]] = deque()
+        self._preparing: asyncio.Task[None] | None = None
+        self.prepare: Prepare | None = None
         self._on_fault = on_fault
         self._subscribers: list[Subscriber] = []
         self._leader_watchers: list[Callable[[Leadership], None]] = []
@@ -90,7 +102,7 @@ class MetadataPublisher:
             return
         try:
             image, delta = apply(
-                self.image,
+                self._applied,
                 batch.base_offset,
                 batch.epoch,
                 batch.records,
@@ -99,7 +111,7 @@ class MetadataPublisher:
         except ImageError as error:
             self._fail(f"metadata offset {batch.base_offset} cannot be applied: {error}")
             return
-        self._publish(image, delta)
+        self._accept(image, delta)
 
     def on_snapshot(self, end_offset: int, epoch: int, records: Sequence[MetadataRecord]) -> None:
         """QuorumListener: replace the image by a snapshot's, and publish what differs."""
@@ -110,7 +122,7 @@ class MetadataPublisher:
         except ImageError as error:
             self._fail(f"the snapshot at offset {end_offset} cannot be applied: {error}")
             return
-        self._publish(image, delta_between(self.image, image))
+        self._accept(image, delta_between(self._applied, image))
 
     def on_leader_change(self, leader: Leadership) -> None:
         """QuorumListener: tell the watchers."""
@@ -129,6 +141,43 @@ class MetadataPublisher:
                 self._changed = loop.create_future()
             await asyncio.wait([self._changed], timeout=remaining)
         return True
+
+    async def close(self) -> None:
+        """Publish nothing more."""
+        self._faulty = True
+        self._waiting.clear()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.wait([self._preparing])
+
+    def _accept(self, image: MetadataImage, delta: ImageDelta) -> None:
+        self._applied = image
+        if self._preparing is not None:
+            self._waiting.append((image, delta))
+            return
+        work = self.prepare(image, delta) if self.prepare is not None else None
+        if work is None:
+            self._publish(image, delta)
+            return
+        self._waiting.append((image, delta))
+        self._preparing = asyncio.ensure_future(self._publish_waiting(work))
+
+    async def _publish_waiting(self, work: Awaitable[None] | None) -> None:
+        try:
+            while self._waiting:
+                image, delta = self._waiting[0]
+                if work is None and self.prepare is not None:
+                    work = self.prepare(image, delta)
+                if work is not None:
+                    await work
+                    work = None
+                self._waiting.popleft()
+                self._publish(image, delta)
+        except Exception as error:
+            logger.exception("publishing metadata failed")
+            self._fail(f"metadata offset {self.image.offset + 1} cannot be published: {error!r}")
+        finally:
+            self._preparing = None
 
     def _publish(self, image: MetadataImage, delta: ImageDelta) -> None:
         self.image = image
