@@ -114,8 +114,9 @@ class Flusher:
 
 
 def _wants_flush(hosted: HostedPartition) -> bool:
-    local = hosted.partition.local
-    return not hosted.deleted and local.needs_flush and hosted.log.failure is None
+    if hosted.deleted or hosted.log.closed or hosted.log.failure is not None:
+        return False
+    return hosted.partition.local.needs_flush
 
 
 def _prepare(hosted: HostedPartition) -> PendingFlush | None:

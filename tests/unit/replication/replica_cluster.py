@@ -252,6 +252,17 @@ class Cluster:
             asyncio.set_event_loop(None)
             self.loop.close()
 
+    def isolate(self, node: int) -> None:
+        """Cut a node off from its peers, both ways."""
+        for other in self.nodes:
+            if other != node:
+                self.network.cut(node, other)
+                self.network.cut(other, node)
+
+    def stand_still(self, seconds: float) -> None:
+        """As SIGSTOP: time passes, and every timer fires late."""
+        self.loop._now_s += seconds
+
     # -- metadata
 
     def commit(self, *records: Any, publish: bool = True) -> None:
