@@ -5,13 +5,12 @@ Signals only what it started, by process id. Waits are for conditions, never for
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from benchmarks.peers import Logd
 from broker.protocol.batch import iter_batches
@@ -44,7 +43,7 @@ class RealCluster(Logd):
     def properties(self, node: int) -> dict[str, str]:
         return super().properties(node) | self.settings
 
-    def __enter__(self) -> "RealCluster":
+    def __enter__(self) -> Self:
         super().__enter__()
         try:
             self.wait_whole()
@@ -53,9 +52,9 @@ class RealCluster(Logd):
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         codes = self.end()
-        if kind is None:
+        if raised[0] is None:
             assert codes == dict.fromkeys(codes, 0), f"exit codes {codes}"
             self.check_logs()
 
@@ -126,7 +125,8 @@ class RealCluster(Logd):
             return None
 
     async def topic(self, name: str) -> TopicDetail | None:
-        return await self.ask(lambda admin: admin.topic(name))
+        found: TopicDetail | None = await self.ask(lambda admin: admin.topic(name))
+        return found
 
     async def is_whole(self) -> bool:
         """Every broker takes part and every partition has all its replicas in sync."""
@@ -156,6 +156,11 @@ class RealCluster(Logd):
                 if leader in self.processes:
                     return leader
                 await asyncio.sleep(0.05)
+
+    async def leader_epoch(self, topic: str, partition: int) -> int:
+        detail = await self.topic(topic)
+        assert detail is not None
+        return detail.partitions[partition].leader_epoch
 
     # -- files
 
@@ -187,7 +192,3 @@ def is_bad(line: str) -> bool:
     except ValueError:
         return bool(line.strip())
     return entry.get("level") in ("error", "critical")
-
-
-def seconds_from_env(name: str, default: float) -> float:
-    return float(os.environ.get(name) or default)
