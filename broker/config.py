@@ -383,6 +383,10 @@ class _Checker:
             return ""
         if len(folders) > 1:
             self._problem("log.dirs", "log.dirs: one data folder is served, several are given")
+        if self._get("metadata.log.dir") not in ("", folders[0]):
+            self._problem(
+                "metadata.log.dir", "metadata.log.dir: the metadata log lives in log.dirs"
+            )
         return folders[0]
 
     def _metrics_port(self) -> int | None:

@@ -16,7 +16,6 @@ __all__ = [
     "AsyncioNetwork",
     "Clock",
     "Disk",
-    "InlineOffload",
     "Listener",
     "Network",
     "Offload",
@@ -66,11 +65,3 @@ class ThreadOffload:
     async def run(self, fn: Callable[[], T]) -> T:
         """See `Offload.run`."""
         return await asyncio.get_running_loop().run_in_executor(None, fn)
-
-
-class InlineOffload:
-    """Runs at once on the loop: for simulation and tests, where threads would break the order."""
-
-    async def run(self, fn: Callable[[], T]) -> T:
-        """See `Offload.run`."""
-        return fn()

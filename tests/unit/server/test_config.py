@@ -84,6 +84,7 @@ def test_every_problem_is_reported_at_once_with_its_line(tmp_path: Path) -> None
         ({"controller__quorum__voters": "2@h:1"}, "does not name node 1"),
         ({"process__roles": "broker"}, "a controller listener needs the controller role"),
         ({"log__dirs": "/a,/b"}, "one data folder is served"),
+        ({"metadata__log__dir": "/elsewhere"}, "the metadata log lives in log.dirs"),
         ({"cluster__id": None}, "cluster.id is missing"),
         ({"node__id": "-1"}, "node.id must be a whole number"),
         ({"metrics__port": "x"}, "metrics.port must be a port number"),
