@@ -15,6 +15,7 @@ from shell.exits import ExitCode
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors
+from shell.settings import is_true
 
 COMPLETE_VARIABLE = "_LOGCTL_COMPLETE"
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complete_for_shell(registry, doors)
     from shell.journal import start_journal
 
-    start_journal(debug="--debug" in words or os.environ.get("LOGCTL_DEBUG") == "1")
+    start_journal(debug="--debug" in words or is_true(os.environ.get("LOGCTL_DEBUG", "")))
     runner = Runner(build(registry), terminal_output(), doors)
     try:
         invocation = runner.parse(words)

@@ -34,7 +34,7 @@ _BATCH_BYTES = 256 * 1024
 _REQUEST_BYTES_LIMIT = 100 * 1024 * 1024
 _STICKY_RECORDS = 1_000
 _PROGRESS_EVERY_S = 0.2
-_STOP_LIMIT_S = 3.0
+_STOP_LIMIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ async def produce(session: Session, plan: Plan) -> None:
     producer = _producer(session, plan)
     tally = Tally(plan.topic)
     try:
-        await producer.start()
+        await _start(producer, session.settings.timeout_ms)
         await _send_all(session, plan, producer, tally)
     except KafkaConnectionError as error:
         raise Failed(f"Cannot reach the cluster: {error}") from None
@@ -191,6 +191,17 @@ def _producer(session: Session, plan: Plan) -> Any:
     )
 
 
+async def _start(producer: Any, timeout_ms: int) -> None:
+    # The client library asks for a producer id without end while no controller is there.
+    try:
+        await asyncio.wait_for(producer.start(), timeout_ms / 1000)
+    except TimeoutError:
+        raise Failed(
+            f"The brokers gave no producer id within {timeout_ms / 1000:g} s.",
+            hint="Is there a controller? See `logctl broker list`. --acks 1 needs no producer id.",
+        ) from None
+
+
 async def _send_all(session: Session, plan: Plan, producer: Any, tally: Tally) -> None:
     pending: deque[tuple[asyncio.Future[Any], int]] = deque()
     next_progress = time.monotonic() + _PROGRESS_EVERY_S
@@ -213,7 +224,6 @@ async def _send_all(session: Session, plan: Plan, producer: Any, tally: Tally) -
                 session.output.progress(
                     f"{tally.records} records written, {format_bytes(tally.size_bytes)}"
                 )
-    await producer.flush()
     await _settle(session, plan, tally, pending, 0)
 
 
@@ -226,7 +236,7 @@ async def _settle(
 ) -> None:
     while pending and (len(pending) > limit or pending[0][0].done()):
         future, size_bytes = pending.popleft()
-        metadata = await future
+        metadata = await _acknowledged(future, session.settings.timeout_ms, 1 + len(pending))
         tally.add(metadata, size_bytes)
         if plan.each and metadata is not None:
             data = {
@@ -235,6 +245,21 @@ async def _settle(
                 "offset": metadata.offset,
             }
             session.output.line(data, partial("{topic}-{partition} @ {offset}".format, **data))
+
+
+async def _acknowledged(future: asyncio.Future[Any], timeout_ms: int, waiting: int) -> Any:
+    # The client library waits without end while the cluster cannot give it a producer id.
+    try:
+        return await asyncio.wait_for(asyncio.shield(future), timeout_ms / 1000)
+    except TimeoutError:
+        raise Failed(
+            f"No acknowledgement came for {timeout_ms / 1000:g} s; {waiting} more on the way may "
+            "or may not be written."
+            if waiting > 1
+            else f"No acknowledgement came for {timeout_ms / 1000:g} s; the record may or may not "
+            "be written.",
+            hint="See `logctl cluster status` and `logctl topic describe`; --timeout waits longer.",
+        ) from None
 
 
 async def _values(session: Session, plan: Plan) -> AsyncGenerator[bytes, None]:

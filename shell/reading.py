@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from broker.protocol.errors import LogctlError
 from shell.exits import Failed, UsageProblem
 from shell.output import RAW, TABLE
 from shell.records import RECORD_HEADING, ReadRecord, record_json, record_line
@@ -61,6 +62,7 @@ class _Reader:
     consumer: Any
     cursors: dict[TopicPartition, _Cursor] = field(default_factory=dict)
     count: int = 0
+    problem: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -195,8 +197,26 @@ async def _read(reader: _Reader) -> None:
             last_news = loop.time()
         await _pass_invisible(reader)
         _pause_finished(reader)
-        if reader.wanted.until is not None and loop.time() - last_news > idle_limit_s:
-            raise Failed(_stuck(reader, idle_limit_s))
+        if loop.time() - last_news > idle_limit_s:
+            if reader.wanted.until is not None:
+                raise Failed(_stuck(reader, idle_limit_s))
+            await _look_whether_anybody_answers(reader)
+            last_news = loop.time()
+
+
+async def _look_whether_anybody_answers(reader: _Reader) -> None:
+    # The client library waits in silence for brokers that are gone; a person wants to know.
+    problem = None
+    try:
+        async with reader.session.admin() as admin:
+            await admin.cluster()
+    except LogctlError as error:
+        problem = str(error)
+    if problem is not None and problem != reader.problem:
+        reader.session.output.warn(f"{problem.rstrip('.')}. Still waiting for records.")
+    elif problem is None and reader.problem is not None:
+        reader.session.output.say("The cluster answers again.")
+    reader.problem = problem
 
 
 async def _pass_invisible(reader: _Reader) -> None:

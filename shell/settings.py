@@ -97,6 +97,11 @@ def _environment_format(environ: Mapping[str, str]) -> str:
     return value
 
 
+def is_true(text: str) -> bool:
+    """Return whether a variable of the environment says yes; anything unknown is no."""
+    return text.strip().lower() in _TRUE
+
+
 def _flag(given: Mapping[str, Any], environ: Mapping[str, str], name: str) -> bool:
     if given.get(name):
         return True

@@ -44,3 +44,11 @@ def test_a_json_answer_loads_no_tables_prompt_or_client_library():
     )
     loaded = loaded_after(statement)
     assert loaded.isdisjoint({"aiokafka", "prompt_toolkit", "rich", "textual", "tui"})
+
+
+def test_asking_a_cluster_loads_no_client_library_prompt_or_screen():
+    words = ["topic", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"]
+    loaded = loaded_after(f"import shell.main; shell.main.main({words!r})")
+    assert "clusters" in loaded
+    heavy = {"aiokafka", "asyncssh", "hypothesis", "prompt_toolkit", "psutil", "rich", "textual"}
+    assert loaded.isdisjoint(heavy)

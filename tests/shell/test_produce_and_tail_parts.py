@@ -12,7 +12,7 @@ import pytest
 
 from shell.exits import Failed
 from shell.lines import read_lines
-from shell.producing import Keys, StickyPartitioner, Tally
+from shell.producing import Keys, StickyPartitioner, Tally, _acknowledged, _start
 
 
 def test_keys_come_from_where_they_are_asked():
@@ -116,3 +116,18 @@ async def test_an_endless_line_is_refused(monkeypatch, tmp_path):
     path.write_bytes(bytes(2_000_000))
     with path.open("rb") as file, pytest.raises(Failed, match="longer than"):
         await collect(file.fileno())
+
+
+async def test_an_acknowledgement_that_never_comes_is_told_in_time():
+    never = asyncio.get_running_loop().create_future()
+    with pytest.raises(Failed, match=r"No acknowledgement came for 0\.02 s; the record may"):
+        await _acknowledged(never, 20, 1)
+    with pytest.raises(Failed, match="7 more on the way"):
+        await _acknowledged(never, 20, 7)
+    assert not never.cancelled()
+
+
+async def test_a_producer_that_gets_no_id_is_told_in_time():
+    producer = SimpleNamespace(start=asyncio.Event().wait)
+    with pytest.raises(Failed, match=r"no producer id within 0\.02 s"):
+        await _start(producer, 20)
