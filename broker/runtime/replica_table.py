@@ -5,6 +5,7 @@ settings on. It must never act on metadata older than this broker's own registra
 history would make it lead partitions that it lost long ago.
 """
 
+import errno
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -24,7 +25,7 @@ from broker.runtime.doors import Clock
 from broker.runtime.replica_waits import HostedPartition
 from broker.settings.broker import BrokerSettings
 from broker.settings.topic import TopicSettings
-from broker.storage.errors import InconsistentTopicId, StorageError
+from broker.storage.errors import InconsistentTopicId, StorageError, StorageFailure
 from broker.storage.log import Log
 from broker.storage.log_config import LogConfig
 from broker.storage.manager import LogManager
@@ -47,6 +48,10 @@ class TableEvents(Protocol):
 
     def isr_changed(self, hosted: HostedPartition, before: tuple[int, ...]) -> None:
         """The ISR of a partition led here changed, or a proposal of it may be waiting."""
+        ...
+
+    def log_failed(self, reason: str) -> None:
+        """A log can't be used, and not for want of space."""
         ...
 
 
@@ -135,6 +140,15 @@ class ReplicaTable:
         self._topic_settings.clear()
         self._reconcile()
         return True
+
+    def retry_offline(self) -> None:
+        """Open again what did not open: a full disk may have space by now."""
+        for name, index in sorted(self.offline):
+            state = self.image.partition(name, index)
+            if state is not None:
+                if isinstance(self._logs.failed.get((name, index)), StorageFailure):
+                    del self._logs.failed[name, index]
+                self._apply_partition(name, index, state)
 
     def _reconcile(self) -> None:
         """Compare everything: at the start, or when what changed is not known."""
@@ -240,8 +254,11 @@ class ReplicaTable:
         try:
             the_log = self._open(key, topic_id, log_config(settings))
         except StorageError as error:
-            log.error("%s-%s is offline: %s", name, index, error)
+            if self.offline.get(key) != str(error):
+                log.error("%s-%s is offline: %s", name, index, error)
             self.offline[key] = str(error)
+            if isinstance(error, StorageFailure) and error.errno != errno.ENOSPC:
+                self._events.log_failed(f"the log of {name}-{index}: {error}")
             return None
         self.offline.pop(key, None)
         partition = Partition(

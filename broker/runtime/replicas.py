@@ -43,6 +43,7 @@ ALL_REPLICAS = -1
 _ASK_ELSEWHERE = frozenset({ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch})
 _NOT_FAILURES = _ASK_ELSEWHERE | {ErrorCode.none, ErrorCode.offset_out_of_range}
 START_POLL_MS = 50
+OFFLINE_RETRY_MS = 1_000
 ONE_BATCH = "a partition of a Produce request holds exactly one record batch"
 
 
@@ -77,7 +78,7 @@ class ReplicaManager:
         self._isr = IsrSender(node_id, rng, alter_partition, broker_epoch, self._isr_result)
         # Hears, when set, of a log that failed: this broker can't go on as if nothing had been.
         self.on_failure: Callable[[str], None] | None = None
-        self._flusher = Flusher(offload, self._flushed, self.counters, self._log_failed)
+        self._flusher = Flusher(offload, self._flushed, self.counters, self._log_broken)
         self._housekeeping = Housekeeping(
             logs, clock, offload, self._flusher, lambda: list(self._hosted.values())
         )
@@ -115,6 +116,7 @@ class ReplicaManager:
             ("flush", house.flush_every(max(1, interval_ms))),
             ("checkpoint", house.checkpoint_every(checkpoint_ms)),
             ("retention", house.retain_every(retention_ms)),
+            ("offline", self._retry_offline()),
             ("first-roles", self._await_registration()),
         ):
             task = asyncio.create_task(loop, name=f"replicas-{name}")
@@ -136,10 +138,18 @@ class ReplicaManager:
         await self._flusher.flush(list(self._hosted.values()))
         await self._housekeeping.checkpoint()
 
-    def _log_failed(self, hosted: HostedPartition) -> None:
+    def _log_broken(self, hosted: HostedPartition) -> None:
+        self.log_failed(f"the log of {'-'.join(map(str, hosted.key))}: {hosted.log.failure}")
+
+    def log_failed(self, reason: str) -> None:
         """A leader that can't write would lead for ever: nobody else learns of its disk."""
         if self.on_failure is not None and not self._stopping:
-            self.on_failure(f"the log of {'-'.join(map(str, hosted.key))}: {hosted.log.failure}")
+            self.on_failure(reason)
+
+    async def _retry_offline(self) -> None:
+        while True:
+            await asyncio.sleep(OFFLINE_RETRY_MS / 1000)
+            self._table.retry_offline()
 
     def _task_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

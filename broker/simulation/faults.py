@@ -7,7 +7,7 @@ acknowledged record was synced.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from broker.simulation.world import World
 
@@ -17,9 +17,14 @@ SKEW_MS_MAX = 20 * 60 * 1000
 
 
 class Faults:
-    """Plays faults on a world; `power_loss` says whether a kill may also take the power."""
+    """Plays faults on a world; `power_loss` says whether a kill may also take the power.
 
-    def __init__(self, world: World, rng: random.Random, *, power_loss: bool) -> None:
+    Without `kinds` the random source chooses which faults there are.
+    """
+
+    def __init__(
+        self, world: World, rng: random.Random, *, power_loss: bool, kinds: Sequence[str] = ()
+    ) -> None:
         self.played: list[str] = []
         self._world = world
         self._rng = rng
@@ -43,7 +48,8 @@ class Faults:
         }
         # Each run has faults of its own choice: some only show where others are away.
         count = rng.randint(3, len(self._kinds))
-        self.kinds = ["kill", *sorted(rng.sample(sorted(self._kinds), count))]
+        chosen = ["kill", *sorted(rng.sample(sorted(self._kinds), count))]
+        self.kinds = list(kinds) or chosen
 
     async def run(self, until_s: float) -> None:
         """One fault after the other until the loop's time is `until_s`."""

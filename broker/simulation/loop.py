@@ -41,7 +41,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
 
     CALLBACKS_MAX = 5_000_000
     CALLBACKS_AT_ONE_MOMENT_MAX = 100_000
-    CANCELLED_TIMERS_MAX = 1_000
+    CANCELLED_TIMERS_MAX = 100
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__()

@@ -7,18 +7,20 @@ objects between callbacks and must never change them.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from broker.replication import Partition
 from broker.runtime.replicas import ReplicaManager
 from broker.simulation.violations import SafetyViolation
 
-Key = tuple[str, int]
+Key = tuple[UUID, int]
 
 
 @dataclass(slots=True)
 class _Seen:
     """What is known of one partition, over all replicas and time."""
 
+    name: str
     leaders: dict[int, int] = field(default_factory=dict)  # leader epoch -> node
     watermarks: dict[tuple[int, int], int] = field(default_factory=dict)  # (node, epoch) -> offset
     # The highest high watermark of any leader, and its epoch.
@@ -38,7 +40,7 @@ class PartitionChecker:
         for topic, index, state in replicas.image.iter_partitions():
             partition = replicas.partition(topic.name, index) if node in state.replicas else None
             if partition is not None and partition.topic_id == topic.id:
-                self._look(node, (f"{topic.name} ({topic.id})", index), partition)
+                self._look(node, (topic.id, index), partition)
 
     def ended(self, node: int) -> None:
         """The node's process is gone: what it knew and held in memory counts no more."""
@@ -50,28 +52,30 @@ class PartitionChecker:
     def _look(self, node: int, key: Key, partition: Partition) -> None:
         seen = self._partitions.get(key)
         if seen is None:
-            seen = self._partitions[key] = _Seen()
+            seen = self._partitions[key] = _Seen(f"{partition.topic}-{partition.index}")
         end, watermark = partition.log.end_offset, partition.high_watermark
         seen.ends[node] = end
         if watermark > end:
-            raise SafetyViolation(f"{key} on {node}: high watermark {watermark} above end {end}")
+            raise SafetyViolation(
+                f"{seen.name} on {node}: high watermark {watermark} above end {end}"
+            )
         leader = partition.leader
         if leader is None:
             return
         epoch = leader.epoch
         known = seen.leaders.setdefault(epoch, node)
         if known != node:
-            raise SafetyViolation(f"{key}: epoch {epoch} has two leaders, {known} and {node}")
+            raise SafetyViolation(f"{seen.name}: epoch {epoch} has two leaders, {known} and {node}")
         before = seen.watermarks.get((node, epoch))
         if before is None and epoch > seen.committed_epoch and end < seen.committed:
             raise SafetyViolation(
-                f"{key}: node {node} leads epoch {epoch} with log end {end}, but epoch "
+                f"{seen.name}: node {node} leads epoch {epoch} with log end {end}, but epoch "
                 f"{seen.committed_epoch} had committed up to {seen.committed}"
             )
         if before is not None and watermark < before:
             raise SafetyViolation(
-                f"{key}: on leader {node} in epoch {epoch} the high watermark went from {before} "
-                f"back to {watermark}"
+                f"{seen.name}: on leader {node} in epoch {epoch} the high watermark went from "
+                f"{before} back to {watermark}"
             )
         seen.watermarks[node, epoch] = watermark
         if watermark > seen.committed:
@@ -79,12 +83,12 @@ class PartitionChecker:
 
     def compare(self, brokers: Collection[int], min_isr: int = 2) -> None:
         """What is committed is on enough replicas, if all are up. Raises SafetyViolation."""
-        for key, seen in self._partitions.items():
+        for seen in self._partitions.values():
             if len(seen.ends) < len(brokers):
                 continue
             holders = [node for node, end in seen.ends.items() if end >= seen.committed]
             if len(holders) < min_isr:
                 raise SafetyViolation(
-                    f"{key}: committed up to {seen.committed} (epoch {seen.committed_epoch}), but "
-                    f"the logs end at {seen.ends}"
+                    f"{seen.name}: committed up to {seen.committed} (epoch "
+                    f"{seen.committed_epoch}), but the logs end at {seen.ends}"
                 )

@@ -59,6 +59,8 @@ class Plan:
     churn: bool
     settings: dict[str, str]
     topic_settings: dict[str, str]
+    # Which faults there are; none: the seed chooses.
+    kinds: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str:
@@ -72,7 +74,6 @@ def plan_of(seed: int) -> Plan:
     rng = random.Random(f"plan-{seed}")
     commit = rng.random() < 0.5
     settings = {
-        "log.flush.policy": "commit" if commit else "background",
         "default.replication.factor": "3",
         "replica.lag.time.max.ms": "3000",
         "broker.session.timeout.ms": "3000",
@@ -102,9 +103,15 @@ def run_seed(seed: int, trace: TextIO | None = None) -> Outcome:
 
     `trace` takes what the brokers log, with virtual time.
     """
-    plan = plan_of(seed)
+    return run_plan(plan_of(seed), trace)
+
+
+def run_plan(plan: Plan, trace: TextIO | None = None) -> Outcome:
+    """Play a plan, for those who want other than what the seed says."""
     topology = SEPARATE if plan.separate else COMBINED
-    world = World(seed, topology, settings=plan.settings, trace=trace)
+    policy = "commit" if plan.commit else "background"
+    settings = {**plan.settings, "log.flush.policy": policy}
+    world = World(plan.seed, topology, settings=settings, trace=trace)
     try:
         with cpu_limit(CPU_LIMIT_S):
             outcome: Outcome = world.run(_Story(world, plan).play(), diagnose)
@@ -121,9 +128,11 @@ class _Story:
         self._plan = plan
         self._stop = asyncio.Event()
         rng = random.Random(f"faults-{plan.seed}")
-        self._faults = [Faults(world, rng, power_loss=plan.commit)]
-        if rng.random() < 0.4:
-            self._faults.append(Faults(world, rng, power_loss=plan.commit))
+        # Sometimes two faults at a time.
+        self._faults = [
+            Faults(world, rng, power_loss=plan.commit, kinds=plan.kinds)
+            for _ in range(2 if rng.random() < 0.4 else 1)
+        ]
         self._client = world.client()
         self._producers = [
             Producer(world.client(), name, TOPIC, PARTITIONS, random.Random(f"{name}-{plan.seed}"))
