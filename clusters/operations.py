@@ -23,11 +23,11 @@ from clusters.hosts import Connection, connect
 from clusters.layout import MARKER, BrokerLayout, broker_layout
 from clusters.lock import cluster_lock
 from clusters.manifest import BrokerRecord, Manifest, load_manifest, manifest_path, save_manifest
+from clusters.nearest import hint
 from clusters.phases import CHANGE, UP, Phase, Progress, Run
 from clusters.phases.facts import read_marker
 from clusters.phases.stop import kill_broker, stop_brokers
 from clusters.spec import ClusterSpec, load_spec
-from clusters.spec.nearest import hint
 from clusters.state import remove_context
 
 __all__ = [

@@ -125,7 +125,7 @@ def use_context(context: Context | str) -> Context:
         return context
     saved = contexts()
     if context not in saved:
-        from clusters.spec.nearest import hint
+        from clusters.nearest import hint
 
         known = hint(context, saved) if saved else "none is saved"
         raise StateError(f'There is no context "{context}"; {known}')

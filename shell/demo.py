@@ -181,7 +181,7 @@ class DashboardGuide:
 
 
 async def _tell_in_dashboard(session: Session, story: Story) -> ExitCode:
-    from shell.dashboard import show_dashboard
+    from tui.app import show_dashboard
 
     session.output.say(f"{STEPS[0].title} ...", "strong")
     started = await story.advance()

@@ -8,6 +8,7 @@ events in a second are painted a few times. It must never draw a stale state as 
 import asyncio
 import contextlib
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
@@ -124,6 +125,7 @@ class DashboardApp(App[int]):
         wall_ms: Callable[[], int] = wall_ms,
     ) -> None:
         super().__init__()
+        self.problem: BaseException | None = None
         self.view = ClusterView()
         self.quorum: QuorumInfo | None = None
         self.quorum_at_ms = 0
@@ -272,6 +274,17 @@ class DashboardApp(App[int]):
             self.table("partitions").refresh()
         self._paint_status()
 
+    # -- the end
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C leaves, as it ends every other command; Textual would only give advice."""
+        self.exit()
+
+    def _fatal_error(self) -> None:
+        """Keep the error for `show` instead of drawing its traceback over the terminal."""
+        self.problem = sys.exc_info()[1]
+        self.panic()
+
     # -- actions
 
     def _focused_table(self) -> LiveTable[Any]:
@@ -357,3 +370,15 @@ class DashboardApp(App[int]):
         if isinstance(message.row, TopicRow):
             table = self.table("partitions")
             table.set_filter("" if table.filter_text == message.row.name else message.row.name)
+
+
+async def show_dashboard(
+    bootstrap: Sequence[str], *, guide: Guide | None = None, name: str = ""
+) -> None:
+    """Show the dashboard until the person leaves it. Raises the error that ended it, if one did."""
+    app = DashboardApp(bootstrap, guide=guide, name=name)
+    await app.run_async()
+    if app.problem is not None:
+        raise app.problem
+    if app.return_code:
+        raise RuntimeError(f"the dashboard ended with code {app.return_code}")

@@ -31,7 +31,7 @@ from clusters.admin.model import (
     TopicDetail,
     TopicSummary,
 )
-from clusters.spec.nearest import nearest
+from clusters.nearest import nearest
 
 EARLIEST = -2
 LATEST = -1

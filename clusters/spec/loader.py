@@ -12,10 +12,10 @@ from pydantic_core import ErrorDetails
 
 from broker.protocol.struct import uuid_to_text
 from clusters.errors import Problem, SpecError
+from clusters.nearest import hint
 from clusters.spec.checks import check_document
 from clusters.spec.document import FILE_BYTES_MAX, Document, Path, parse_document
 from clusters.spec.models import ClusterSpec
-from clusters.spec.nearest import hint
 
 
 def load_spec(path: str | FilePath) -> ClusterSpec:

@@ -6,7 +6,7 @@ like one of these is taken for a typing mistake.
 
 from __future__ import annotations
 
-from clusters.spec.nearest import nearest
+from clusters.nearest import nearest
 
 # Set from other places of the cluster file; the text says where.
 RESERVED: dict[str, str] = {

@@ -20,7 +20,7 @@ async def _dash(session: Session) -> ExitCode:
             "The dashboard needs a terminal.",
             hint="`logctl watch` prints the same events as lines.",
         )
-    from shell.dashboard import show_dashboard
+    from tui.app import show_dashboard
 
     await show_dashboard(list(session.bootstrap()))
     return ExitCode.DONE

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The known word that looks most like `word`, or None when none does."""
-    words = sorted(known)
-    folded = {candidate.casefold(): candidate for candidate in words}
-    matches = difflib.get_close_matches(word.casefold(), list(folded), 1, cutoff)
-    return folded[matches[0]] if matches else None
+    # Only the mistyped word pays for loading it.
+    from difflib import get_close_matches
+
+    folded = {candidate.casefold(): candidate for candidate in sorted(known)}
+    typed = word.casefold()
+    matches = get_close_matches(typed, list(folded), 1, cutoff)
+    if matches:
+        return folded[matches[0]]
+    starts = [name for name in folded if len(typed) >= 2 and name.startswith(typed)]
+    return folded[starts[0]] if len(starts) == 1 else None
 
 
 def hint(word: str, known: Iterable[str]) -> str:
