@@ -1,0 +1,212 @@
+"""One short story for each bug that a seed has found, so that it does not depend on a seed."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from broker.replication import Partition, ReplicationSettings
+from broker.runtime.replica_disk import Flusher
+from broker.runtime.replica_requests import ReplicaCounters
+from broker.runtime.replica_waits import HostedPartition
+from broker.simulation.diagnosis import diagnose
+from broker.simulation.disk import SimDisk
+from broker.simulation.guard import cpu_limit
+from broker.simulation.loop import InlineOffload, SimulatedLoop
+from broker.simulation.workload import Producer, read_partition
+from broker.simulation.world import World
+from broker.storage.log import Log
+
+pytestmark = pytest.mark.simulation
+
+TOPIC = "events"
+SETTINGS = {
+    "default.replication.factor": "3",
+    "replica.lag.time.max.ms": "3000",
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+
+
+def play(story: Callable[[World], Awaitable[Any]], **settings: str) -> Any:
+    """Run a story on three brokers."""
+    world = World(1, settings={**SETTINGS, **settings})
+
+    async def whole() -> Any:
+        for node in world.nodes:
+            world.start(node)
+        async with asyncio.timeout(120):
+            return await story(world)
+
+    with cpu_limit(60):
+        return world.run(whole(), diagnose)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def produce(world: World, number: int) -> Producer:
+    """Produce until `number` records are acknowledged."""
+    producer = Producer(world.client(), "p", TOPIC, 1, random.Random(1))
+    stop = asyncio.Event()
+    task = asyncio.get_running_loop().create_task(producer.run(stop))
+    await until(lambda: len(producer.acknowledged) >= number or task.done())
+    stop.set()
+    await task
+    return producer
+
+
+def leader_of(world: World) -> int:
+    """The node that leads the topic's partition, as everyone who runs sees it; -1 in doubt."""
+    leaders = set()
+    for process in world.processes.values():
+        state = process.broker.publisher.image.partition(TOPIC, 0) if process.booted else None
+        leaders.add(-1 if state is None else state.leader)
+    return leaders.pop() if len(leaders) == 1 else -1
+
+
+def active_controller(world: World) -> int:
+    """The node whose controller is active, -1 when there is none."""
+    for node, process in world.processes.items():
+        controller = process.broker.controller
+        if controller is not None and controller.active:
+            return node
+    return -1
+
+
+def active_brokers(world: World) -> list[int]:
+    """The brokers that are not fenced, as the active controller has it."""
+    controller = active_controller(world)
+    if controller < 0:
+        return []
+    image = world.processes[controller].broker.publisher.image
+    return [each.id for each in image.brokers.values() if not each.fenced]
+
+
+def test_a_flush_that_meets_another_one_lets_the_loop_go_on() -> None:
+    """It was asked for again at once, in a circle that never yielded."""
+    loop = SimulatedLoop(random.Random(1))
+    log = Log.open(SimDisk(), "/data/t-0", name="t-0")
+    brokers: Any = SimpleNamespace(registered_epoch=lambda _: None, eligible_epoch=lambda _: None)
+    partition = Partition(
+        "t",
+        SimpleNamespace(),
+        0,
+        1,
+        log,
+        ReplicationSettings(flush_on_commit=True),
+        brokers,  # type: ignore[arg-type]
+    )
+    hosted = HostedPartition(partition, log)
+    flushed: list[int] = []
+
+    def note(which: HostedPartition, upto_offset: int) -> None:
+        which.partition.flushed(upto_offset, 0)
+        flushed.append(upto_offset)
+
+    async def story() -> None:
+        flusher = Flusher(InlineOffload(loop), note, ReplicaCounters())
+        running = loop.create_task(flusher.run())
+        log.append_as_leader(one_batch(), 0, 0)
+        other = loop.create_task(flusher.flush([hosted]))
+        await asyncio.sleep(0)
+        log.append_as_leader(one_batch(), 0, 0)
+        flusher.ask(hosted)
+        await other
+        await until(lambda: not partition.local.needs_flush)
+        running.cancel()
+
+    with cpu_limit(20):
+        loop.run_until_complete(story())
+    assert flushed[-1] == log.end_offset == 2
+
+
+def one_batch() -> bytes:
+    from broker.protocol.batch import Record, encode_batch
+
+    return encode_batch([Record(offset=0, timestamp_ms=0, key=None, value=b"v", headers=())])
+
+
+def test_a_leader_whose_log_cannot_be_synced_gives_way() -> None:
+    """It led on without being able to write, and nobody else knew."""
+
+    async def story(world: World) -> None:
+        await world.client().create_topic(TOPIC, 1, 3)
+        await until(lambda: leader_of(world) > 0)
+        leader = leader_of(world)
+
+        def fail(path: str) -> None:
+            if path.startswith(f"/data/{TOPIC}-0"):
+                world.disks[leader].fail_next_sync = 1
+
+        world.disks[leader].on_sync = fail
+        await produce(world, 10)
+        await until(lambda: leader_of(world) not in (-1, leader))
+        world.disks[leader].on_sync = None
+        before = await produce(world, 10)
+        found = await read_partition(world.client(), TOPIC, 0)
+        for record in before.acknowledged:
+            assert found[record.offset] == record.value
+        assert any("gave up" in text and TOPIC in text for text in world.exits)
+
+    play(story, **{"log.flush.policy": "commit"})
+
+
+def test_a_partition_made_while_the_disk_was_full_opens_later() -> None:
+    """The broker that was to lead it stayed without a log for ever."""
+
+    async def story(world: World) -> None:
+        await until(lambda: len(active_brokers(world)) == 3)
+        controller = active_controller(world)
+        full = next(node for node in world.nodes if node != controller)
+        real = world.disks[full].open
+
+        def refuse(path: str, create: bool = True) -> Any:
+            world.disks[full].full = path.startswith(f"/data/{TOPIC}")
+            try:
+                return real(path, create)
+            finally:
+                world.disks[full].full = False
+
+        world.disks[full].open = refuse  # type: ignore[method-assign]
+        await world.client().create_topic(TOPIC, 1, 3)
+        await until(lambda: leader_of(world) > 0)
+        await asyncio.sleep(5)
+        assert world.processes[full].broker.replicas.partition(TOPIC, 0) is None  # type: ignore[union-attr]
+        world.disks[full].open = real  # type: ignore[method-assign]
+        await produce(world, 10)
+        await until(
+            lambda: world.processes[full].broker.replicas.partition(TOPIC, 0) is not None  # type: ignore[union-attr]
+        )
+        assert world.exits == []
+
+    play(story)
+
+
+@pytest.mark.parametrize("seconds", [2.0, 8.0])
+def test_a_paused_broker_comes_back(seconds: float) -> None:
+    """SIGSTOP for less and for more than the session timeout."""
+
+    async def story(world: World) -> None:
+        await world.client().create_topic(TOPIC, 1, 3)
+        await until(lambda: leader_of(world) > 0)
+        process = world.processes[leader_of(world)]
+        world.pause(process)
+        await asyncio.sleep(seconds)
+        world.resume(process)
+        await produce(world, 10)
+        await until(lambda: full_isr(world))
+
+    play(story)
+
+
+def full_isr(world: World) -> bool:
+    """Whether every broker sees all replicas in sync."""
+    states = [p.broker.publisher.image.partition(TOPIC, 0) for p in world.processes.values()]
+    return all(state is not None and len(state.isr) == 3 for state in states)
