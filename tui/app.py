@@ -30,6 +30,7 @@ from tui.status import guide_text, quorum_text, status_text
 from tui.table import LiveTable
 
 PAINT_S = 0.03
+PAINT_SHARE = 4
 TICK_S = 0.5
 QUORUM_POLL_S = 2.0
 QuorumSource = Callable[[], Awaitable[QuorumInfo]]
@@ -141,6 +142,7 @@ class DashboardApp(App[int]):
         self._waiting: list[FeedUpdate] = []
         self._paint_due = False
         self._last_source = ""
+        self._paint_took_s = 0.0
         # Held here and not looked up: a page on top of the overview must not hide them.
         self._status = Static(id="status")
         self._quorum = Static(id="quorum")
@@ -204,7 +206,8 @@ class DashboardApp(App[int]):
     def _schedule(self) -> None:
         if not self._paint_due:
             self._paint_due = True
-            self.set_timer(PAINT_S, self._paint)
+            # A large cluster takes longer to paint: keys must still find the loop free.
+            self.set_timer(max(PAINT_S, PAINT_SHARE * self._paint_took_s), self._paint)
 
     async def _poll_quorum(self) -> None:
         while True:
@@ -227,6 +230,7 @@ class DashboardApp(App[int]):
 
     def _paint(self) -> None:
         self._paint_due = False
+        started = time.perf_counter()
         waiting, self._waiting = self._waiting, []
         for update in waiting:
             self.view.update(
@@ -239,6 +243,7 @@ class DashboardApp(App[int]):
         self.table("partitions").set_rows(self.view.partitions)
         self.table("events").set_rows(self.view.events)
         self._paint_status()
+        self._paint_took_s = time.perf_counter() - started
 
     def _paint_status(self) -> None:
         now = self._now_ms()
