@@ -43,6 +43,7 @@ ALL_REPLICAS = -1
 _ASK_ELSEWHERE = frozenset({ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch})
 _NOT_FAILURES = _ASK_ELSEWHERE | {ErrorCode.none, ErrorCode.offset_out_of_range}
 START_POLL_MS = 50
+_REPLICATED = ProduceResult(ErrorCode.none)
 OFFLINE_RETRY_MS = 1_000
 ONE_BATCH = "a partition of a Produce request holds exactly one record batch"
 
@@ -78,6 +79,8 @@ class ReplicaManager:
         self._isr = IsrSender(node_id, rng, alter_partition, broker_epoch, self._isr_result)
         # Hears, when set, of a log that failed: this broker can't go on as if nothing had been.
         self.on_failure: Callable[[str], None] | None = None
+        # Hear of each change of leadership here, in the middle of it: they must not call back.
+        self.role_watchers: list[Callable[[Partition], None]] = []
         self._flusher = Flusher(offload, self._flushed, self.counters, self._log_broken)
         self._housekeeping = Housekeeping(
             logs, clock, offload, self._flusher, lambda: list(self._hosted.values())
@@ -193,6 +196,8 @@ class ReplicaManager:
         else:
             self._fetchers.follow(hosted)
         hosted.role_changed()
+        for watcher in self.role_watchers:
+            watcher(partition)
 
     def isr_changed(self, hosted: HostedPartition, before: tuple[int, ...]) -> None:
         """TableEvents: the ISR changed, or wants to."""
@@ -318,6 +323,38 @@ class ReplicaManager:
         if wait is not None:
             await wait_at_most(wait.future, timeout_ms / 1000, wait.expire)
         return results
+
+    def write(
+        self, topic: str, index: int, batch: bytes
+    ) -> tuple[ProduceResult, ProduceWait | None]:
+        """Append one batch of this broker's own, now; it has to reach every in-sync replica.
+
+        The wait, if there is one, completes with `results[0]`; whoever gets it bounds it by
+        `expire`. Without a wait the result is final.
+        """
+        hosted = self._hosted.get((topic, index))
+        if hosted is None:
+            return ProduceResult(self._table.missing(topic, index)), None
+        now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
+        result, required = self._append(hosted, batch, ALL_REPLICAS, now_ms, wall_ms)
+        if result.error:
+            return result, None
+        return result, self._replicated(hosted, required, result)
+
+    def wait_replicated(self, topic: str, index: int, offset: int) -> ProduceWait | None:
+        """A wait, as of `write`, until every in-sync replica has the records below `offset`."""
+        hosted = self._hosted.get((topic, index))
+        return None if hosted is None else self._replicated(hosted, offset, _REPLICATED)
+
+    def _replicated(
+        self, hosted: HostedPartition, offset: int, success: ProduceResult
+    ) -> ProduceWait | None:
+        if offset <= hosted.partition.local.high_watermark:
+            return None
+        wait = ProduceWait([success], asyncio.get_running_loop().create_future())
+        wait.undecided[0] = success
+        hosted.add_produce_wait(offset, wait, 0)
+        return wait
 
     def _append(
         self,
