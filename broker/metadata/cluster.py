@@ -104,10 +104,10 @@ class Cluster:
             replicas=replicas,
             isr=isr,
             leader=isr[0],
-            directories=tuple(self._directory(r) for r in replicas),
+            directories=tuple(self.directory(r) for r in replicas),
         )
 
-    def _directory(self, broker_id: int) -> UUID:
+    def directory(self, broker_id: int) -> UUID:
         """A broker's only data folder; unassigned when it has several to choose from."""
         broker = self.image.brokers.get(broker_id)
         if broker is None or len(broker.log_dirs) != 1:

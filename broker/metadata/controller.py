@@ -23,6 +23,7 @@ from broker.metadata.decision import (
     reply,
 )
 from broker.metadata.partitions import Partitions
+from broker.metadata.reassignment import Reassignments
 from broker.metadata.topics import Topics
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import (
@@ -51,7 +52,8 @@ class Controller:
         self._cluster = Cluster(config, rng)
         self._brokers = Brokers(self._cluster)
         self._topics = Topics(self._cluster)
-        self._partitions = Partitions(self._cluster)
+        self._reassignments = Reassignments(self._cluster)
+        self._partitions = Partitions(self._cluster, self._reassignments)
         self._configs = Configs(self._cluster)
         self._rebalance_at_ms: int | None = None
         # Brokers that came back: until when leadership is looked at more often on their account.
@@ -197,6 +199,14 @@ class Controller:
     def decide_elect_leaders(self, request: Struct, now_ms: int) -> Decision:
         """ElectLeaders."""
         return self._partitions.elect(request)
+
+    def decide_alter_partition_reassignments(self, request: Struct, now_ms: int) -> Decision:
+        """AlterPartitionReassignments."""
+        return self._reassignments.alter(request)
+
+    def decide_list_partition_reassignments(self, request: Struct, now_ms: int) -> Decision:
+        """ListPartitionReassignments."""
+        return self._reassignments.under_way(request)
 
     # Settings and ids
 

@@ -7,18 +7,18 @@ of every new member (KIP-903). It must never let a broker into an ISR that is no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 from broker.metadata.cluster import Cluster
 from broker.metadata.decision import ELECTIONS_PER_REBALANCE_MAX, Decision, Refused, reply
-from broker.metadata.election import change, elect, leaderless, preferred
+from broker.metadata.election import change, leaderless, preferred
+from broker.metadata.reassignment import Reassignments
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import (
-    LEADER_UNCHANGED,
     NO_LEADER,
     RECOVERING,
-    RECOVERY_UNCHANGED,
     PartitionState,
     TopicImage,
     changed_partition,
@@ -33,8 +33,9 @@ UNCLEAN: Final = 1
 class Partitions:
     """Decides everything about the leaders and ISRs of partitions that exist."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, reassignments: Reassignments) -> None:
         self._cluster = cluster
+        self._reassignments = reassignments
 
     # AlterPartition
 
@@ -51,10 +52,12 @@ class Partitions:
             for part in wanted.partitions:
                 try:
                     key = (wanted.topic_id, part.partition_index)
+                    if topic is None:
+                        raise Refused(ErrorCode.unknown_topic_id, "no such topic")
                     state = self._alterable(topic, part.partition_index)
                     if key in altered:
                         raise Refused(ErrorCode.invalid_update_version, "asked for twice")
-                    record, row = self._altered(wanted.topic_id, state, part, request.broker_id)
+                    record, row = self._altered(topic, state, part, request.broker_id)
                 except Refused as refused:
                     rows.append(
                         Struct(partition_index=part.partition_index, error_code=refused.code)
@@ -67,15 +70,14 @@ class Partitions:
             topics.append(Struct(topic_id=wanted.topic_id, partitions=rows))
         return Decision(records, reply(error_code=ErrorCode.none, topics=topics))
 
-    def _alterable(self, topic: TopicImage | None, index: int) -> PartitionState:
-        if topic is None:
-            raise Refused(ErrorCode.unknown_topic_id, "no such topic")
+    @staticmethod
+    def _alterable(topic: TopicImage, index: int) -> PartitionState:
         if not 0 <= index < len(topic.partitions):
             raise Refused(ErrorCode.unknown_topic_or_partition, "no such partition")
         return topic.partitions[index]
 
     def _altered(
-        self, topic_id: UUID, state: PartitionState, part: Struct, broker_id: int
+        self, topic: TopicImage, state: PartitionState, part: Struct, broker_id: int
     ) -> tuple[PartitionChangeRecord | None, Struct]:
         members = _members(part)
         isr = tuple(broker for broker, _ in members)
@@ -83,9 +85,13 @@ class Partitions:
         self._check_eligible(members)
         index = part.partition_index
         recovery = part.get("leader_recovery_state", 0)
-        record = _reassigned(topic_id, index, state, isr, self._cluster)
-        if record is None:
-            record = change(topic_id, index, state, isr=isr, recovery=recovery)
+        if state.adding or state.removing:
+            goal = replace(state, isr=isr)
+            record = self._reassignments.towards(
+                topic, index, state, goal, unclean=False, recovery=recovery
+            )
+        else:
+            record = change(topic.id, index, state, isr=isr, recovery=recovery)
         after = state if record is None else changed_partition(state, record)
         moved = after.leader != state.leader
         row = Struct(
@@ -226,37 +232,3 @@ def _members(part: Struct) -> list[tuple[int, int]]:
     if with_epochs:
         return [(m.broker_id, m.get("broker_epoch", -1)) for m in with_epochs]
     return [(broker_id, -1) for broker_id in part.get("new_isr") or ()]
-
-
-def _reassigned(
-    topic_id: UUID, index: int, state: PartitionState, isr: tuple[int, ...], cluster: Cluster
-) -> PartitionChangeRecord | None:
-    """The change that completes a reassignment once every added replica is in sync, or None."""
-    if not (state.adding or state.removing):
-        return None
-    target = tuple(r for r in state.replicas if r not in state.removing)
-    kept = tuple(r for r in isr if r in target)
-    if not kept or not set(state.adding) <= set(kept):
-        return None
-    leader, recovery = LEADER_UNCHANGED, RECOVERY_UNCHANGED
-    if state.leader not in target:
-        goal = PartitionState(replicas=target, isr=kept, leader=state.leader)
-        leader, _, recovery = elect(goal, cluster.image.is_active, unclean=False)
-        if leader == NO_LEADER:
-            return None
-    directories = None
-    if len(state.directories) == len(state.replicas):
-        by_replica = dict(zip(state.replicas, state.directories, strict=True))
-        directories = tuple(by_replica[r] for r in target)
-    return change(
-        topic_id,
-        index,
-        state,
-        leader=leader,
-        isr=kept,
-        recovery=recovery,
-        replicas=target,
-        adding=(),
-        removing=(),
-        directories=directories,
-    )

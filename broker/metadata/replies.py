@@ -85,6 +85,19 @@ def _elect_leaders(request: Struct, code: ErrorCode, message: str) -> Struct:
     return reply(error_code=code, replica_election_results=rows)
 
 
+def _alter_reassignments(request: Struct, code: ErrorCode, message: str) -> Struct:
+    return reply(
+        allow_replication_factor_change=request.get("allow_replication_factor_change", True),
+        error_code=code,
+        error_message=message,
+        responses=[],
+    )
+
+
+def _list_reassignments(request: Struct, code: ErrorCode, message: str) -> Struct:
+    return reply(error_code=code, error_message=message, topics=[])
+
+
 def _configs(request: Struct, code: ErrorCode, message: str) -> Struct:
     keys = dict.fromkeys((r.resource_type, r.resource_name) for r in request.resources)
     rows = [
@@ -107,6 +120,8 @@ _REFUSALS: Final[dict[ApiKey, Refusal]] = {
     ApiKey.CREATE_PARTITIONS: _create_partitions,
     ApiKey.ALTER_PARTITION: _alter_partition,
     ApiKey.ELECT_LEADERS: _elect_leaders,
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS: _alter_reassignments,
+    ApiKey.LIST_PARTITION_REASSIGNMENTS: _list_reassignments,
     ApiKey.INCREMENTAL_ALTER_CONFIGS: _configs,
     ApiKey.ALTER_CONFIGS: _configs,
     ApiKey.ALLOCATE_PRODUCER_IDS: _producer_ids,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
+from broker.metadata.assignments import assignment_problem
 from broker.metadata.cluster import Cluster
 from broker.metadata.decision import PARTITIONS_PER_REQUEST_MAX, Decision, Refused, reply
 from broker.metadata.placement import Candidate, NotEnoughBrokers, place
@@ -161,7 +162,7 @@ class Topics:
     ) -> list[PartitionState]:
         states = []
         for index, replicas in enumerate(assignments, first):
-            problem = self._assignment_problem(index, replicas, factor)
+            problem = assignment_problem(self._cluster.image, replicas, factor)
             state = self._cluster.new_partition(replicas) if problem is None else None
             if problem is None and state is None:
                 problem = (
@@ -173,28 +174,6 @@ class Topics:
             assert state is not None
             states.append(state)
         return states
-
-    def _assignment_problem(self, index: int, replicas: tuple[int, ...], factor: int) -> str | None:
-        if not replicas:
-            return "The manual partition assignment includes an empty replica list."
-        if len(set(replicas)) != len(replicas):
-            return (
-                "The manual partition assignment includes the broker "
-                f"{min(_repeated(replicas))} more than once."
-            )
-        unknown = [r for r in replicas if r not in self._cluster.image.brokers]
-        if unknown:
-            return (
-                f"The manual partition assignment includes broker {unknown[0]}, but no such "
-                "broker is registered."
-            )
-        if len(replicas) != factor:
-            return (
-                f"The manual partition assignment includes a partition with {len(replicas)} "
-                f"replica(s), but this is not consistent with previous partitions, which have "
-                f"{factor} replica(s)."
-            )
-        return None
 
     def _created(
         self, topic: Struct, states: Sequence[PartitionState], request: Struct
