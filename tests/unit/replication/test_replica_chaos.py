@@ -9,7 +9,7 @@ import random
 import pytest
 
 from broker.protocol.errors import ErrorCode
-from tests.unit.replication.replica_cluster import Cluster, Node
+from tests.unit.replication.replica_cluster import TOPIC, Cluster, Node
 
 PARTITIONS = 3
 FAULTY_SECONDS = 30
@@ -30,7 +30,7 @@ class Chaos:
         number = 0
         while not self.over:
             await asyncio.sleep(self.rng.uniform(0, 0.2))
-            node = self.cluster.nodes.get(self.cluster.state(index).leader)
+            node = self.believed_leader(index)
             if node is None or node.manager is None:
                 continue
             value = f"p{index}n{number}"
@@ -38,6 +38,17 @@ class Chaos:
             result = await node.produce(value, index=index, timeout_ms=1_500)
             if result.error == ErrorCode.none and node.manager is not None:
                 self.acknowledged[index, result.base_offset] = value
+
+    def believed_leader(self, index: int) -> Node | None:
+        """Someone who thinks that he leads: clients do not always know better."""
+        nodes = [
+            node
+            for node in self.cluster.nodes.values()
+            if node.manager is not None
+            and (partition := node.manager.partition(TOPIC, index)) is not None
+            and partition.is_leader
+        ]
+        return self.rng.choice(nodes) if nodes else None
 
     async def break_things(self) -> None:
         faults = (self.kill, self.isolate, self.move_leaders, self.stop_controller, self.deafen)
