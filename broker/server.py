@@ -33,6 +33,7 @@ from broker.raft.types import QuorumConfig
 from broker.runtime.controller import ControllerService
 from broker.runtime.doors import Clock, Disk, Listener, Network, Offload
 from broker.runtime.forwarding import ControllerChannel
+from broker.runtime.groups import GroupManager
 from broker.runtime.lifecycle import BrokerLifecycle, Identity
 from broker.runtime.producer_ids import ProducerIds
 from broker.runtime.publisher import MetadataPublisher
@@ -312,6 +313,13 @@ class Broker:
         self.replicas.on_failure = self._fail
         self.publisher.subscribe(self.replicas.apply)
         self.node.replicas = self.replicas
+        self.node.groups = groups = GroupManager(
+            replicas=self.replicas,
+            clock=self._clock,
+            rng=self._rng,
+            settings=lambda: self.node.settings,
+        )
+        self.publisher.subscribe(groups.apply)
         self.node.producer_ids = ProducerIds(
             node_id=config.node_id,
             broker_epoch=lambda: lifecycle.epoch,
@@ -341,6 +349,10 @@ class Broker:
         await asyncio.gather(
             *(self._offload.run(functools.partial(make, *each)) for each in wanted)
         )
+
+    async def _stop_groups(self) -> None:
+        if self.node.groups is not None:
+            self.node.groups.stop()
 
     def _channel(
         self, purpose: str, on_lost: Callable[[], None] | None = None
@@ -411,6 +423,7 @@ class Broker:
         if self.replicas is not None:
             await self.replicas.start()
             self._undo.append(self.replicas.stop)
+            self._undo.append(self._stop_groups)
         if self.lifecycle is not None:
             self.lifecycle.start()
         sweeping = asyncio.get_running_loop().create_task(self._sweep_idle())

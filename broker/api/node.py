@@ -16,6 +16,8 @@ from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.doors import Clock, Disk
 from broker.runtime.forwarding import ControllerChannel
+from broker.runtime.group_topic import OffsetsTopic
+from broker.runtime.groups import GroupManager
 from broker.runtime.producer_ids import ProducerIds
 from broker.runtime.publisher import MetadataPublisher
 from broker.settings.broker import BrokerSettings
@@ -31,6 +33,7 @@ NO_OPERATIONS = -2147483648
 # KIP-430 bits, for a broker without an authorizer: everything is allowed.
 TOPIC_OPERATIONS = sum(1 << bit for bit in (3, 4, 5, 6, 7, 8, 10, 11))
 CLUSTER_OPERATIONS = sum(1 << bit for bit in (5, 7, 8, 9, 10, 11, 12))
+GROUP_OPERATIONS = sum(1 << bit for bit in (3, 6, 8, 10, 11))
 READ_YOUR_WRITES_MS = 1000
 DEAD_BROKER_LISTED_MS = 9000
 # The levels of metadata.version whose records this broker reads and writes: 4.0-IV3 alone.
@@ -40,7 +43,7 @@ METADATA_VERSION_MAX = 25
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """The running parts. `replicas`, `producer_ids` and `channel` exist on brokers only."""
+    """The running parts. `replicas`, `producer_ids` and `groups` exist on brokers only."""
 
     config: BrokerConfig
     registry: Registry
@@ -54,6 +57,8 @@ class Node:
     channel: ControllerChannel
     replicas: "ReplicaManager | None" = None
     producer_ids: ProducerIds | None = None
+    groups: GroupManager | None = None
+    offsets_topic: OffsetsTopic = field(default_factory=OffsetsTopic)
     # When brokers were fenced that had been active until then, in monotonic milliseconds.
     died_at_ms: dict[int, int] = field(default_factory=dict)
 
@@ -72,6 +77,12 @@ class Node:
         """The replica manager; handlers of broker listeners only."""
         assert self.replicas is not None, "a broker's API was called on a controller"
         return self.replicas
+
+    @property
+    def coordinators(self) -> GroupManager:
+        """The group coordinators; handlers of broker listeners only."""
+        assert self.groups is not None, "a broker's API was called on a controller"
+        return self.groups
 
     def endpoint(self, broker_id: int, listener: str) -> tuple[str, int] | None:
         """Where clients of `listener` reach a live broker; None when it is down or has none."""

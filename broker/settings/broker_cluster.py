@@ -460,6 +460,13 @@ _COORDINATORS: Final = (
         at_least(1),
     ),
     Setting(
+        "offsets.commit.timeout.ms",
+        _INT,
+        "5000",
+        "How long a commit, or another change of a group, waits for all in-sync replicas.",
+        at_least(1),
+    ),
+    Setting(
         "offsets.retention.minutes",
         _INT,
         "10080",
