@@ -223,10 +223,14 @@ class ReplicaTable:
         before = partition.isr
         epoch, leader = partition.leader_epoch, partition.leader_id
         high_watermark = partition.high_watermark
-        if state.leader == self.node_id:
-            partition.become_leader(state, now_ms)
-        else:
-            partition.become_follower(state)
+        try:
+            if state.leader == self.node_id:
+                partition.become_leader(state, now_ms)
+            else:
+                partition.become_follower(state)
+        except StorageError as error:
+            partition.resign()
+            self._events.log_failed(f"the log of {name}-{index}: {error}")
         if (partition.leader_epoch, partition.leader_id) != (epoch, leader):
             self._events.role_changed(hosted)
         if partition.is_leader:

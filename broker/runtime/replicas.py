@@ -379,6 +379,7 @@ class ReplicaManager:
             return self._refused(ErrorCode.corrupt_message, str(invalid)), -1
         except StorageError as failure:
             log.error("%s-%s cannot be written: %s", *hosted.key, failure)
+            self._flusher.report_failure(hosted)
             return self._refused(ErrorCode.kafka_storage_error, str(failure)), -1
         if info is None:
             return self._refused(error, None), -1

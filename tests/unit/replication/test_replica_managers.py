@@ -390,6 +390,87 @@ async def test_high_watermarks_survive_a_stop(cluster: Cluster) -> None:
     assert cluster.nodes[1].manager.partition(TOPIC, 0).high_watermark == 2
 
 
+def set_topic(cluster: Cluster, **settings: str) -> None:
+    for name, value in settings.items():
+        cluster.commit(
+            ConfigRecord(
+                resource_type=2, resource_name=TOPIC, name=name.replace("_", "."), value=value
+            )
+        )
+
+
+@story(log_retention_check_interval_ms="1000")
+async def test_retention_moves_the_start_everywhere(cluster: Cluster) -> None:
+    size = len(one_batch("v0"))
+    set_topic(cluster, segment_bytes=str(2 * size), retention_bytes=str(4 * size))
+    leader = cluster.nodes[1]
+    for n in range(10):
+        await leader.produce(f"v{n}")
+    await cluster.until(
+        lambda: all(node.log_records()[0] == "6:v6" for node in cluster.nodes.values())
+    )
+    assert (await leader.consume(0)).error == ErrorCode.offset_out_of_range
+    assert leader.manager.list_offset(TOPIC, 0, -2).offset == 6
+
+
+@story(log_retention_check_interval_ms="1000")
+async def test_a_follower_that_was_away_too_long_begins_at_the_leaders_start(
+    cluster: Cluster,
+) -> None:
+    size = len(one_batch("v0"))
+    set_topic(cluster, segment_bytes=str(2 * size), retention_bytes=str(4 * size))
+    leader = cluster.nodes[1]
+    await leader.produce("v0")
+    await cluster.nodes[3].kill()
+    cluster.fence(3)
+    for n in range(1, 10):
+        await leader.produce(f"v{n}")
+    await cluster.until(lambda: leader.log_records()[0] == "6:v6")
+    await cluster.nodes[3].start()
+    await cluster.until(lambda: 3 in cluster.state().isr)
+    assert cluster.nodes[3].log_records() == leader.log_records()
+
+
+@story(replica_lag_time_max_ms="2000")
+async def test_a_full_disk_of_a_follower_costs_only_that_follower(cluster: Cluster) -> None:
+    cluster.nodes[3].disk.full = True
+    assert (await cluster.nodes[1].produce("a", timeout_ms=60_000)).error == ErrorCode.none
+    assert cluster.state().isr == (1, 2)
+    cluster.nodes[3].disk.full = False
+    await cluster.until(lambda: 3 in cluster.state().isr)
+    assert cluster.nodes[3].log_records() == ["0:a"]
+
+
+@story()
+async def test_a_full_disk_of_the_leader_is_said_so_and_heals(cluster: Cluster) -> None:
+    leader = cluster.nodes[1]
+    await leader.produce("a")
+    leader.disk.full = True
+    assert (await leader.produce("b")).error == ErrorCode.kafka_storage_error
+    assert records_of((await leader.consume(0)).records) == ["0:a"]
+    leader.disk.full = False
+    assert (await leader.produce("c")).base_offset == 1
+
+
+@story()
+async def test_a_log_that_failed_is_reported(cluster: Cluster) -> None:
+    leader = cluster.nodes[1]
+    reports: list[str] = []
+    leader.manager.on_failure = reports.append
+    await leader.produce("a")
+    leader.disk.fail_next_sync = 1
+    await cluster.until(lambda: reports)
+    assert "orders-0" in reports[0]
+    assert (await leader.produce("b")).error == ErrorCode.kafka_storage_error
+    # It neither leads nor breaks the broker when metadata changes.
+    cluster.change(leader=2)
+    cluster.change(leader=1)
+    assert (await leader.produce("c")).error == ErrorCode.not_leader_or_follower
+    cluster.change(leader=2)
+    await leader.kill()
+    cluster.fence(1)
+
+
 @story()
 async def test_an_idle_cluster_is_quiet(cluster: Cluster) -> None:
     await cluster.nodes[1].produce("a")
