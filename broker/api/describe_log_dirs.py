@@ -1,7 +1,7 @@
 """DescribeLogDirs (35), versions 1-5: the data folder, its free space and the size of each log.
 
 v3 top-level error; v4 sizes of the volume (KIP-827). Null topics mean all. The lag of a log is
-how far its high watermark is below its end.
+how far its end is below the partition's high watermark, so a healthy log has none.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     del context
     found: dict[str, list[Struct]] = {}
     for partition in _wanted(node, request):
-        lag = max(partition.log.end_offset - partition.high_watermark, 0)
+        lag = max(partition.high_watermark - partition.log.end_offset, 0)
         found.setdefault(partition.topic, []).append(
             Struct(
                 partition_index=partition.index,

@@ -78,7 +78,7 @@ class Confluent:
     """librdkafka, by confluent-kafka."""
 
     name = "confluent-kafka"
-    modules = ("confluent_kafka",)
+    modules: tuple[str, ...] = ("confluent_kafka",)
     needs_content = False
 
     def create_topic(
@@ -204,7 +204,7 @@ class Aio:
     """aiokafka."""
 
     name = "aiokafka"
-    modules = ("aiokafka",)
+    modules: tuple[str, ...] = ("aiokafka",)
     needs_content = True
 
     def create_topic(
@@ -324,7 +324,7 @@ class KafkaPython:
     """kafka-python."""
 
     name = "kafka-python"
-    modules = ("kafka", "lz4", "snappy", "zstandard")
+    modules: tuple[str, ...] = ("kafka", "lz4", "snappy", "zstandard")
     needs_content = True
 
     def create_topic(

@@ -145,6 +145,9 @@ class ConfluentLoad:
                 "acks": "all",
                 "enable.idempotence": True,
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
+                # By default it may leave a broker that was restarted alone for 10 s, which says
+                # nothing about the cluster.
+                "reconnect.backoff.max.ms": 500,
                 "error_cb": lambda error: None,
                 **QUIET,
             }
