@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from uuid import UUID
 
 from broker.api.catalogue import served_apis
@@ -75,6 +75,7 @@ class Broker:
         self._rng = rng
         self.counters = Counters()
         self.registry = served_apis()
+        self._incarnation_id = UUID(int=rng.getrandbits(128), version=4)
         self.publisher = MetadataPublisher(self._fail)
         self.ports: dict[str, int] = {}
         self._listeners: list[tuple[ListenerContext, Listener]] = []
@@ -327,14 +328,36 @@ class Broker:
         )
 
     def _prepare_folders(self, image: MetadataImage, delta: ImageDelta) -> Awaitable[None] | None:
-        """Make the folders of partitions that are new here, off the loop: each waits for syncs."""
+        """Make the folders of partitions that are new here, off the loop: each waits for syncs.
+
+        Not for history that is replayed at the start: what it gave us may be gone again. All at
+        once when this process's own registration comes.
+        """
         node_id = self.config.node_id
+        own = image.brokers.get(node_id)
+        if own is None or own.incarnation_id != self._incarnation_id:
+            return None
+        here: Iterable[tuple[str, int]]
+        if any(
+            broker_id == node_id
+            and (before is None or before.incarnation_id != self._incarnation_id)
+            for broker_id, before, _ in delta.brokers_changed
+        ):
+            here = [
+                (topic.name, index)
+                for topic, index, state in image.iter_partitions()
+                if node_id in state.replicas
+            ]
+        else:
+            here = [
+                (name, index)
+                for name, index, _, after in delta.partitions_changed
+                if after is not None and node_id in after.replicas
+            ]
         wanted = [
             (name, image.topics[name].id, index)
-            for name, index, _, after in delta.partitions_changed
-            if after is not None
-            and node_id in after.replicas
-            and self.logs.get(name, index) is None
+            for name, index in here
+            if self.logs.get(name, index) is None
         ]
         return self._make_folders(wanted) if wanted else None
 
@@ -393,7 +416,7 @@ class Broker:
         return Identity(
             node_id=config.node_id,
             cluster_id=config.cluster_id,
-            incarnation_id=UUID(int=self._rng.getrandbits(128), version=4),
+            incarnation_id=self._incarnation_id,
             listeners=listeners,
             features=[
                 Struct(
