@@ -57,6 +57,8 @@ def _partitions(process: Process) -> Iterator[str]:
     for topic, index, state in process.broker.publisher.image.iter_partitions():
         partition = replicas.partition(topic.name, index)
         name = f"{topic.name}-{index} on {process.node}"
+        if process.node not in state.replicas:
+            continue
         if partition is None:
             yield f"{name}: not held"
             continue

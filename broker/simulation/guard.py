@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from broker.simulation.violations import LivenessViolation
+
 
 class OutOfTime(KeyboardInterrupt):
     """Too much processor time; the traceback shows where it went.
@@ -19,7 +21,7 @@ class OutOfTime(KeyboardInterrupt):
 
 @contextmanager
 def cpu_limit(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in this block after `seconds` of processor time; main thread only."""
+    """LivenessViolation after `seconds` of processor time in this block; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,6 +33,11 @@ def cpu_limit(seconds: float) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
+    except OutOfTime as error:
+        violation = LivenessViolation(str(error))
+        for note in getattr(error, "__notes__", ()):
+            violation.add_note(note)
+        raise violation from error
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)

@@ -5,7 +5,6 @@ below any earlier high watermark; what is below it is on min.insync.replicas bro
 objects between callbacks and must never change them.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -26,7 +25,9 @@ class _Seen:
     # The highest high watermark of any leader, and its epoch.
     committed: int = 0
     committed_epoch: int = -1
-    ends: dict[int, int] = field(default_factory=dict)  # live node -> log end
+    # Of this round: live node -> log end; and the newest known replicas, by metadata offset.
+    ends: dict[int, int] = field(default_factory=dict)
+    replicas: tuple[int, tuple[int, ...]] = (-1, ())
 
 
 class PartitionChecker:
@@ -37,19 +38,20 @@ class PartitionChecker:
 
     def observe(self, node: int, replicas: ReplicaManager) -> None:
         """Look at every partition of one broker. Raises SafetyViolation."""
-        for topic, index, state in replicas.image.iter_partitions():
+        image = replicas.image
+        for topic, index, state in image.iter_partitions():
             partition = replicas.partition(topic.name, index) if node in state.replicas else None
             if partition is not None and partition.topic_id == topic.id:
-                self._look(node, (topic.id, index), partition)
+                seen = self._look(node, (topic.id, index), partition)
+                seen.replicas = max(seen.replicas, (image.offset, state.replicas))
 
     def ended(self, node: int) -> None:
         """The node's process is gone: what it knew and held in memory counts no more."""
         for seen in self._partitions.values():
-            seen.ends.pop(node, None)
             for key in [key for key in seen.watermarks if key[0] == node]:
                 del seen.watermarks[key]
 
-    def _look(self, node: int, key: Key, partition: Partition) -> None:
+    def _look(self, node: int, key: Key, partition: Partition) -> _Seen:
         seen = self._partitions.get(key)
         if seen is None:
             seen = self._partitions[key] = _Seen(f"{partition.topic}-{partition.index}")
@@ -61,7 +63,7 @@ class PartitionChecker:
             )
         leader = partition.leader
         if leader is None:
-            return
+            return seen
         epoch = leader.epoch
         known = seen.leaders.setdefault(epoch, node)
         if known != node:
@@ -80,15 +82,19 @@ class PartitionChecker:
         seen.watermarks[node, epoch] = watermark
         if watermark > seen.committed:
             seen.committed, seen.committed_epoch = watermark, epoch
+        return seen
 
-    def compare(self, brokers: Collection[int], min_isr: int = 2) -> None:
-        """What is committed is on enough replicas, if all are up. Raises SafetyViolation."""
+    def compare(self, min_isr: int = 2) -> None:
+        """What is committed is on enough replicas, if all are up. Raises SafetyViolation.
+
+        Ends a round: the next one looks at everything anew.
+        """
         for seen in self._partitions.values():
-            if len(seen.ends) < len(brokers):
-                continue
+            everyone = seen.replicas[1]
             holders = [node for node, end in seen.ends.items() if end >= seen.committed]
-            if len(holders) < min_isr:
+            if len(holders) < min_isr and all(node in seen.ends for node in everyone):
                 raise SafetyViolation(
                     f"{seen.name}: committed up to {seen.committed} (epoch "
                     f"{seen.committed_epoch}), but the logs end at {seen.ends}"
                 )
+            seen.ends.clear()

@@ -13,13 +13,14 @@ from typing import Any, TextIO, TypeVar
 
 from broker.protocol.batch import iter_batches
 from broker.protocol.image import image_records
+from broker.simulation.administrator import Administrator
 from broker.simulation.checkers import check_acknowledged, check_order, check_replicas_equal
 from broker.simulation.diagnosis import diagnose
 from broker.simulation.faults import Faults
-from broker.simulation.guard import OutOfTime, cpu_limit
+from broker.simulation.guard import cpu_limit
 from broker.simulation.loop import SimulationEndless, SimulationStuck
 from broker.simulation.violations import LivenessViolation, SafetyViolation
-from broker.simulation.workload import Consumer, Producer, churn, read_partition
+from broker.simulation.workload import Consumer, Producer, read_partition
 from broker.simulation.world import COMBINED, SEPARATE, World
 
 TOPIC = "events"
@@ -56,11 +57,13 @@ class Plan:
     seed: int
     separate: bool
     commit: bool
-    churn: bool
+    administrator: bool
     settings: dict[str, str]
     topic_settings: dict[str, str]
     # Which faults there are; none: the seed chooses.
     kinds: tuple[str, ...] = ()
+    # How many faults go on at a time.
+    players: int = 1
 
     @property
     def layout(self) -> str:
@@ -92,9 +95,10 @@ def plan_of(seed: int) -> Plan:
         seed=seed,
         separate=rng.random() < 0.25,
         commit=commit,
-        churn=rng.random() < 0.3,
+        administrator=rng.random() < 0.4,
         settings=settings,
         topic_settings=topic_settings,
+        players=rng.choice((1, 1, 1, 2, 2, 3)),
     )
 
 
@@ -115,8 +119,11 @@ def run_plan(plan: Plan, trace: TextIO | None = None) -> Outcome:
     try:
         with cpu_limit(CPU_LIMIT_S):
             outcome: Outcome = world.run(_Story(world, plan).play(), diagnose)
-    except (SimulationEndless, SimulationStuck, OutOfTime) as error:
-        raise LivenessViolation(str(error)) from error
+    except (SimulationEndless, SimulationStuck) as error:
+        violation = LivenessViolation(str(error))
+        for note in getattr(error, "__notes__", ()):
+            violation.add_note(note)
+        raise violation from error
     return outcome
 
 
@@ -128,16 +135,22 @@ class _Story:
         self._plan = plan
         self._stop = asyncio.Event()
         rng = random.Random(f"faults-{plan.seed}")
-        # Sometimes two faults at a time.
         self._faults = [
             Faults(world, rng, power_loss=plan.commit, kinds=plan.kinds)
-            for _ in range(2 if rng.random() < 0.4 else 1)
+            for _ in range(plan.players)
         ]
         self._client = world.client()
         self._producers = [
             Producer(world.client(), name, TOPIC, PARTITIONS, random.Random(f"{name}-{plan.seed}"))
             for name in ("a", "b")
         ]
+        self._administrator = Administrator(
+            world.client(),
+            random.Random(f"administrator-{plan.seed}"),
+            TOPIC,
+            PARTITIONS,
+            world.topology.brokers,
+        )
         self._consumer = Consumer(
             world.client(), TOPIC, PARTITIONS, random.Random(f"consumer-{plan.seed}")
         )
@@ -165,9 +178,8 @@ class _Story:
             world.loop.create_task(each.run(self._stop)) for each in self._producers
         ]
         work.append(world.loop.create_task(self._consumer.run(self._stop)))
-        if plan.churn:
-            rng = random.Random(f"churn-{plan.seed}")
-            work.append(world.loop.create_task(churn(world.client(), rng, self._stop)))
+        if plan.administrator:
+            work.append(world.loop.create_task(self._administrator.run(self._stop)))
         end_s = world.loop.time() + FAULTS_S
         faults = [world.loop.create_task(each.run(end_s)) for each in self._faults]
         await _finished(faults, work)
@@ -265,7 +277,7 @@ def _in_sync(world: World) -> bool:
         if TOPIC not in image.topics:
             return False
         for _, _, state in image.iter_partitions():
-            if state.leader < 0 or set(state.isr) != set(state.replicas):
+            if state.leader < 0 or set(state.isr) != set(state.replicas) or state.adding:
                 return False
     return True
 
@@ -277,7 +289,9 @@ def _caught_up(world: World) -> bool:
         replicas = process.broker.replicas
         if replicas is None:
             continue
-        for topic, index, _ in replicas.image.iter_partitions():
+        for topic, index, state in replicas.image.iter_partitions():
+            if process.node not in state.replicas:
+                continue
             partition = replicas.partition(topic.name, index)
             if partition is None:
                 return False
@@ -307,6 +321,9 @@ def _check_replicas(world: World) -> None:
             if replicas is None:
                 continue
             partition = replicas.partition(TOPIC, index)
+            state = replicas.image.partition(TOPIC, index)
+            if state is None or node not in state.replicas:
+                continue
             if partition is None:
                 raise SafetyViolation(f"node {node} does not hold {TOPIC}-{index}")
             copies[node] = _contents(partition.log)

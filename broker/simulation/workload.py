@@ -320,19 +320,6 @@ class Consumer:
                 )
 
 
-async def churn(client: Client, rng: random.Random, stop: asyncio.Event) -> str | None:
-    """Create and delete topics of one name until `stop`; the name of the one that is left."""
-    name, there = "fleeting", False
-    while not stop.is_set():
-        if there:
-            await client.delete_topic(name)
-        else:
-            await client.create_topic(name, 2, 3)
-        there = not there
-        await asyncio.sleep(rng.uniform(0.2, 4))
-    return name if there else None
-
-
 async def read_partition(client: Client, topic: str, partition: int) -> dict[int, str]:
     """Every record of a partition up to its high watermark, as {offset: value}."""
     found: dict[int, str] = {}

@@ -49,6 +49,11 @@ def bug(violation: Violation, **plan: Any) -> Callable[[Callable[[], Iterator[No
 
 
 POWER = {"commit": True, "kinds": ("kill", "blackout", "blackout", "isolate", "kill_two")}
+CHAOS = {
+    "separate": True,
+    "players": 3,
+    "kinds": ("pause", "isolate", "blackout", "kill_two", "slow"),
+}
 MOVES = {"kinds": ("kill", "isolate", "pause", "kill_two", "one_way", "lossy")}
 
 
@@ -113,7 +118,7 @@ def leader_acknowledges_at_once() -> Iterator[None]:
         yield
 
 
-@bug(SafetyViolation, **MOVES)
+@bug(SafetyViolation, **CHAOS)
 def new_replicas_do_not_hold_the_watermark_back() -> Iterator[None]:
     """A replica that is about to join the ISR is not waited for, nor one that was proposed."""
     from broker.replication.isr import IsrState
@@ -152,7 +157,7 @@ def consumers_read_beyond_the_high_watermark() -> Iterator[None]:
         yield
 
 
-@bug(SafetyViolation, **MOVES)
+@bug(SafetyViolation, **CHAOS)
 def controller_elects_anybody() -> Iterator[None]:
     """Leaders from outside of the ISR, with unclean.leader.election.enable=false."""
     before = election.elect
@@ -161,13 +166,6 @@ def controller_elects_anybody() -> Iterator[None]:
         return before(state, active, unclean=True)
 
     with patch.object(election, "elect", elect):
-        yield
-
-
-@bug(SafetyViolation, **MOVES)
-def followers_take_stale_answers() -> Iterator[None]:
-    """An answer is applied although leader and epoch have changed since the question."""
-    with patch.object(FollowerRole, "is_current", lambda self, asked: True):
         yield
 
 
