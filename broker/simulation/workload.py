@@ -279,11 +279,27 @@ async def fetch(client: Client, topic: str, partition: int, offset: int) -> Fetc
     return Fetched(records, next_offset, answer.high_watermark)
 
 
+async def latest_offset(client: Client, topic: str, partition: int) -> int | None:
+    """What ListOffsets calls the end of a partition; None when there was no answer or an error."""
+    body = Struct(
+        replica_id=-1,
+        isolation_level=0,
+        topics=[Struct(name=topic, partitions=[Struct(partition_index=partition, timestamp=-1)])],
+    )
+    try:
+        leader = await client.leader(topic, partition)
+        response = leader and await client.ask(leader, ApiKey.LIST_OFFSETS, body, 3)
+    except WireError:
+        return None
+    answer = response.topics[0].partitions[0] if response else None
+    return None if answer is None or answer.error_code else int(answer.offset)
+
+
 class Consumer:
     """Reads every partition again and again while faults go on.
 
-    What it has read was committed: `seen` must be a part of the final history, and what is read a
-    second time must be the same.
+    What it has read was committed: `seen` must be a part of the final history, what is read a
+    second time must be the same, and the end of a partition must never go back (KIP-207).
     """
 
     def __init__(self, client: Client, topic: str, partitions: int, rng: random.Random) -> None:
@@ -291,6 +307,7 @@ class Consumer:
         self._client = client
         self._topic = topic
         self._rng = rng
+        self._ends = dict.fromkeys(self.seen, 0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop` is set. Raises WorkloadError for a record that was replaced."""
@@ -299,11 +316,23 @@ class Consumer:
             index = self._rng.choice(sorted(self.seen))
             if self._rng.random() < 0.05:
                 positions[index] = self._rng.randint(0, positions[index])
+            if self._rng.random() < 0.2:
+                await self._look_at_end(index)
             fetched = await fetch(self._client, self._topic, index, positions[index])
             if fetched is not None:
                 self._note(index, fetched)
                 positions[index] = fetched.next_offset
             await asyncio.sleep(self._rng.uniform(0, 0.1))
+
+    async def _look_at_end(self, index: int) -> None:
+        end = await latest_offset(self._client, self._topic, index)
+        if end is None:
+            return
+        if end < self._ends[index]:
+            raise WorkloadError(
+                f"{self._topic}-{index}: its end went from {self._ends[index]} back to {end}"
+            )
+        self._ends[index] = end
 
     def _note(self, index: int, fetched: Fetched) -> None:
         seen = self.seen[index]
@@ -313,6 +342,7 @@ class Consumer:
                 raise WorkloadError(
                     f"{self._topic}-{index}: offset {offset} was {before}, now it is {value}"
                 )
+            self._ends[index] = max(self._ends[index], offset + 1)
             if offset >= fetched.high_watermark:
                 raise WorkloadError(
                     f"{self._topic}-{index}: offset {offset} was given to a consumer, but the high "

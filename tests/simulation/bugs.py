@@ -54,6 +54,12 @@ CHAOS = {
     "players": 3,
     "kinds": ("pause", "isolate", "blackout", "kill_two", "slow"),
 }
+METADATA = {
+    "commit": True,
+    "administrator": True,
+    "players": 3,
+    "kinds": ("slow_disk", "blackout", "kill", "kill_two", "restart"),
+}
 MOVES = {"kinds": ("kill", "isolate", "pause", "kill_two", "one_way", "lossy")}
 
 
@@ -118,7 +124,7 @@ def leader_acknowledges_at_once() -> Iterator[None]:
         yield
 
 
-@bug(SafetyViolation, **CHAOS)
+@bug(SafetyViolation, players=3, kinds=("kill", "isolate", "slow", "lossy", "one_way"))
 def new_replicas_do_not_hold_the_watermark_back() -> Iterator[None]:
     """A replica that is about to join the ISR is not waited for, nor one that was proposed."""
     from broker.replication.isr import IsrState
@@ -169,7 +175,7 @@ def controller_elects_anybody() -> Iterator[None]:
         yield
 
 
-@bug(SafetyViolation, **POWER)
+@bug(SafetyViolation, **METADATA)
 def votes_are_not_remembered() -> Iterator[None]:
     with patch.object(ElectionStateFile, "write", lambda self, state: None):
         yield
@@ -211,7 +217,8 @@ def quorum_bug(name: str, violation: Violation = SafetyViolation, **plan: Any) -
     BUGS[f"quorum_{name}"] = Bug(manager, violation, plan)
 
 
-for each in ("vote_for_short_log", "skip_truncation", "elect_without_majority"):
+for each in ("vote_for_short_log", "elect_without_majority"):
     quorum_bug(each, **MOVES)
-quorum_bug("count_unflushed", **POWER)
-quorum_bug("hw_over_old_epoch", **MOVES)
+quorum_bug("skip_truncation", LivenessViolation, **MOVES)
+quorum_bug("count_unflushed", **METADATA)
+quorum_bug("hw_over_old_epoch", **METADATA)
