@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from crc32c import crc32c
 
-from broker.protocol.batch import decode_records
 from broker.storage.batches import (
     ATTRIBUTES,
     BASE_OFFSET,
@@ -38,6 +37,10 @@ from broker.storage.errors import (
     TornBatch,
 )
 from broker.storage.log_config import LogConfig
+from broker.storage.producers import ProducerState
+from broker.storage.record_scan import keyless
+
+KEYLESS = "a compacted topic does not accept a record without a key"
 
 
 class AppendInfo(NamedTuple):
@@ -84,6 +87,11 @@ def read_headers(view: memoryview, *, whole: bool) -> list[tuple[int, Header]]:
     return found
 
 
+def covers(header: Header, offset: int) -> bool:
+    """Whether the batch begins below ``offset`` and ends at or above it."""
+    return header[BASE_OFFSET] < offset <= header[BASE_OFFSET] + header[LAST_DELTA]
+
+
 def check_checksum(view: memoryview, position: int, header: Header) -> None:
     """Raise CorruptBatch when the checksum does not match."""
     end = position + header[LENGTH] + PREFIX_BYTES
@@ -119,7 +127,7 @@ def check_produced(
     if not stamp:
         _check_timestamps(header, config, now_ms)
     if config.compact:
-        _check_keys(view[position : position + header[LENGTH] + PREFIX_BYTES])
+        _check_keys(view[position : position + header[LENGTH] + PREFIX_BYTES], header)
 
 
 def check_size(header: Header, limit: int) -> None:
@@ -127,6 +135,29 @@ def check_size(header: Header, limit: int) -> None:
     size = header[LENGTH] + PREFIX_BYTES
     if size > limit:
         raise BatchTooLarge(f"the batch has {size} bytes, at most {limit} are allowed")
+
+
+def find_duplicate(producers: ProducerState, header: Header) -> AppendInfo | None:
+    """What the append of this very batch gave the first time, or None when it is new.
+
+    Raises OutOfOrderSequence, InvalidProducerEpoch.
+    """
+    if header[BASE_SEQUENCE] < 0:
+        return None  # a marker
+    batch = producers.check(
+        header[PRODUCER_ID], header[PRODUCER_EPOCH], header[BASE_SEQUENCE], header[COUNT]
+    )
+    if batch is None:
+        return None
+    return AppendInfo(
+        batch.first_offset,
+        batch.last_offset,
+        batch.timestamp_ms,
+        -1,
+        header[COUNT],
+        header[LENGTH] + PREFIX_BYTES,
+        duplicate=True,
+    )
 
 
 def _check_timestamps(header: Header, config: LogConfig, now_ms: int) -> None:
@@ -146,9 +177,10 @@ def _check_timestamps(header: Header, config: LogConfig, now_ms: int) -> None:
         )
 
 
-def _check_keys(batch: memoryview) -> None:
-    for record in decode_records(batch):
-        if record.key is None:
-            raise InvalidRecord(
-                f"record {record.offset} has no key; a compacted topic needs one in each record"
-            )
+def _check_keys(batch: memoryview, header: Header) -> None:
+    if places := keyless(batch, header):
+        raise InvalidRecord(
+            f"record {places[0]} has no key, nor have {len(places) - 1} others in the batch; a "
+            f"compacted topic needs one in each record",
+            tuple((place, KEYLESS) for place in places),
+        )

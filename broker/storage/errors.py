@@ -143,9 +143,17 @@ class StaleEpoch(StorageError):
 
 
 class AppendRefused(StorageError):
-    """A batch that the log does not accept; ``code`` is what its producer is told."""
+    """A batch that the log does not accept; ``code`` is what its producer is told.
+
+    ``record_errors`` holds (place in the batch, why) of the records at fault, where they are known
+    (KIP-467).
+    """
 
     code: ErrorCode = ErrorCode.unknown_server_error
+
+    def __init__(self, message: str, record_errors: tuple[tuple[int, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.record_errors = record_errors
 
 
 class CorruptBatch(AppendRefused):

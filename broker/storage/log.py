@@ -6,7 +6,7 @@ alone may run in another while the owner appends. What is written is durable onl
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from broker.protocol.batch import patch_log_append_time
@@ -16,6 +16,8 @@ from broker.storage.append import (
     check_checksum,
     check_produced,
     check_size,
+    covers,
+    find_duplicate,
     read_headers,
 )
 from broker.storage.batches import (
@@ -55,11 +57,14 @@ from broker.storage.recovery import (
     LogState,
     Recovery,
     RecoveryReport,
+    drop_snapshots_above,
     load_producers,
     write_snapshot,
 )
 from broker.storage.retention import expired_segments
-from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
+from broker.storage.rolling import is_overdue, roll_needed, set_limits
+from broker.storage.segment import Segment
+from broker.storage.swap import SegmentSwap, Swaps
 
 __all__ = ["AppendInfo", "Log", "LogConfig", "PendingFlush", "RecoveryReport"]
 
@@ -103,7 +108,7 @@ class Log:
         # Invariant: everything below is on stable storage.
         self.recovery_point = 0
         self.failure: StorageError | None = None
-        # Called with the offset before a truncation below the recovery point takes effect.
+        # Called with the offset before a truncation takes effect.
         self.on_truncate: Callable[[int], None] | None = None
         self._closed = False
         # Indexes and snapshots of rolled segments. Two threads extend and shrink it, each with
@@ -117,6 +122,10 @@ class Log:
         self._flushing = threading.Lock()  # held while files are synced or cut
         self._settling = threading.Lock()  # held by who moves the recovery point, or cuts
         self._reader = Reader()
+        # Whether offsets may be missing, because this log or the one it was copied from was
+        # compacted. Known on disk by the file names.GAPS.
+        self._sparse = state.sparse
+        self._swaps = Swaps()
 
     @classmethod
     def open(
@@ -152,6 +161,7 @@ class Log:
         log = cls(disk, directory, config, name, cache, dispose, state)
         log.start_offset = max(log.start_offset, log_start_offset)
         log.recovery_point = log.end_offset if clean else min(recovery_point, log.end_offset)
+        set_limits(log._active, config, name)
         if clean:
             log._epochs_flushed = log._epochs.entries
         else:
@@ -184,6 +194,16 @@ class Log:
     def segment_bases(self) -> tuple[int, ...]:
         """The base offset of each segment."""
         return tuple(self._bases)
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """Oldest first, the last one active. The sequence never changes: a new one replaces it."""
+        return self._segments
+
+    @property
+    def generation(self) -> int:
+        """Counts truncations."""
+        return self._generation
 
     @property
     def active_segment_bytes(self) -> int:
@@ -235,30 +255,12 @@ class Log:
             if header[PRODUCER_ID] >= 0:
                 if len(headers) > 1:
                     raise InvalidRecord("an idempotent producer sends one batch at a time")
-                duplicate = self._check_sequence(header)
+                duplicate = find_duplicate(self.producers, header)
         if duplicate is not None:
             return duplicate
         if len(headers) == 1 and not log_append_time:
             return self._append_one(view, headers[0][1], leader_epoch)
         return self._append_rewritten(view, headers, leader_epoch, now_ms, log_append_time)
-
-    def _check_sequence(self, header: Header) -> AppendInfo | None:
-        if header[BASE_SEQUENCE] < 0:
-            return None  # a marker
-        batch = self.producers.check(
-            header[PRODUCER_ID], header[PRODUCER_EPOCH], header[BASE_SEQUENCE], header[COUNT]
-        )
-        if batch is None:
-            return None
-        return AppendInfo(
-            batch.first_offset,
-            batch.last_offset,
-            batch.timestamp_ms,
-            -1,
-            header[COUNT],
-            header[LENGTH] + PREFIX_BYTES,
-            duplicate=True,
-        )
 
     def _append_one(self, view: memoryview, header: Header, leader_epoch: int) -> AppendInfo:
         """The hot path: sixteen rewritten bytes and the rest of the batch in one writev."""
@@ -309,9 +311,10 @@ class Log:
         view = memoryview(data)
         headers = read_headers(view, whole=False)
         first = headers[0][1]
-        if not self._active.size and self._covers_start(first):
+        start = self.start_offset
+        if not self._active.size and start == self.end_offset and covers(first, start):
+            # A leader whose records were deleted up to here still sends the whole batch.
             check_checksum(view, 0, first)
-            start = self.start_offset
             self.truncate_fully(first[BASE_OFFSET])
             self.start_offset = start
         expected = self.end_offset
@@ -320,8 +323,8 @@ class Log:
         epoch = self._epochs.latest
         for position, header in headers:
             base = header[BASE_OFFSET]
-            if base != expected and not (self.config.compact and base > expected):
-                raise OutOfOrderOffsets(self.name, expected, base)
+            if base != expected:
+                self._allow_gap(expected, base)
             if header[LEADER_EPOCH] < epoch:
                 raise StaleEpoch(self.name, header[LEADER_EPOCH], epoch)
             check_checksum(view, position, header)
@@ -329,14 +332,17 @@ class Log:
             expected = base + header[LAST_DELTA] + 1
         return self._write(view, headers, -1)
 
-    def _covers_start(self, header: Header) -> bool:
-        """Whether this empty log begins inside of the batch.
+    def _allow_gap(self, expected: int, actual: int) -> None:
+        """Offsets are missing before the next batch: right where the leader's log is compacted."""
+        if actual < expected or not (self._sparse or self.config.compact):
+            raise OutOfOrderOffsets(self.name, expected, actual)
+        if not self._sparse:
+            self.mark_sparse()
 
-        A leader whose records were deleted up to the middle of a batch still sends it whole.
-        """
-        base = header[BASE_OFFSET]
-        empty = self.start_offset == self.end_offset
-        return empty and base < self.end_offset <= base + header[LAST_DELTA]
+    def mark_sparse(self) -> None:
+        """Offsets may be missing in this log from now on, for good. Blocks, once in its life."""
+        self._disk.write_atomic(f"{self.directory}/{names.GAPS}", b"")
+        self._sparse = self._active.sparse = True
 
     def assign_epoch(self, leader_epoch: int) -> None:
         """Note that ``leader_epoch`` begins at ``end_offset``: on becoming leader, first of all."""
@@ -353,8 +359,9 @@ class Log:
         for position, header in headers:
             size = header[LENGTH] + PREFIX_BYTES
             last = header[BASE_OFFSET] + header[LAST_DELTA]
-            if self._roll_needed(segment, run_size + size, last, header[MAX_TIMESTAMP]) and (
-                run or segment.size
+            config, total = self.config, run_size + size
+            if (run or segment.size) and roll_needed(
+                segment, config, total, last, header[MAX_TIMESTAMP]
             ):
                 self._write_run(segment, view[run_start:position], run)
                 self._roll()
@@ -392,7 +399,7 @@ class Log:
             header[PRODUCER_ID],
             header[PRODUCER_EPOCH],
             header[BASE_SEQUENCE],
-            header[COUNT],
+            header[LAST_DELTA] + 1,  # not the count: compaction removes records, not sequences
             base_offset,
             base_offset + header[LAST_DELTA],
             header[MAX_TIMESTAMP],
@@ -412,17 +419,9 @@ class Log:
 
     # -- segments ---------------------------------------------------------------------------
 
-    def _roll_needed(self, segment: Segment, size: int, last: int, timestamp_ms: int) -> bool:
-        if segment.size + size > self.config.segment_bytes:
-            return True
-        if last - segment.base_offset > RELATIVE_OFFSET_MAX:
-            return True
-        first_ms = segment.first_timestamp_ms
-        return first_ms >= 0 and timestamp_ms - first_ms > self.config.segment_ms
-
     def _segment_for(self, size: int, first: int, last: int, timestamp_ms: int) -> Segment:
         segment = self._active
-        if segment.size and self._roll_needed(segment, size, last, timestamp_ms):
+        if segment.size and roll_needed(segment, self.config, size, last, timestamp_ms):
             self._roll()
             segment = self._active
         return segment
@@ -432,8 +431,7 @@ class Log:
         segment = self._active
         if not segment.size or self._closed or self.failure is not None:
             return False
-        first_ms = segment.load_first_timestamp()
-        if first_ms < 0 or now_ms - first_ms <= self.config.segment_ms:
+        if not is_overdue(segment, self.config, now_ms):
             return False
         self._roll()
         return True
@@ -460,8 +458,9 @@ class Log:
             base_offset,
             self._cache,
             index_interval_bytes=self.config.index_interval_bytes,
-            sparse=self.config.compact,
+            sparse=self._sparse or self.config.compact,
         )
+        set_limits(segment, self.config, self.name)
         segment.create()
         self._files_created += 1
         return segment
@@ -541,6 +540,7 @@ class Log:
         with self._flushing, self._settling:
             self._generation += 1
             if offset < self.end_offset:
+                self._swaps.cancel()
                 # To the batch's beginning: a recovery point inside of one promises too much.
                 number = segment_number(self._segments, self._bases, offset)
                 offset = min(offset, self._segments[number].position_of(offset)[1])
@@ -572,23 +572,18 @@ class Log:
         self.end_offset = self._active.end_offset
         self.start_offset = min(self.start_offset, self.end_offset)
         if self.producers.truncate(self.end_offset):
-            self._drop_snapshots_above(self.end_offset)
+            drop_snapshots_above(self._disk, self.directory, self.end_offset)
         else:
             self.producers, _ = load_producers(
                 self._disk, self.directory, self._segments, self.end_offset
             )
-
-    def _drop_snapshots_above(self, offset: int) -> None:
-        for name in self._disk.list_dir(self.directory):
-            found = names.parse_offset(name, names.SNAPSHOT)
-            if found is not None and found > offset:
-                self._disk.remove(f"{self.directory}/{name}")
 
     def truncate_fully(self, new_start_offset: int) -> None:
         """Drop everything and begin again, empty, at ``new_start_offset``."""
         self._check_writable()
         with self._flushing, self._settling:
             self._generation += 1
+            self._swaps.cancel()
             self._lower_recovery_point(new_start_offset)
             with self._failing():
                 self._replace_everything(new_start_offset)
@@ -604,15 +599,14 @@ class Log:
         self._replace_segments([self._new_segment(new_start_offset)])
         self._disk.sync_dir(self.directory)
         self.producers.clear()
-        self._drop_snapshots_above(-1)
+        drop_snapshots_above(self._disk, self.directory, -1)
         self.start_offset = self.end_offset = self.recovery_point = new_start_offset
 
     def _lower_recovery_point(self, offset: int) -> None:
-        if offset < self.recovery_point:
-            self.recovery_point = offset
-            if self.on_truncate is not None:
-                # What the checkpoint promises must be true when the cut-off bytes are written anew.
-                self.on_truncate(offset)
+        self.recovery_point = min(self.recovery_point, offset)
+        if self.on_truncate is not None:
+            # What checkpoints promise must be true when the cut-off bytes are written anew.
+            self.on_truncate(offset)
 
     def _write_epochs(self) -> None:
         """Make a cut epoch history durable before a record may follow it."""
@@ -628,7 +622,9 @@ class Log:
         segment.active = False
         paths = segment.mark_deleted()
         self._disk.remove(names.segment_path(self.directory, segment.base_offset, names.SNAPSHOT))
+        self._dispose_of(paths)
 
+    def _dispose_of(self, paths: list[str]) -> None:
         def remove_files() -> None:
             for path in paths:
                 self._disk.remove(path)
@@ -654,6 +650,7 @@ class Log:
     def _drop_oldest(self, count: int) -> None:
         if not count:
             return
+        self._swaps.cancel()
         dropped = self._segments[:count]
         self._replace_segments(self._segments[count:])
         self._files_created += 1  # the folder is synced before the epoch history forgets them
@@ -675,9 +672,35 @@ class Log:
         self.producers.expire(now_ms - self.config.producer_id_expiration_ms)
         count = expired_segments(self._segments, self.config, now_ms, high_watermark)
         if count == len(self._segments):
+            # The old ones first: on a full disk they make the room that a new one needs.
+            self._drop_oldest(count - 1)
             self._roll()
-        self._drop_oldest(count)
+            self._drop_oldest(1)
+        else:
+            self._drop_oldest(count)
         return count
+
+    # -- compaction -------------------------------------------------------------------------
+
+    def begin_swap(self, swap: SegmentSwap) -> bool:
+        """The first half of a swap; make it durable then. False when the log has changed."""
+        if self._closed or self.failure is not None or swap.generation != self._generation:
+            return False
+        self._sparse = True  # the round has written names.GAPS
+        return self._swaps.begin(swap, self._segments)
+
+    def finish_swap(self, swap: SegmentSwap) -> bool:
+        """The second half, at once for every reader. False when the log has changed."""
+        if self._closed or self.failure is not None:
+            return False
+        with self._failing():
+            segments = self._swaps.finish(swap, self._segments)
+        if segments is None:
+            return False
+        self._replace_segments(segments)
+        self._reader.forget()
+        self._dispose_of(swap.removable)
+        return True
 
     # -- flushing and closing ---------------------------------------------------------------
 

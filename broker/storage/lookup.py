@@ -6,6 +6,7 @@ It decompresses at most the batches whose largest timestamp says that the answer
 from broker.protocol.batch import decode_records
 from broker.storage.batches import (
     BASE_OFFSET,
+    COUNT,
     LAST_DELTA,
     LEADER_EPOCH,
     LENGTH,
@@ -54,16 +55,19 @@ def largest(segments: list[Segment], start: int, upto: int) -> Found | None:
             timestamp_ms, last_offset = segment.largest_timestamp()
             if timestamp_ms <= best:
                 continue
-            first = last_offset
+            # In a compacted segment that timestamp may be one of a record that is gone.
+            first = segment.base_offset if segment.sparse else last_offset
         else:
             # Only a part of the segment counts: begin at the largest timestamp known to be in it.
             timestamp_ms, first = segment.time_index.before(upto)
             first = max(first, start) if timestamp_ms > best else max(start, segment.base_offset)
+            if segment.sparse:
+                first = max(start, segment.base_offset)
         position, base = segment.position_of(first)
         for at, header in segment.walk(position, base):
             if header[BASE_OFFSET] >= upto:
                 break
-            if header[MAX_TIMESTAMP] > best:
+            if header[MAX_TIMESTAMP] > best and header[COUNT]:
                 best, winner = header[MAX_TIMESTAMP], (segment, at, header)
     if winner is None:
         return None
@@ -72,6 +76,8 @@ def largest(segments: list[Segment], start: int, upto: int) -> Found | None:
 
 
 def _records(segment: Segment, position: int, header: Header) -> list[Found]:
+    if not header[COUNT]:
+        return []  # compaction left only its header
     data = segment.file.read(position, header[LENGTH] + PREFIX_BYTES)
     epoch = header[LEADER_EPOCH]
     if header[LAST_DELTA] == 0 and header[BASE_OFFSET] >= 0:

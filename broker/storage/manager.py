@@ -37,6 +37,7 @@ from broker.storage.log_config import LogConfig
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 START_OFFSETS = "log-start-offset-checkpoint"
+CLEAN_OFFSETS = "cleaner-offset-checkpoint"
 LOCK_FILE = ".lock"
 
 METADATA_KEY: PartitionKey = (METADATA_TOPIC, 0)
@@ -94,6 +95,11 @@ class LogManager:
         self._high_watermarks: dict[PartitionKey, int] = {}
         self._recovery_points: dict[PartitionKey, int] = {}
         self._start_offsets: dict[PartitionKey, int] = {}
+        # Up to where each log is compacted. What lies below must never be changed by anything but
+        # a round of compaction, or a deleted key may come back.
+        self._clean_offsets: dict[PartitionKey, int] = {}
+        # When set: removes old segments after so many milliseconds (file.delete.delay.ms).
+        self.dispose_later: Callable[[Callable[[], None], int], None] | None = None
         self._lock: Lock | None = None
         self._checkpoint_lock = threading.Lock()
         self._checkpoint_turn = 0
@@ -159,6 +165,7 @@ class LogManager:
         self._recovery_points = self._load_checkpoint(RECOVERY_POINTS)
         self._high_watermarks = self._load_checkpoint(HIGH_WATERMARKS)
         self._start_offsets = self._load_checkpoint(START_OFFSETS)
+        self._clean_offsets = self._load_checkpoint(CLEAN_OFFSETS)
         for key in sorted(folders):
             if key == METADATA_KEY:
                 continue
@@ -176,7 +183,8 @@ class LogManager:
             return {}
         except CorruptFile as error:
             # Without recovery points every log is scanned whole, which is slow and safe; without
-            # start offsets deleted records may come back, without watermarks they are learned anew.
+            # start offsets deleted records may come back, without watermarks they are learned anew,
+            # without clean offsets every log is compacted from its start.
             self.notes.append(f"ignored a checkpoint: {error}")
             return {}
 
@@ -193,14 +201,23 @@ class LogManager:
             log_start_offset=max(0, self._start_offsets.get(key, 0)),
             clean=self.was_clean,
             cache=self._cache,
-            dispose=self._dispose,
+            dispose=lambda work: self._dispose_of(key, work),
         )
-        log.on_truncate = lambda offset: self._lower_recovery_point(key, offset)
+        log.on_truncate = lambda offset: self._lower_offsets(key, offset)
+        if self._clean_offsets.get(key, 0) > log.end_offset:
+            del self._clean_offsets[key]
         self._note_recovery(log)
         self._logs[key] = log
         if topic_id is not None:
             self._topic_ids[key] = topic_id
         return log
+
+    def _dispose_of(self, key: PartitionKey, work: Callable[[], None]) -> None:
+        log = self._logs.get(key)
+        if self.dispose_later is None or log is None:
+            self._dispose(work)
+        else:
+            self.dispose_later(work, log.config.file_delete_delay_ms)
 
     def _note_recovery(self, log: Log) -> None:
         report = log.recovery
@@ -303,7 +320,12 @@ class LogManager:
         return lambda: self._disk.remove_tree(target)
 
     def _forget_offsets(self, key: PartitionKey) -> None:
-        for offsets in (self._high_watermarks, self._recovery_points, self._start_offsets):
+        for offsets in (
+            self._high_watermarks,
+            self._recovery_points,
+            self._start_offsets,
+            self._clean_offsets,
+        ):
             offsets.pop(key, None)
 
     # -- checkpoints ------------------------------------------------------------------------
@@ -351,8 +373,26 @@ class LogManager:
 
         return write
 
-    def _lower_recovery_point(self, key: PartitionKey, offset: int) -> None:
-        """A log is cut below its recovery point: what the checkpoint says must be true again."""
+    def clean_offset(self, topic: str, partition: int) -> int:
+        """Up to where the log is compacted; -1 when it never was."""
+        return self._clean_offsets.get((topic, partition), -1)
+
+    def note_cleaned(self, topic: str, partition: int, offset: int) -> Callable[[], None]:
+        """A log is compacted up to ``offset``; the result saves that, durably, in any thread."""
+        if (topic, partition) in self._logs:
+            self._clean_offsets[topic, partition] = offset
+        return self._save_clean_offsets
+
+    def _save_clean_offsets(self) -> None:
+        with self._checkpoint_lock:
+            data = encode_offsets(self._clean_offsets.copy())  # as they are now: never older
+            self._disk.write_atomic(f"{self.data_dir}/{CLEAN_OFFSETS}", data)
+
+    def _lower_offsets(self, key: PartitionKey, offset: int) -> None:
+        """A log is about to be cut: what the checkpoints say must be true again."""
+        if self._clean_offsets.get(key, 0) > offset:
+            self._clean_offsets[key] = offset
+            self._save_clean_offsets()
         if self._recovery_points.get(key, 0) <= offset:
             return
         lowered = self._recovery_points | {key: offset}

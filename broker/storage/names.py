@@ -12,7 +12,12 @@ INDEX = ".index"
 TIME_INDEX = ".timeindex"
 SNAPSHOT = ".snapshot"
 DELETED = ".deleted"
-LEFTOVERS = (DELETED, ".cleaned", ".swap", ".tmp")
+CLEANED = ".cleaned"  # being written by compaction
+SWAP = ".swap"  # finished by compaction, about to replace what it was made from
+LEFTOVERS = (DELETED, CLEANED, ".tmp")
+# Ours: offsets are missing in this log. It must not be taken for damage when the topic's policy
+# is no longer "compact".
+GAPS = "offset-gaps"
 EPOCH_CHECKPOINT = "leader-epoch-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 DELETED_FOLDER = "-delete"

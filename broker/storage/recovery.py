@@ -14,7 +14,6 @@ from broker.storage.batches import (
     ATTRIBUTES,
     BASE_OFFSET,
     BASE_SEQUENCE,
-    COUNT,
     LAST_DELTA,
     LEADER_EPOCH,
     LENGTH,
@@ -35,6 +34,7 @@ from broker.storage.handles import HandleCache
 from broker.storage.log_config import LogConfig
 from broker.storage.producers import ProducerState
 from broker.storage.segment import Segment
+from broker.storage.swap import settle_swaps
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class LogState:
     producers: ProducerState
     report: RecoveryReport
     unsynced: list[str]  # files that recovery wrote and the next flush has to sync
+    sparse: bool = False  # offsets may be missing
 
 
 def note_header(producers: ProducerState, header: Header) -> None:
@@ -71,7 +72,7 @@ def note_header(producers: ProducerState, header: Header) -> None:
             header[PRODUCER_ID],
             header[PRODUCER_EPOCH],
             header[BASE_SEQUENCE],
-            header[COUNT],
+            header[LAST_DELTA] + 1,  # not the count: compaction removes records, not sequences
             header[BASE_OFFSET],
             header[BASE_OFFSET] + header[LAST_DELTA],
             header[MAX_TIMESTAMP],
@@ -97,6 +98,13 @@ def snapshot_offsets(disk: Disk, folder: str) -> list[int]:
     """Offsets of the producer snapshots in a folder, rising."""
     parsed = (names.parse_offset(name, names.SNAPSHOT) for name in disk.list_dir(folder))
     return [offset for offset in parsed if offset is not None]
+
+
+def drop_snapshots_above(disk: Disk, folder: str, limit: int) -> None:
+    """Remove the producer snapshots of offsets above ``limit``."""
+    for offset in snapshot_offsets(disk, folder):
+        if offset > limit:
+            disk.remove(names.segment_path(folder, offset, names.SNAPSHOT))
 
 
 def load_producers(
@@ -162,6 +170,7 @@ class Recovery:
         self._epochs = EpochCache()
         self._producers = ProducerState()
         self._unsynced: list[str] = []
+        self._sparse = disk.exists(f"{folder}/{names.GAPS}")
 
     def run(self) -> LogState:
         """Load, check and repair; the last segment of the result is active.
@@ -183,7 +192,9 @@ class Recovery:
         # An entry at the very end stays: it is an epoch that has not written yet.
         self._epochs.truncate_from_end(end + 1)
         self._epochs.truncate_from_start(max(self._log_start_offset, segments[0].base_offset))
-        return LogState(segments, self._epochs, self._producers, self._report, self._unsynced)
+        return LogState(
+            segments, self._epochs, self._producers, self._report, self._unsynced, self._sparse
+        )
 
     # -- files ------------------------------------------------------------------------------
 
@@ -195,10 +206,11 @@ class Recovery:
             self._cache,
             end_offset=end_offset,
             index_interval_bytes=self._config.index_interval_bytes,
-            sparse=self._config.compact,
+            sparse=self._sparse or self._config.compact,
         )
 
     def _find_segments(self) -> list[Segment]:
+        self._report.notes += settle_swaps(self._disk, self._folder)
         listed = self._disk.list_dir(self._folder)
         bases = [b for name in listed if (b := names.parse_offset(name, names.LOG)) is not None]
         for name in listed:

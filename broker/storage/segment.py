@@ -47,7 +47,10 @@ class Segment:
         "first_timestamp_ms",
         "folder",
         "handle",
+        "index_entries_max",
+        "index_full",
         "index_interval_bytes",
+        "jitter_ms",
         "max_timestamp_ms",
         "max_timestamp_offset",
         "path",
@@ -80,6 +83,10 @@ class Segment:
         self.active = False
         self.index_interval_bytes = index_interval_bytes
         self.bytes_since_index = 0
+        # segment.index.bytes as a number of entries, and whether the indexes have so many.
+        self.index_entries_max = 1 << 31
+        self.index_full = False
+        self.jitter_ms = 0  # how much earlier than segment.ms this one ends
         # Of the batches so far; the offset is the last one of the batch that has it.
         self.max_timestamp_ms = NO_TIMESTAMP
         self.max_timestamp_offset = base_offset
@@ -165,6 +172,20 @@ class Segment:
         self.active = False
         self.recent_offsets = array("q")
         self.recent_positions = array("q")
+
+    def replacement(self, end_offset: int, size: int) -> "Segment":
+        """A compacted segment of the same name that reaches to ``end_offset``."""
+        segment = Segment(
+            self._disk,
+            self.folder,
+            self.base_offset,
+            self._cache,
+            end_offset=end_offset,
+            index_interval_bytes=self.index_interval_bytes,
+            sparse=True,
+        )
+        segment.size = size
+        return segment
 
     def mark_deleted(self) -> list[str]:
         """Close, rename the files to ``.deleted`` and return their paths for removal."""
@@ -278,6 +299,7 @@ class Segment:
             self._index.append(last_offset, position)
             self._time_index.maybe_append(self.max_timestamp_ms, self.max_timestamp_offset)
             self.bytes_since_index = 0
+            self.index_full = len(self._index) >= self.index_entries_max
         self.bytes_since_index += size
 
     # -- writing ----------------------------------------------------------------------------
@@ -299,8 +321,10 @@ class Segment:
             self.first_timestamp_ms = max_timestamp_ms
         self.note(position, size, last_offset, max_timestamp_ms)
         self.size = position + size
-        self.end_offset = last_offset + 1
         recent = self.recent_offsets
+        if base_offset != self.end_offset:
+            del recent[:], self.recent_positions[:]
+        self.end_offset = last_offset + 1
         if len(recent) >= RECENT_BATCHES:
             del recent[: RECENT_BATCHES // 2]
             del self.recent_positions[: RECENT_BATCHES // 2]
@@ -315,6 +339,7 @@ class Segment:
         self.active = True
         index.truncate(end_offset)
         times.truncate(end_offset)
+        self.index_full = False
         self.cut_file(position)
         self.end_offset = end_offset
         keep = bisect_left(self.recent_offsets, end_offset)
@@ -350,7 +375,7 @@ class Segment:
         if offset >= self.end_offset:
             return self.size, self.end_offset
         recent = self.recent_offsets
-        if recent and offset >= recent[0] and not self.sparse:
+        if recent and offset >= recent[0]:
             found = bisect_right(recent, offset) - 1
             return self.recent_positions[found], recent[found]
         start = self.index.lookup(offset)
