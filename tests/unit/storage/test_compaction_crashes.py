@@ -6,6 +6,7 @@ the next round does its work.
 
 import random
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -129,6 +130,7 @@ def prepared() -> tuple[FragileDisk, Log, dict[str, tuple[int, str | None]]]:
 
 
 def second_round(disk: Any, log: Log) -> None:
+    log.config = replace(CONFIG, segment_bytes=1000)  # so that segments become one
     plan = plan_round(log, -1, log.end_offset, NOW + 5000)
     assert plan is not None
     run_round(Round(disk, log, plan, now_ms=NOW + 5000, memory_bytes=1 << 20, read_bytes=300))
@@ -173,10 +175,11 @@ OPERATIONS = operations()
 def test_without_a_crash_the_second_round_drops_the_tombstones() -> None:
     disk, log, newest = prepared()
     check(log, newest, gone=False)
-    before = log.size_bytes
+    before = log.size_bytes, log.segment_count
     second_round(disk, log)
     check(log, newest, gone=True)
-    assert log.size_bytes < before
+    assert log.size_bytes < before[0]
+    assert log.segment_count < before[1] - 2
     assert OPERATIONS > 60
 
 
