@@ -15,6 +15,7 @@ from broker.protocol.hot import NodeEndpoint
 from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.doors import Clock, Disk
+from broker.runtime.fetch_sessions import FetchSessions
 from broker.runtime.forwarding import ControllerChannel
 from broker.runtime.group_topic import OffsetsTopic
 from broker.runtime.groups import GroupManager
@@ -61,6 +62,11 @@ class Node:
     offsets_topic: OffsetsTopic = field(default_factory=OffsetsTopic)
     # When brokers were fenced that had been active until then, in monotonic milliseconds.
     died_at_ms: dict[int, int] = field(default_factory=dict)
+    fetch_sessions: FetchSessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        slots = self.config.settings.integer("max.incremental.fetch.session.cache.slots")
+        self.fetch_sessions = FetchSessions(slots, self.rng)
 
     @property
     def image(self) -> MetadataImage:

@@ -22,6 +22,7 @@ from broker.protocol.struct import Struct
 from broker.replication import EARLIEST, LATEST, Applied, EpochEnd, FetchPosition
 from broker.runtime.backoff import Backoff
 from broker.runtime.doors import Clock
+from broker.runtime.fetcher_session import FollowerSession, SlotKey
 from broker.runtime.replica_disk import Flusher, settled
 from broker.runtime.replica_requests import ReplicaCounters
 from broker.runtime.replica_waits import HostedPartition
@@ -29,14 +30,14 @@ from broker.settings.broker import BrokerSettings
 
 log = logging.getLogger("logd.fetcher")
 
-SlotKey = tuple[UUID, int]
-
 CONNECT_TIMEOUT_MS = 3_000
 GRACE_S = 0.005
 PARTITION_BACKOFF_MS = (50, 1_000)
 CONNECTION_BACKOFF_MS = (50, 1_000)
 ANSWER_SLACK_MS = 5_000
 IDLE_CLOSE_S = 10.0
+# How often every partition is looked at for a change that nobody reports (a moved log start).
+SWEEP_MS = 1_000
 # Errors that end by themselves when leader and follower have the same metadata.
 _TRANSIENT = frozenset(
     {
@@ -163,6 +164,11 @@ class PeerFetcher:
         self._pool = pool
         self._leader_id = leader_id
         self._slots: dict[SlotKey, Slot] = {}
+        # Those that may have something new to tell the leader, and those that pause.
+        self._dirty: dict[Slot, None] = {}
+        self._paused: dict[Slot, None] = {}
+        self._session = FollowerSession()
+        self._swept_ms = 0
         self._connection: BrokerConnection | None = None
         self._backoff = self._new_backoff(CONNECTION_BACKOFF_MS)
         self._changed = asyncio.Event()
@@ -186,7 +192,9 @@ class PeerFetcher:
     def add(self, hosted: HostedPartition) -> None:
         """Fetch a partition from now on, at once even if a fetch is parked."""
         slot = Slot(hosted, self._new_backoff(PARTITION_BACKOFF_MS))
+        self._drop(self._slots.get(slot.key))
         self._slots[slot.key] = slot
+        self._dirty[slot] = None
         self._backoff.reset()
         self._changed.set()
         number = self._fetch_number
@@ -199,7 +207,14 @@ class PeerFetcher:
         key = hosted.partition.topic_id, hosted.partition.index
         slot = self._slots.get(key)
         if slot is not None and slot.hosted is hosted:
-            del self._slots[key]
+            self._drop(slot)
+
+    def _drop(self, slot: Slot | None) -> None:
+        if slot is not None:
+            del self._slots[slot.key]
+            self._dirty.pop(slot, None)
+            self._paused.pop(slot, None)
+            self._session.forget(slot.key)
 
     def _interrupt(self, fetch_number: int) -> None:
         """Give up a fetch that is still parked: there is a partition that is not in it."""
@@ -219,7 +234,8 @@ class PeerFetcher:
         while True:
             self._changed.clear()
             now_ms = self._pool.clock.monotonic_ms()
-            if all(each.retry_at_ms > now_ms for each in self._slots.values()):
+            self._resume(now_ms)
+            if len(self._paused) == len(self._slots):
                 await self._idle(now_ms)
                 continue
             try:
@@ -236,8 +252,8 @@ class PeerFetcher:
 
     async def _idle(self, now_ms: int) -> None:
         """Nothing to fetch now: wait for a partition, or for the end of a pause."""
-        if self._slots:
-            pause_ms = min(each.retry_at_ms for each in self._slots.values()) - now_ms
+        if self._paused:
+            pause_ms = min(each.retry_at_ms for each in self._paused) - now_ms
             await self._sleep(max(1, pause_ms) / 1000)
             return
         await self._sleep(IDLE_CLOSE_S)
@@ -278,6 +294,7 @@ class PeerFetcher:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+            self._session.reset()
 
     # -- one fetch
 
@@ -289,13 +306,10 @@ class PeerFetcher:
         settings = self._pool.settings
         max_wait_ms = settings.max_wait_ms
         now_ms = self._pool.clock.monotonic_ms()
-        ready: list[Slot] = []
-        for slot in self._slots.values():
-            if slot.retry_at_ms <= now_ms:
-                ready.append(slot)
-            else:
-                max_wait_ms = min(max_wait_ms, slot.retry_at_ms - now_ms)
-        request = self._request(ready, max_wait_ms)
+        if self._paused:
+            soonest_ms = min(each.retry_at_ms for each in self._paused)
+            max_wait_ms = max(1, min(max_wait_ms, soonest_ms - now_ms))
+        request = self._request(self._candidates(now_ms), max_wait_ms)
         self._fetch_number += 1
         self._in_flight = True
         try:
@@ -307,15 +321,24 @@ class PeerFetcher:
         finally:
             self._in_flight = False
 
-    def _request(self, ready: Iterable[Slot], max_wait_ms: int) -> Struct:
-        pool = self._pool
+    def _candidates(self, now_ms: int) -> Iterable[Slot]:
+        """The partitions that may have something new to tell; now and then all of them."""
+        if self._session.is_full or now_ms - self._swept_ms >= SWEEP_MS:
+            self._swept_ms = now_ms
+            return [each for each in self._slots.values() if each not in self._paused]
+        return self._dirty
+
+    def _request(self, candidates: Iterable[Slot], max_wait_ms: int) -> Struct:
+        pool, session = self._pool, self._session
         topics: dict[UUID, Struct] = {}
-        for slot in ready:
+        for slot in candidates:
             partition = slot.hosted.partition
             follower = partition.follower
             if follower is None:
                 continue
             slot.asked = asked = follower.position()
+            if not session.must_tell(slot.key, asked):
+                continue
             topic = topics.get(partition.topic_id)
             if topic is None:
                 topic = topics[partition.topic_id] = Struct(
@@ -331,6 +354,7 @@ class PeerFetcher:
                     partition_max_bytes=pool.settings.partition_max_bytes,
                 )
             )
+        self._dirty.clear()
         return Struct(
             replica_id=pool.node_id,
             replica_state=Struct(replica_id=pool.node_id, replica_epoch=pool.broker_epoch()),
@@ -338,13 +362,15 @@ class PeerFetcher:
             min_bytes=pool.settings.min_bytes,
             max_bytes=pool.settings.response_max_bytes,
             isolation_level=0,
-            session_id=0,
-            session_epoch=-1,
+            session_id=session.id,
+            session_epoch=session.epoch,
             topics=list(topics.values()),
-            forgotten_topics_data=[],
+            forgotten_topics_data=session.forgotten(),
         )
 
     async def _apply(self, connection: BrokerConnection, response: Struct) -> None:
+        if not self._session.answered(response):
+            return
         if response.error_code:
             raise ConnectionFailed(connection.address, f"Fetch was refused: {response.error_code}")
         appended: list[Slot] = []
@@ -354,6 +380,7 @@ class PeerFetcher:
                 slot = self._slots.get((topic.topic_id, answer.partition_index))
                 if slot is None or slot.asked is None:
                     continue
+                self._dirty[slot] = None
                 error = answer.error_code
                 if error == ErrorCode.offset_out_of_range:
                     out_of_range.append(slot)
@@ -407,8 +434,7 @@ class PeerFetcher:
         """
         for slot in slots:
             if self._slots.get(slot.key) is slot:
-                del self._slots[slot.key]
-                self._slots[slot.key] = slot
+                self._slots[slot.key] = self._slots.pop(slot.key)
         await self._pool.flusher.commit([each.hosted for each in slots])
 
     def _note_truncation(self, slot: Slot) -> None:
@@ -427,6 +453,16 @@ class PeerFetcher:
     def _pause(self, slot: Slot) -> None:
         pause_ms = max(1, round(slot.backoff.next_s() * 1000))
         slot.retry_at_ms = self._pool.clock.monotonic_ms() + pause_ms
+        if self._slots.get(slot.key) is slot:
+            self._paused[slot] = None
+            self._session.forget(slot.key)
+            self._dirty.pop(slot, None)
+
+    def _resume(self, now_ms: int) -> None:
+        """Fetch again what has paused long enough."""
+        for slot in [each for each in self._paused if each.retry_at_ms <= now_ms]:
+            del self._paused[slot]
+            self._dirty[slot] = None
 
     async def _out_of_range(self, connection: BrokerConnection, slots: list[Slot]) -> None:
         """Ask where the leader's logs begin and end, then cut or restart ours (KAFKA-7414)."""

@@ -11,6 +11,7 @@ from broker.settings.definition import (
     Update,
     at_least,
     between,
+    one_of,
 )
 
 _BOOLEAN, _STRING, _INT = ConfigType.BOOLEAN, ConfigType.STRING, ConfigType.INT
@@ -283,6 +284,10 @@ _REPLICATION: Final = (
         _STRING,
         None,
         "How a consumer is sent to a near replica; unset means that it reads from the leader.",
+        one_of(
+            "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+            "org.apache.kafka.common.replica.LeaderSelector",
+        ),
     ),
     Setting(
         "num.replica.fetchers",

@@ -24,6 +24,7 @@ from broker.protocol.framing import FrameDecoder
 from broker.protocol.headers import decode_request_header, encode_response_frame
 from broker.protocol.image import EMPTY_IMAGE, MetadataImage, apply
 from broker.protocol.struct import Struct
+from broker.runtime.fetch_sessions import FetchSessions
 from broker.runtime.replica_requests import FetchPartition, FetchQuery
 from broker.runtime.replicas import ReplicaManager
 from broker.settings.broker import BrokerSettings
@@ -115,6 +116,8 @@ class StubServer(asyncio.Protocol):
             image=manager.image,
             partitions=manager,
             settings=BrokerSettings({}),
+            clock=SimulatedClock(self.node.cluster.loop),
+            fetch_sessions=self.node.fetch_sessions,
             node_endpoints=lambda ids, listener: [],
         )
         context = RequestContext(
@@ -142,11 +145,14 @@ class Node:
         self.epoch = -1
         self.connections: list[StubServer] = []
         self.requests: dict[ApiKey, int] = {}
+        self.fetch_sessions = FetchSessions(1, random.Random(node_id))
         self.door: Any = None
 
     async def start(self) -> None:
         cluster = self.cluster
         rng = random.Random(f"{cluster.seed}/{self.id}/{self.disk.crashes}")
+        # Few, so that some fetchers go without.
+        self.fetch_sessions = FetchSessions(1, random.Random(self.id))
         self.logs = LogManager.open(self.disk, "/data", cluster_id="c", node_id=self.id, rng=rng)
         self.door = cluster.network.door(self.id)
         await self.door.listen(f"node{self.id}", 9092, lambda: StubServer(self))
