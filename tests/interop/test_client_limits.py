@@ -2,6 +2,7 @@
 
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_log_append_time(brokers: RealCluster, client: Client) -> None:
     )
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
-        found = []
+        found: list[Any] = []
         limit = time.monotonic() + WHOLE_SECONDS
         while len(found) < 2 and time.monotonic() < limit:
             found += consumer.consume(2, 0.1)

@@ -145,7 +145,9 @@ def test_log_dirs(admin: Any, topic: str, brokers: RealCluster) -> None:
                     )
         return found
 
-    held = until(lambda: sizes() if len(sizes()) == 3 else None, "three replicas")
+    # The produce request was answered, so each in-sync replica has the record.
+    held = sizes()
+    assert sorted(held) == [1, 2, 3]
     assert len(set(held.values())) == 1
     assert min(held.values()) > 1000
 
