@@ -4,7 +4,7 @@ Null topics mean all, an empty list means none (v0: empty means all). v4 auto cr
 refused; v5 offline replicas; v7 leader epochs; v10 topic ids; v12 by id; v13 top-level error
 (KIP-1102). Endpoints are those of the listener that the client came through. A missing topic is
 created when auto.create.topics.enable and the request allow it, and is answered as soon as this
-broker knows it.
+broker knows it. Topics are encoded once and kept (``runtime.metadata_pieces``).
 """
 
 from collections.abc import Iterable
@@ -21,38 +21,77 @@ from broker.api.node import (
 from broker.api.registry import Api, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, WireError
-from broker.protocol.image import PartitionState, TopicImage
+from broker.protocol.image import TopicImage
+from broker.protocol.metadata_answer import encode_metadata_response, encode_topic, topic_end
 from broker.protocol.struct import ZERO_UUID, Struct
+from broker.runtime.metadata_pieces import Liveness
 
 AUTO_CREATE_TIMEOUT_MS = 5_000
 
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     """Brokers and topics as this broker knows them."""
-    asked = request.topics
-    if asked is None or (context.api_version == 0 and not asked):
-        view, image = _View(node, context), node.image
-        topics = [_topic(view, image.topics[name]) for name in sorted(image.topics)]
+    asked, version = request.topics, context.api_version
+    if asked is None or (version == 0 and not asked):
+        image = node.image
+        found: list[TopicImage | Struct] = [image.topics[name] for name in sorted(image.topics)]
     else:
         missing = _missing_names(node, asked)
         errors: dict[str, ErrorCode] = {}
         if missing and request.allow_auto_topic_creation and _may_create(node):
             errors = await _create(node, missing)
-        view = _View(node, context)
-        topics = [_asked_topic(node, context, view, each, errors) for each in asked]
-    if request.get("include_topic_authorized_operations"):
-        for topic in topics:
-            if topic.error_code == ErrorCode.none:
-                topic.topic_authorized_operations = TOPIC_OPERATIONS
+        found = [_asked_topic(node, context, each, errors) for each in asked]
+    include_topics = request.get("include_topic_authorized_operations")
     include_cluster = request.get("include_cluster_authorized_operations")
-    return Struct(
+    return encode_metadata_response(
+        version,
+        context.correlation_id,
         brokers=node.listed_brokers(context.listener),
         cluster_id=node.config.cluster_id,
         controller_id=node.any_live_broker(context.listener),
-        topics=topics,
-        cluster_authorized_operations=CLUSTER_OPERATIONS if include_cluster else NO_OPERATIONS,
-        error_code=ErrorCode.none,
+        topics=_encoded(
+            node, context, found, TOPIC_OPERATIONS if include_topics else NO_OPERATIONS
+        ),
+        topics_count=len(found),
+        cluster_operations=CLUSTER_OPERATIONS if include_cluster else NO_OPERATIONS,
     )
+
+
+def _encoded(
+    node: Node, context: RequestContext, found: list[TopicImage | Struct], operations: int
+) -> list[bytes]:
+    """The topics' bytes, in order, each with its end."""
+    version = context.api_version
+    liveness = Liveness(
+        frozenset(each.id for each in node.image.brokers.values() if not each.fenced),
+        frozenset(node.live_brokers(context.listener)),
+    )
+    blocks = iter(
+        node.metadata_pieces.topics(
+            context.listener,
+            version,
+            liveness,
+            [each for each in found if isinstance(each, TopicImage)],
+            internal=INTERNAL_TOPICS,
+            present=node.image.topics,
+        )
+    )
+    end, refused_end = topic_end(version, operations), topic_end(version, NO_OPERATIONS)
+    pieces: list[bytes] = []
+    for each in found:
+        if isinstance(each, TopicImage):
+            pieces += (next(blocks), end)
+            continue
+        refused = encode_topic(
+            version,
+            each.error_code,
+            each.name,
+            each.get("topic_id", ZERO_UUID),
+            is_internal=each.name in INTERNAL_TOPICS,
+            partitions=(),
+        )
+        pieces += (refused, refused_end)
+    return pieces
 
 
 def _may_create(node: Node) -> bool:
@@ -111,81 +150,27 @@ def _id_of(asked: Struct) -> object:
 
 
 def _asked_topic(
-    node: Node,
-    context: RequestContext,
-    view: "_View",
-    asked: Struct,
-    errors: dict[str, ErrorCode],
-) -> Struct:
+    node: Node, context: RequestContext, asked: Struct, errors: dict[str, ErrorCode]
+) -> TopicImage | Struct:
+    """The topic, or what is said in its place: error_code, name, perhaps topic_id."""
     topic_id = _id_of(asked)
     if topic_id != ZERO_UUID:
         # Versions 10 and 11 have the field, but brokers did not look ids up before 12.
         if context.api_version < 12:
-            return Struct(
-                error_code=ErrorCode.invalid_request, name=asked.name or "", partitions=[]
-            )
+            return Struct(error_code=ErrorCode.invalid_request, name=asked.name or "")
         found = node.image.topic_by_id(asked.topic_id)
         if found is None:
-            return Struct(
-                error_code=ErrorCode.unknown_topic_id, name=None, topic_id=topic_id, partitions=[]
-            )
-        return _topic(view, found)
+            return Struct(error_code=ErrorCode.unknown_topic_id, name=None, topic_id=topic_id)
+        return found
     if asked.name is None:
-        return Struct(error_code=ErrorCode.invalid_request, name="", partitions=[])
+        return Struct(error_code=ErrorCode.invalid_request, name="")
     found = node.image.topics.get(asked.name)
     if found is not None:
-        return _topic(view, found)
+        return found
     code = errors.get(asked.name, ErrorCode.unknown_topic_or_partition)
     if not is_valid_topic_name(asked.name):
         code = ErrorCode.invalid_topic_exception
-    return Struct(
-        error_code=code,
-        name=asked.name,
-        is_internal=asked.name in INTERNAL_TOPICS,
-        partitions=[],
-    )
-
-
-def _topic(view: "_View", topic: TopicImage) -> Struct:
-    return Struct(
-        error_code=ErrorCode.none,
-        name=topic.name,
-        topic_id=topic.id,
-        is_internal=topic.name in INTERNAL_TOPICS,
-        partitions=[view.partition(index, state) for index, state in enumerate(topic.partitions)],
-    )
-
-
-class _View:
-    """Who is alive, and reachable by the asking listener: looked up once, not per partition."""
-
-    __slots__ = ("_live", "_reachable", "_unreachable_code")
-
-    def __init__(self, node: Node, context: RequestContext) -> None:
-        self._live = {each.id for each in node.image.brokers.values() if not each.fenced}
-        self._reachable = set(node.live_brokers(context.listener))
-        # Before version 6 clients did not know LISTENER_NOT_FOUND.
-        self._unreachable_code = (
-            ErrorCode.listener_not_found
-            if context.api_version >= 6
-            else ErrorCode.leader_not_available
-        )
-
-    def partition(self, index: int, state: PartitionState) -> Struct:
-        """One partition of the response."""
-        code, leader, live = ErrorCode.none, state.leader, self._live
-        if leader not in self._reachable:
-            code = self._unreachable_code if leader in live else ErrorCode.leader_not_available
-            leader = -1
-        return Struct(
-            error_code=code,
-            partition_index=index,
-            leader_id=leader,
-            leader_epoch=state.leader_epoch,
-            replica_nodes=state.replicas,
-            isr_nodes=state.isr,
-            offline_replicas=[each for each in state.replicas if each not in live],
-        )
+    return Struct(error_code=code, name=asked.name)
 
 
 API = Api(key=ApiKey.METADATA, min_version=0, max_version=13, handler=handle)

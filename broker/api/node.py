@@ -19,6 +19,7 @@ from broker.runtime.fetch_sessions import FetchSessions
 from broker.runtime.forwarding import ControllerChannel
 from broker.runtime.group_topic import OffsetsTopic
 from broker.runtime.groups import GroupManager
+from broker.runtime.metadata_pieces import MetadataPieces
 from broker.runtime.producer_ids import ProducerIds
 from broker.runtime.publisher import MetadataPublisher
 from broker.settings.broker import BrokerSettings
@@ -62,6 +63,7 @@ class Node:
     offsets_topic: OffsetsTopic = field(default_factory=OffsetsTopic)
     # When brokers were fenced that had been active until then, in monotonic milliseconds.
     died_at_ms: dict[int, int] = field(default_factory=dict)
+    metadata_pieces: MetadataPieces = field(default_factory=MetadataPieces)
     fetch_sessions: FetchSessions = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,8 +108,8 @@ class Node:
             if self.endpoint(broker_id, listener) is not None
         ]
 
-    def listed_brokers(self, listener: str) -> list[Struct]:
-        """What Metadata lists: live brokers, and those that died a moment ago.
+    def listed_brokers(self, listener: str) -> list[tuple[int, str, int, str | None]]:
+        """What Metadata lists as (id, host, port, rack): live brokers, and those that just died.
 
         librdkafka drops a broker that is no longer listed together with the partitions it thinks
         are there, and finds their new leader, named in the same answer, only a second later.
@@ -121,9 +123,7 @@ class Node:
                 continue
             if broker.fenced and self.died_at_ms.get(broker_id, since_ms - 1) < since_ms:
                 continue
-            listed.append(
-                Struct(node_id=broker_id, host=endpoint.host, port=endpoint.port, rack=broker.rack)
-            )
+            listed.append((broker_id, endpoint.host, endpoint.port, broker.rack))
         return listed
 
     def note_brokers(self, image: MetadataImage, delta: ImageDelta) -> None:

@@ -15,6 +15,7 @@ from broker.config import BrokerConfig
 from broker.protocol import metadata_records as rec
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.codec import decode_request, decode_response, encode_request, encode_response
+from broker.protocol.headers import decode_response_header
 from broker.protocol.image import EMPTY_IMAGE, MetadataImage, apply
 from broker.protocol.struct import Struct
 from broker.runtime.doors import SystemClock
@@ -117,6 +118,10 @@ class Caller:
             connection=None,
         )
         reply = await api.handler(self.node, context, request)
+        if isinstance(reply, list):
+            frame = b"".join(bytes(each) for each in reply)[4:]
+            _, offset = decode_response_header(key, version, frame)
+            return decode_response(key, version, frame, offset)
         assert isinstance(reply, Struct)
         return decode_response(key, version, encode_response(key, version, reply))
 
