@@ -89,12 +89,7 @@ def _rows(
             result = results[place]
             place += 1
             assert result is not None
-            error, base_offset, appended_ms, start_offset, message = result
-            answers.append(
-                ProducedPartition(
-                    partition.index, error, base_offset, appended_ms, start_offset, message
-                )
-            )
+            answers.append(ProducedPartition(partition.index, *result))
         yield name, topic.topic_id if by_id else ZERO_UUID, answers
 
 

@@ -39,19 +39,22 @@ class Compression(IntEnum):
     ZSTD = 4
 
 
-def compress(codec: Compression, data: bytes) -> bytes:
-    """The data as Kafka's own clients would compress it, at their default levels."""
+def compress(codec: Compression, data: bytes, level: int | None = None) -> bytes:
+    """The data as Kafka's own clients would compress it, at their default levels.
+
+    ``level`` is heeded by gzip and zstd alone.
+    """
     match codec:
         case Compression.NONE:
             return data
         case Compression.GZIP:
-            return bytes(cramjam.gzip.compress(data, level=6))
+            return bytes(cramjam.gzip.compress(data, level=6 if level is None else level))
         case Compression.SNAPPY:
             return _to_xerial(data)
         case Compression.LZ4:
             return _to_lz4(data)
         case Compression.ZSTD:
-            return bytes(cramjam.zstd.compress(data, level=3))
+            return bytes(cramjam.zstd.compress(data, level=3 if level is None else level))
 
 
 def decompress(codec: Compression, data: Buffer, limit: int = DECOMPRESSED_BYTES_MAX) -> Buffer:

@@ -157,7 +157,7 @@ class Housekeeping:
         self._offload = offload
         self._flusher = flusher
         self._hosted = hosted
-        self._saved: dict[tuple[str, int], int] = {}
+        self._saved: dict[tuple[str, int], tuple[int, int]] = {}
 
     async def flush_every(self, interval_ms: int) -> None:
         """Background flush: what grew since the last round reaches the disk."""
@@ -171,21 +171,22 @@ class Housekeeping:
                 await self.checkpoint()
 
     async def checkpoint_every(self, interval_ms: int) -> None:
-        """Save the high watermarks when some moved."""
+        """Save high watermarks and log starts when some moved."""
         while True:
             await asyncio.sleep(interval_ms / 1000)
-            if self._high_watermarks() != self._saved:
+            if self._offsets() != self._saved:
                 await self.checkpoint()
 
     async def checkpoint(self) -> None:
-        """Save high watermarks and recovery points now."""
-        watermarks = self._high_watermarks()
+        """Save high watermarks, recovery points and log starts now."""
+        offsets = self._offsets()
+        watermarks = {key: watermark for key, (watermark, _) in offsets.items()}
         try:
             await self._offload.run(self._logs.prepare_checkpoint(watermarks))
         except StorageError as error:
             log.error("checkpoints cannot be saved: %s", error)
             return
-        self._saved = watermarks
+        self._saved = offsets
 
     async def retain_every(self, interval_ms: int) -> None:
         """Roll old segments, delete expired ones; one partition per turn of the loop."""
@@ -205,5 +206,9 @@ class Housekeeping:
         except StorageError as error:
             log.error("retention of %s-%s failed: %s", *hosted.key, error)
 
-    def _high_watermarks(self) -> dict[tuple[str, int], int]:
-        return {each.key: each.partition.high_watermark for each in self._hosted()}
+    def _offsets(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """High watermark and log start of each partition."""
+        return {
+            each.key: (each.partition.high_watermark, each.log.start_offset)
+            for each in self._hosted()
+        }

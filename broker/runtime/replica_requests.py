@@ -30,6 +30,8 @@ class ProduceResult(NamedTuple):
     log_append_time_ms: int = -1
     log_start_offset: int = -1
     message: str | None = None
+    # (place in the batch, why) of the records at fault, where they are known (KIP-467).
+    record_errors: tuple[tuple[int, str], ...] = ()
 
 
 class LeaderHint(NamedTuple):
@@ -114,6 +116,8 @@ class ReplicaCounters:
     leader_elections: int = 0
     truncations: int = 0
     flushes: int = 0
+    compactions: int = 0
+    compacted_bytes: int = 0
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 from uuid import UUID
 
+from broker.protocol.compression import Compression
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import (
     EMPTY_IMAGE,
@@ -189,11 +190,15 @@ class ReplicaTable:
     def _refresh_settings(self, hosted: HostedPartition) -> None:
         partition = hosted.partition
         settings = self.settings_of(partition.topic)
-        hosted.log.config = log_config(settings)
+        hosted.log.config = self._log_config(settings)
         wanted = self._replication_settings(settings)
         if partition.settings != wanted:
             partition.update_settings(wanted, self._clock.monotonic_ms())
             hosted.watermark_moved()
+
+    def _log_config(self, settings: TopicSettings) -> LogConfig:
+        broker = BrokerSettings(self._static, self.image, self.node_id)
+        return log_config(settings, broker.integer("producer.id.expiration.ms"))
 
     def _replication_settings(self, settings: TopicSettings) -> ReplicationSettings:
         broker = BrokerSettings(self._static, self.image, self.node_id)
@@ -245,6 +250,7 @@ class ReplicaTable:
             leader = hosted.partition.leader
             if leader is None or changed.isdisjoint(leader.replicas):
                 continue
+            hosted.start_moved()
             if leader.advance_high_watermark(now_ms):
                 hosted.watermark_moved()
             if leader.expand_any():
@@ -256,7 +262,7 @@ class ReplicaTable:
         key = (name, index)
         settings = self.settings_of(name)
         try:
-            the_log = self._open(key, topic_id, log_config(settings))
+            the_log = self._open(key, topic_id, self._log_config(settings))
         except StorageError as error:
             if self.offline.get(key) != str(error):
                 log.error("%s-%s is offline: %s", name, index, error)
@@ -326,7 +332,9 @@ class ReplicaTable:
         return [each for each in self.hosted.values() if each.partition.is_leader]
 
 
-def log_config(settings: TopicSettings) -> LogConfig:
+def log_config(
+    settings: TopicSettings, producer_id_expiration_ms: int = LogConfig().producer_id_expiration_ms
+) -> LogConfig:
     """What a topic's settings mean for its logs."""
     return LogConfig(
         segment_bytes=settings.segment_bytes,
@@ -341,4 +349,31 @@ def log_config(settings: TopicSettings) -> LogConfig:
         message_timestamp_after_max_ms=settings.message_timestamp_after_max_ms,
         compact=settings.compacted,
         delete=settings.deletes,
+        segment_jitter_ms=settings.segment_jitter_ms,
+        segment_index_bytes=settings.segment_index_bytes,
+        file_delete_delay_ms=settings.file_delete_delay_ms,
+        compression=_CODECS.get(settings.compression_type, -1),
+        compression_level=_level(settings),
+        min_cleanable_dirty_ratio=settings.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms=settings.min_compaction_lag_ms,
+        max_compaction_lag_ms=settings.max_compaction_lag_ms,
+        delete_retention_ms=settings.delete_retention_ms,
+        producer_id_expiration_ms=producer_id_expiration_ms,
     )
+
+
+_CODECS = {
+    "uncompressed": Compression.NONE,
+    "gzip": Compression.GZIP,
+    "snappy": Compression.SNAPPY,
+    "lz4": Compression.LZ4,
+    "zstd": Compression.ZSTD,
+}
+
+
+def _level(settings: TopicSettings) -> int | None:
+    """The level of the topic's own compression; None is the codec's usual one."""
+    if settings.compression_type == "zstd":
+        return settings.compression_zstd_level
+    level = settings.compression_gzip_level
+    return level if settings.compression_type == "gzip" and level >= 0 else None

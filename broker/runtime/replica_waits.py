@@ -71,6 +71,7 @@ class HostedPartition:
         "flushing",
         "log",
         "partition",
+        "start_watchers",
     )
 
     def __init__(self, partition: Partition, log: Log) -> None:
@@ -85,6 +86,8 @@ class HostedPartition:
         # Each with the position of this partition in the request.
         self._follower_waits: dict[FetchWait, int] = {}
         self._consumer_waits: dict[FetchWait, int] = {}
+        # Called when a replica's log start, or who counts as a live replica, may have changed.
+        self.start_watchers: list[Callable[[], None]] = []
 
     @property
     def key(self) -> tuple[str, int]:
@@ -150,6 +153,18 @@ class HostedPartition:
             for wait, position in waits.items():
                 wait.changed[position] = None
                 wait.end()
+        self.start_moved()
+
+    def start_raised(self) -> None:
+        """The leader's log start rose: followers hear of it at once."""
+        for wait, position in self._follower_waits.items():
+            wait.changed[position] = None
+            wait.end()
+
+    def start_moved(self) -> None:
+        """Tell those who wait for every live replica's log start."""
+        for watcher in self.start_watchers:
+            watcher()
 
 
 async def wait_at_most(

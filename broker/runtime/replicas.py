@@ -18,6 +18,8 @@ from broker.protocol.struct import ZERO_UUID, Struct
 from broker.replication import IsrProposal, ListedOffset, Partition, ReadOutcome
 from broker.runtime.doors import Clock, Offload
 from broker.runtime.fetcher import FetcherPool
+from broker.runtime.log_cleaner import LogCleaner
+from broker.runtime.record_deletion import Deleted, PartitionKey, delete_records
 from broker.runtime.replica_disk import FLUSH_INTERVAL_MS, Flusher, Housekeeping
 from broker.runtime.replica_isr import IsrSender
 from broker.runtime.replica_requests import (
@@ -35,6 +37,8 @@ from broker.runtime.replica_waits import FetchWait, HostedPartition, ProduceWait
 from broker.settings.broker import BrokerSettings
 from broker.storage.errors import AppendRefused, OffsetOutOfRange, StorageError
 from broker.storage.manager import LogManager
+from broker.storage.producers import ProducerEntry
+from broker.storage.recompress import needs_recompression, recompressed
 
 log = logging.getLogger("logd.replicas")
 
@@ -45,6 +49,8 @@ _NOT_FAILURES = _ASK_ELSEWHERE | {ErrorCode.none, ErrorCode.offset_out_of_range}
 START_POLL_MS = 50
 _REPLICATED = ProduceResult(ErrorCode.none)
 OFFLINE_RETRY_MS = 1_000
+# Up to this size a batch is recompressed on the loop: handing it to a thread takes longer.
+RECOMPRESS_INLINE_BYTES = 16 * 1024
 ONE_BATCH = "a partition of a Produce request holds exactly one record batch"
 
 
@@ -97,8 +103,18 @@ class ReplicaManager:
             listener=listener,
         )
         self._offload = offload
+        logs.dispose_later = self._dispose_later
+        self._cleaner = LogCleaner(
+            logs=logs,
+            clock=clock,
+            offload=offload,
+            counters=self.counters,
+            settings=lambda: BrokerSettings(settings, self.image, node_id),
+            hosted=lambda: list(self._hosted.values()),
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._disposals: set[asyncio.Task[None]] = set()
+        self._disposal_timers: set[asyncio.TimerHandle] = set()
         self._stopping = False
 
     # -- life
@@ -121,6 +137,7 @@ class ReplicaManager:
             ("retention", house.retain_every(retention_ms)),
             ("offline", self._retry_offline()),
             ("first-roles", self._await_registration()),
+            ("cleaner", self._cleaner.run()),
         ):
             task = asyncio.create_task(loop, name=f"replicas-{name}")
             task.add_done_callback(self._task_ended)
@@ -134,6 +151,8 @@ class ReplicaManager:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        for timer in self._disposal_timers:
+            timer.cancel()  # what stays is removed at the next start
         await asyncio.gather(*self._disposals, return_exceptions=True)
         for hosted in self._hosted.values():
             hosted.partition.resign()
@@ -177,6 +196,18 @@ class ReplicaManager:
         task = asyncio.create_task(self._dispose(work), name="replicas-dispose")
         self._disposals.add(task)
         task.add_done_callback(self._disposals.discard)
+
+    def _dispose_later(self, work: Callable[[], None], delay_ms: int) -> None:
+        """Remove the files of old segments after file.delete.delay.ms."""
+        if self._stopping:
+            return
+
+        def due() -> None:
+            self._disposal_timers.discard(timer)
+            self.dispose(work)
+
+        timer = asyncio.get_running_loop().call_later(delay_ms / 1000, due)
+        self._disposal_timers.add(timer)
 
     async def _dispose(self, work: Callable[[], None]) -> None:
         try:
@@ -313,6 +344,8 @@ class ReplicaManager:
             if hosted is None:
                 results.append(ProduceResult(self._table.missing(topic, index)))
                 continue
+            if hosted.log.config.compression >= 0:
+                records = await self._stored_form(hosted, records)
             result, required = self._append(hosted, records, acks, now_ms, wall_ms)
             results.append(result)
             if required > hosted.partition.local.high_watermark and acks == ALL_REPLICAS:
@@ -356,6 +389,18 @@ class ReplicaManager:
         hosted.add_produce_wait(offset, wait, 0)
         return wait
 
+    async def _stored_form(self, hosted: HostedPartition, records: Any) -> Any:
+        """The batch in the topic's compression; bad ones as they are, to be refused as ever."""
+        config = hosted.log.config
+        if not needs_recompression(records, config):
+            return records
+        try:
+            if len(records) <= RECOMPRESS_INLINE_BYTES:
+                return recompressed(records, config)
+            return await self._offload.run(lambda: recompressed(records, config))
+        except (AppendRefused, InvalidBatch, TornBatch):
+            return records
+
     def _append(
         self,
         hosted: HostedPartition,
@@ -374,7 +419,7 @@ class ReplicaManager:
         try:
             error, info = partition.append(records, acks, now_ms, wall_ms)
         except AppendRefused as refused:
-            return self._refused(refused.code, str(refused)), -1
+            return self._refused(refused.code, str(refused), refused.record_errors), -1
         except (InvalidBatch, TornBatch) as invalid:
             return self._refused(ErrorCode.corrupt_message, str(invalid)), -1
         except StorageError as failure:
@@ -396,10 +441,15 @@ class ReplicaManager:
         )
         return result, info.last_offset + 1
 
-    def _refused(self, code: ErrorCode, message: str | None) -> ProduceResult:
+    def _refused(
+        self,
+        code: ErrorCode,
+        message: str | None,
+        record_errors: tuple[tuple[int, str], ...] = (),
+    ) -> ProduceResult:
         if code not in _ASK_ELSEWHERE:
             self.counters.produce_requests_failed += 1
-        return ProduceResult(code, message=message)
+        return ProduceResult(code, message=message, record_errors=record_errors)
 
     def _flushed(self, hosted: HostedPartition, upto_offset: int) -> None:
         if hosted.partition.flushed(upto_offset, self._clock.monotonic_ms()):
@@ -486,10 +536,12 @@ class ReplicaManager:
             result = self._read_one(
                 query, query.partitions[position], left_bytes, size_bytes == 0, now_ms
             )
-            results[position] = result
+            before, results[position] = results[position], result
             size_bytes += len(result.records)
             if result.error or result.diverging_epoch is not None:
                 final = True
+            elif query.is_follower and result.log_start_offset != before.log_start_offset:
+                final = True  # records were deleted: the follower's turn
         return size_bytes, final
 
     def _read_one(
@@ -568,6 +620,8 @@ class ReplicaManager:
         )
         if partition.high_watermark != high_watermark:
             hosted.watermark_moved()
+        if hosted.start_watchers:
+            hosted.start_moved()
         leader = partition.leader
         if leader is not None and leader.isr.pending is not None:
             self._isr.notice(hosted)
@@ -591,6 +645,30 @@ class ReplicaManager:
         return results
 
     # -- offsets
+
+    async def delete_records(
+        self, offsets: Mapping[PartitionKey, int], timeout_ms: int
+    ) -> dict[PartitionKey, Deleted]:
+        """Delete the records below each offset (-1: the high watermark), on every live replica.
+
+        For each partition: (error, low watermark); see record_deletion.
+        """
+        return await delete_records(
+            offsets,
+            timeout_ms,
+            hosted=self._hosted,
+            missing=self._table.missing,
+            save=self._housekeeping.checkpoint,
+        )
+
+    def producers(self, topic: str, index: int) -> tuple[ErrorCode, list[ProducerEntry]]:
+        """The producers that a partition led here remembers (DescribeProducers)."""
+        hosted = self._hosted.get((topic, index))
+        if hosted is None:
+            return self._table.missing(topic, index), []
+        if not hosted.partition.is_leader:
+            return ErrorCode.not_leader_or_follower, []
+        return ErrorCode.none, list(hosted.log.producers)
 
     def list_offset(
         self,

@@ -143,18 +143,19 @@ def rebuilt(
         max_ms = base_ms + max(row.timestamp_delta for row in rows)
     base_ms = base_ms if delete_horizon_ms is None else delete_horizon_ms
     packed = compress(Compression(attributes & COMPRESSION_BITS), body)
-    return _assembled(header, attributes, base_ms, max_ms, len(rows), packed)
+    return assembled(header, attributes, base_ms, max_ms, len(rows), packed)
 
 
 def header_only(header: Header) -> bytes:
     """A batch without records that still says which offsets and sequences it had."""
     attributes = header[ATTRIBUTES] & (LOG_APPEND_TIME | TRANSACTIONAL | CONTROL)
-    return _assembled(header, attributes, NO_TIMESTAMP, header[MAX_TIMESTAMP], 0, b"")
+    return assembled(header, attributes, NO_TIMESTAMP, header[MAX_TIMESTAMP], 0, b"")
 
 
-def _assembled(
+def assembled(
     header: Header, attributes: int, base_ms: int, max_ms: int, count: int, packed: bytes
 ) -> bytes:
+    """A batch with some fields and the records of ``header`` replaced, and a new checksum."""
     head = HEADER.pack(
         header[BASE_OFFSET],
         LENGTH_MIN + len(packed),

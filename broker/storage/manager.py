@@ -235,6 +235,11 @@ class LogManager:
         if report.restarted_at >= 0:
             self.notes.append(f"{log.name}: restarted empty at offset {report.restarted_at}")
 
+    @property
+    def disk(self) -> Disk:
+        """The disk that the logs lie on."""
+        return self._disk
+
     # -- logs -------------------------------------------------------------------------------
 
     @property
