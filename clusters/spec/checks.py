@@ -11,7 +11,7 @@ from typing import Any
 from clusters.spec.document import Document, Path
 from clusters.spec.models import LOCAL_ADDRESS, LOOPBACK, Listeners
 from clusters.spec.settings_names import RESERVED, mistyped
-from clusters.spec.units import setting_text
+from clusters.units import setting_text
 
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?")
 _SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from clusters.spec.units import setting_text
+from clusters.units import setting_text
 
 LOCAL_ADDRESS = "local"
 LOOPBACK = "127.0.0.1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from shell.exits import UsageProblem
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
@@ -42,6 +43,19 @@ def _summary_table(topics: Sequence[TopicSummary]) -> Table:
     )
 
 
+def _settings(config: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Settings as the cluster wants them: `7d` and `64MiB` become plain numbers."""
+    from clusters.units import setting_text
+
+    settings: dict[str, str] = {}
+    for name, value in config:
+        try:
+            settings[name] = setting_text(name, value)
+        except ValueError as error:
+            raise UsageProblem(f"--config {name}={value}: {error}") from error
+    return settings
+
+
 async def _create(
     session: Session,
     *,
@@ -51,12 +65,13 @@ async def _create(
     config: Sequence[tuple[str, str]],
     dry_run: bool,
 ) -> None:
+    settings = _settings(config)
     async with session.admin() as admin:
         await admin.create_topic(
             topic,
             partitions=-1 if partitions is None else partitions,
             replication_factor=-1 if replication is None else replication,
-            configs=dict(config),
+            configs=settings,
             validate_only=dry_run,
         )
         if dry_run:
@@ -140,7 +155,7 @@ COMMANDS = (
             ),
             Option(
                 ("--config", "-c"),
-                "A topic setting by Kafka's name; may be repeated.",
+                "A topic setting by Kafka's name; 7d and 64MiB are understood; may repeat.",
                 kind=Kind.PAIR,
                 many=True,
             ),
@@ -148,7 +163,7 @@ COMMANDS = (
         ),
         examples=(
             "topic create orders --partitions 6 --replication 3",
-            "topic create audit -p 1 -r 3 --config retention.ms=604800000",
+            "topic create audit -p 1 -r 3 --config retention.ms=7d",
         ),
         run=_create,
         changes=True,

@@ -12,7 +12,7 @@ from clusters.errors import SpecError
 from clusters.layout import broker_layout
 from clusters.spec import load_spec, parse_spec
 from clusters.spec.settings_names import KNOWN, mistyped
-from clusters.spec.units import setting_text
+from clusters.units import setting_text
 
 HERE = Path(__file__).resolve().parents[2] / "clusters"
 GOOD = """\

@@ -70,6 +70,21 @@ def test_broker_describe_lists_what_lives_on_it(logctl):
     assert "There is no broker 9; there are 1, 2, 3." in missing.err
 
 
+def test_topic_settings_take_units(logctl):
+    words = ["topic", "create", "audit", "--config", "retention.ms=7d"]
+    done = logctl(*words, "--config", "segment.bytes=64MiB", "--config", "cleanup.policy=compact")
+    assert done.code == ExitCode.DONE
+    created = next(call for call in logctl.admin.calls if call[0] == "create")
+    assert created[4] == {
+        "retention.ms": "604800000",
+        "segment.bytes": "67108864",
+        "cleanup.policy": "compact",
+    }
+    wrong = logctl("topic", "create", "audit", "--config", "retention.ms=7parsecs")
+    assert wrong.code == ExitCode.USAGE
+    assert "7parsecs" in wrong.err
+
+
 def test_topic_create_passes_everything_on(logctl):
     words = [
         "topic",
