@@ -74,7 +74,7 @@ def test_topic_settings_take_units(logctl):
     words = ["topic", "create", "audit", "--config", "retention.ms=7d"]
     done = logctl(*words, "--config", "segment.bytes=64MiB", "--config", "cleanup.policy=compact")
     assert done.code == ExitCode.DONE
-    created = next(call for call in logctl.admin.calls if call[0] == "create")
+    created = next(call for call in logctl.doors.fake.calls if call[0] == "create")
     assert created[4] == {
         "retention.ms": "604800000",
         "segment.bytes": "67108864",
