@@ -68,6 +68,11 @@ def header_problem(header: Header) -> str | None:
     return None
 
 
+def largest_timestamp(header: Header) -> int:
+    """The largest timestamp of the records that are there; -1 when compaction left none."""
+    return header[MAX_TIMESTAMP] if header[COUNT] else -1
+
+
 def walk(
     file: File, position: int, end: int, offset: int, *, sparse: bool = False
 ) -> Iterator[tuple[int, Header]]:

@@ -25,11 +25,11 @@ from broker.storage.batches import (
     HEADER_BYTES,
     LAST_DELTA,
     LENGTH,
-    MAX_TIMESTAMP,
     PREFIX_BYTES,
     TRANSACTIONAL,
     Header,
     header_problem,
+    largest_timestamp,
 )
 from broker.storage.disk import Disk, File
 from broker.storage.errors import CorruptLog, StorageError
@@ -402,8 +402,9 @@ class SegmentWriter:
         self._file.append(batch)
         header: Header = HEADER.unpack_from(batch)
         last = header[BASE_OFFSET] + header[LAST_DELTA]
-        if header[MAX_TIMESTAMP] > self._largest[0]:
-            self._largest = (header[MAX_TIMESTAMP], last)
+        timestamp_ms = largest_timestamp(header)
+        if timestamp_ms > self._largest[0]:
+            self._largest = (timestamp_ms, last)
         if self._since_index > interval_bytes:
             self._index.append(last, self.size)
             self._times.maybe_append(*self._largest)

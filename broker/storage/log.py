@@ -36,6 +36,7 @@ from broker.storage.batches import (
     PRODUCER_EPOCH,
     PRODUCER_ID,
     Header,
+    largest_timestamp,
 )
 from broker.storage.checkpoints import encode_epochs
 from broker.storage.disk import Buffer, Disk
@@ -359,10 +360,9 @@ class Log:
         for position, header in headers:
             size = header[LENGTH] + PREFIX_BYTES
             last = header[BASE_OFFSET] + header[LAST_DELTA]
-            config, total = self.config, run_size + size
-            if (run or segment.size) and roll_needed(
-                segment, config, total, last, header[MAX_TIMESTAMP]
-            ):
+            more, stamp_ms = run_size + size, header[MAX_TIMESTAMP]
+            due = roll_needed(segment, self.config, more, last, stamp_ms)
+            if due and (run or segment.size):
                 self._write_run(segment, view[run_start:position], run)
                 self._roll()
                 segment = self._active
@@ -388,7 +388,7 @@ class Log:
         for _, header in run:
             base = header[BASE_OFFSET]
             last = base + header[LAST_DELTA]
-            segment.appended(header[LENGTH] + PREFIX_BYTES, base, last, header[MAX_TIMESTAMP])
+            segment.appended(header[LENGTH] + PREFIX_BYTES, base, last, largest_timestamp(header))
             self._epochs.assign(header[LEADER_EPOCH], base)
             if header[PRODUCER_ID] >= 0:
                 self._note_producer(header, base)

@@ -55,14 +55,11 @@ def largest(segments: list[Segment], start: int, upto: int) -> Found | None:
             timestamp_ms, last_offset = segment.largest_timestamp()
             if timestamp_ms <= best:
                 continue
-            # In a compacted segment that timestamp may be one of a record that is gone.
-            first = segment.base_offset if segment.sparse else last_offset
+            first = last_offset
         else:
             # Only a part of the segment counts: begin at the largest timestamp known to be in it.
             timestamp_ms, first = segment.time_index.before(upto)
             first = max(first, start) if timestamp_ms > best else max(start, segment.base_offset)
-            if segment.sparse:
-                first = max(start, segment.base_offset)
         position, base = segment.position_of(first)
         for at, header in segment.walk(position, base):
             if header[BASE_OFFSET] >= upto:

@@ -24,6 +24,7 @@ from broker.storage.batches import (
     BadBatch,
     Header,
     batch_follows,
+    largest_timestamp,
     walk_checked,
 )
 from broker.storage.checkpoints import decode_epochs
@@ -349,7 +350,10 @@ class Recovery:
     def _note(self, segment: Segment, header: Header) -> None:
         last_offset = header[BASE_OFFSET] + header[LAST_DELTA]
         segment.appended(
-            header[LENGTH] + PREFIX_BYTES, header[BASE_OFFSET], last_offset, header[MAX_TIMESTAMP]
+            header[LENGTH] + PREFIX_BYTES,
+            header[BASE_OFFSET],
+            last_offset,
+            largest_timestamp(header),
         )
         self._epochs.assign(header[LEADER_EPOCH], header[BASE_OFFSET])
         note_header(self._producers, header)

@@ -29,6 +29,8 @@ def _by_time(
         if segment.end_offset > high_watermark or not segment.size:
             break
         largest_ms, _ = segment.largest_timestamp()
+        if largest_ms < 0:
+            largest_ms = segment.load_first_timestamp()  # what compaction left has no records
         if largest_ms < 0 or now_ms - largest_ms <= retention_ms:
             break
         count += 1

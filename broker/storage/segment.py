@@ -21,6 +21,7 @@ from broker.storage.batches import (
     BadBatch,
     Header,
     header_problem,
+    largest_timestamp,
     walk,
 )
 from broker.storage.disk import Buffer, Disk, File
@@ -277,15 +278,16 @@ class Segment:
             offset = first[BASE_OFFSET] + first[LAST_DELTA] + 1
         for at, header in self.walk(position, offset):
             last = header[BASE_OFFSET] + header[LAST_DELTA]
-            self.note(at, header[LENGTH] + PREFIX_BYTES, last, header[MAX_TIMESTAMP])
+            self.note(at, header[LENGTH] + PREFIX_BYTES, last, largest_timestamp(header))
             offset = last + 1
         if not self.active:
             self._time_index.maybe_append(self.max_timestamp_ms, self.max_timestamp_offset)
         return offset
 
     def _note_timestamp(self, header: Header) -> None:
-        if header[MAX_TIMESTAMP] > self.max_timestamp_ms:
-            self.max_timestamp_ms = header[MAX_TIMESTAMP]
+        timestamp_ms = largest_timestamp(header)
+        if timestamp_ms > self.max_timestamp_ms:
+            self.max_timestamp_ms = timestamp_ms
             self.max_timestamp_offset = header[BASE_OFFSET] + header[LAST_DELTA]
 
     def note(self, position: int, size: int, last_offset: int, max_timestamp_ms: int) -> None:
