@@ -27,6 +27,8 @@ QUEUED_FRAMES_MAX = 32
 QUEUED_BYTES_MAX = 4 * 1024 * 1024
 WRITE_BUFFER_BYTES_HIGH = 1024 * 1024
 LAST_BYTES_SECONDS = 1.0
+# Longer than any append takes; what remains then is a wait for followers, for nobody's sake.
+LAST_REQUEST_SECONDS = 5.0
 
 
 class CloseConnection(LogctlError):
@@ -165,7 +167,11 @@ class ClientConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget everything that was queued and stop what is under way."""
+        """Stop what is under way and forget what was queued, except records.
+
+        A producer with acks=0 may write and leave: what it handed over is appended, as Kafka does.
+        """
+        left_by_peer = not self._closed
         self._closed = True
         listener = self._listener
         if self in listener.connections:
@@ -174,11 +180,29 @@ class ClientConnection(asyncio.Protocol):
                 listener.metrics.closed(listener.name)
             if listener.on_lost:
                 listener.on_lost(self)
-        self._frames.clear()
         if self._task:
             self._task.cancel()
+        records = [frame for frame in self._frames if _is_produce(frame)]
+        self._frames.clear()
+        if records and left_by_peer and listener.ready.is_set():
+            self._task = asyncio.get_running_loop().create_task(self._append_last(records))
 
     # our own
+
+    async def _append_last(self, frames: list[bytes | memoryview]) -> None:
+        """Serve the Produce requests of a peer that is gone; nobody hears the answers."""
+        for frame in frames:
+            try:
+                async with asyncio.timeout(LAST_REQUEST_SECONDS):
+                    await self._answer(frame, self._listener.monotonic_ms())
+            except TimeoutError:
+                continue
+            except (CloseConnection, DecodeError, UnsupportedVersion) as error:
+                logger.debug("records not kept", extra={"peer": self.peer, "reason": str(error)})
+                return
+            except Exception:
+                logger.exception("request failed", extra={"peer": self.peer})
+                return
 
     def close(self, reason: str) -> None:
         """Process nothing more; what was already written gets a second to leave."""
@@ -306,3 +330,7 @@ class ClientConnection(asyncio.Protocol):
         assert isinstance(reply, bytes)
         transport.write(reply)
         return len(reply)
+
+
+def _is_produce(frame: bytes | memoryview) -> bool:
+    return int.from_bytes(frame[:2], "big", signed=True) == ApiKey.PRODUCE

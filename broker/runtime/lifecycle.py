@@ -169,13 +169,17 @@ class BrokerLifecycle:
         asking = asyncio.ensure_future(self._channel.try_once(api_key, request, REQUEST_TIMEOUT_MS))
         kicked = asyncio.ensure_future(self._kick.wait())
         asked_leader = self._channel.leader_id
+        again = False
         try:
             while not asking.done():
                 await asyncio.wait({asking, kicked}, return_when=asyncio.FIRST_COMPLETED)
                 if kicked.done() and not asking.done():
                     if self._channel.leader_id != asked_leader:
                         return None
-                    await asyncio.wait({asking})
+                    # Not about the leader, but a later kick may be: it has to be heard, too.
+                    again = True
+                    self._kick.clear()
+                    kicked = asyncio.ensure_future(self._kick.wait())
             return asking.result()
         except WireError as error:
             logger.debug("no answer from the controller", extra={"reason": str(error)})
@@ -183,6 +187,8 @@ class BrokerLifecycle:
         finally:
             kicked.cancel()
             asking.cancel()
+            if again:
+                self._kick.set()
 
     async def _register(self) -> None:
         identity = self._identity

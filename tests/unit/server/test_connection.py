@@ -318,6 +318,38 @@ async def test_a_lost_connection_is_reported_and_stops_its_request() -> None:
         await until(connection._task.done)
 
 
+async def test_records_of_a_producer_that_writes_and_leaves_are_kept() -> None:
+    """acks=0: nobody waits for an answer, so the peer may be gone before its turn comes."""
+    gate = Gate()
+    produced: list[int] = []
+
+    async def produce(node: Any, context: RequestContext, request: Struct) -> Reply:
+        produced.append(context.correlation_id)
+        return None
+
+    def produce_request(correlation_id: int) -> bytes:
+        body = encode_request(ApiKey.PRODUCE, 3, Struct(acks=0, timeout_ms=1, topic_data=[]))
+        return encode_request_frame(ApiKey.PRODUCE, 3, correlation_id, "test", body)
+
+    registry = build_registry(
+        [
+            Api(key=ApiKey.METADATA, min_version=0, max_version=12, handler=gate),
+            Api(key=ApiKey.PRODUCE, min_version=3, max_version=9, handler=produce),
+        ]
+    )
+    async with listening(registry) as (listener, connect):
+        _, writer = await connect()
+        writer.write(metadata_request(1) + produce_request(2))
+        writer.write(metadata_request(3) + produce_request(4))
+        await until(
+            lambda: gate.seen == [1] and any(len(c._frames) == 3 for c in listener.connections)
+        )
+        writer.close()
+        await until(lambda: produced == [2, 4])
+        assert gate.seen == [1]
+        assert not listener.connections
+
+
 async def test_nothing_is_processed_before_the_listener_is_ready() -> None:
     gate = Gate()
     gate.open.set()

@@ -177,6 +177,22 @@ async def test_a_controller_that_hangs_is_left_for_its_successor(world: World) -
         await world.until(lambda: len(world.controller.beats) > beats)
 
 
+async def test_a_hanging_controller_is_left_though_other_news_came_before(world: World) -> None:
+    world.lifecycle.start()
+    world.learn(10)
+    await within(world.lifecycle.wait_unfenced())
+    world.controller.hang = True
+    world.new_leader(2)
+    await asyncio.sleep(0.05)
+    # A round of votes that elects the same leader once more: no reason to ask anew.
+    world.new_leader(2)
+    await asyncio.sleep(0.05)
+    world.controller.hang = False
+    before = len(world.controller.beats)
+    world.new_leader(3)
+    await world.until(lambda: len(world.controller.beats) > before)
+
+
 async def test_a_lost_registration_is_made_again(world: World) -> None:
     world.learn(20)
     world.lifecycle.start()
