@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -145,7 +146,9 @@ class RealCluster(Logd):
                 await asyncio.sleep(0.05)
 
     def wait_whole(self, seconds: float = START_SECONDS) -> None:
-        asyncio.run(self.whole(seconds))
+        """Blocking, and all the same usable where a loop runs."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, self.whole(seconds)).result()
 
     async def leader(self, topic: str, partition: int) -> int:
         """Who leads now; waits until somebody does."""
