@@ -38,6 +38,12 @@ from broker.storage.index import NO_TIMESTAMP
 from broker.storage.offset_map import OffsetMap
 from broker.storage.record_scan import (
     COMPRESSION_BITS,
+    END,
+    HAS_VALUE,
+    KEY,
+    OFFSET_DELTA,
+    START,
+    TIMESTAMP_DELTA,
     ScannedRecord,
     scan_records,
     unpacked,
@@ -99,7 +105,7 @@ class BatchFilter:
             return header_only(header) if keep_header else None
         has_horizon = header[ATTRIBUTES] & DELETE_HORIZON
         tombstones = not has_horizon and any(
-            not row.has_value and header[BASE_OFFSET] + row.offset_delta <= self.keys.latest
+            not row[HAS_VALUE] and header[BASE_OFFSET] + row[OFFSET_DELTA] <= self.keys.latest
             for row in kept
         )
         if len(kept) == count and not tombstones:
@@ -108,15 +114,16 @@ class BatchFilter:
         return rebuilt(header, data, kept, horizon)
 
     def _keeps(self, row: ScannedRecord, header: Header) -> bool:
-        offset = header[BASE_OFFSET] + row.offset_delta
+        offset = header[BASE_OFFSET] + row[OFFSET_DELTA]
         if offset > self.keys.latest:
             return True
-        if row.key is None:
+        key = row[KEY]
+        if key is None:
             self.counts.keyless += 1
             return False
-        if offset < self.keys.get(row.key):
+        if offset < self.keys.get(key):
             return False
-        if row.has_value or not header[ATTRIBUTES] & DELETE_HORIZON:
+        if row[HAS_VALUE] or not header[ATTRIBUTES] & DELETE_HORIZON:
             return True
         if self.now_ms < header[BASE_TIMESTAMP]:
             return True
@@ -131,16 +138,16 @@ def rebuilt(
     base_ms = header[BASE_TIMESTAMP]
     attributes = header[ATTRIBUTES]
     if delete_horizon_ms is None:
-        body = b"".join([data[row.start : row.end] for row in rows])
+        body = b"".join([data[row[START] : row[END]] for row in rows])
     else:
         shift = base_ms - delete_horizon_ms
         body = b"".join(
-            [with_timestamp_delta(data, row, row.timestamp_delta + shift) for row in rows]
+            [with_timestamp_delta(data, row, row[TIMESTAMP_DELTA] + shift) for row in rows]
         )
         attributes |= DELETE_HORIZON
     max_ms = header[MAX_TIMESTAMP]
     if not attributes & LOG_APPEND_TIME:
-        max_ms = base_ms + max(row.timestamp_delta for row in rows)
+        max_ms = base_ms + max(row[TIMESTAMP_DELTA] for row in rows)
     base_ms = base_ms if delete_horizon_ms is None else delete_horizon_ms
     packed = compress(Compression(attributes & COMPRESSION_BITS), body)
     return assembled(header, attributes, base_ms, max_ms, len(rows), packed)

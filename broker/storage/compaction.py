@@ -37,7 +37,7 @@ from broker.storage.index import NO_TIMESTAMP, OffsetIndex, TimeIndex
 from broker.storage.log import Log
 from broker.storage.log_config import INT64_MAX, LogConfig
 from broker.storage.offset_map import OffsetMap
-from broker.storage.record_scan import scan_records, unpacked
+from broker.storage.record_scan import KEY, OFFSET_DELTA, scan_records, unpacked
 from broker.storage.segment import RELATIVE_OFFSET_MAX, Segment
 from broker.storage.swap import SegmentSwap
 
@@ -215,10 +215,10 @@ class Round:
                     rows, at = scan_records(data, at, min(left, SCAN_RECORDS))
                     left -= len(rows)
                     for row in rows:
-                        offset = header[BASE_OFFSET] + row.offset_delta
-                        if row.key is None or offset < self._plan.first_dirty:
+                        offset, key = header[BASE_OFFSET] + row[OFFSET_DELTA], row[KEY]
+                        if key is None or offset < self._plan.first_dirty:
                             continue
-                        if not self._keys.put(row.key, offset):
+                        if not self._keys.put(key, offset):
                             yield -1
                             return
                     if left:
