@@ -34,6 +34,7 @@ from broker.api import (
     init_producer_id,
     join_group,
     leave_group,
+    list_config_resources,
     list_groups,
     list_offsets,
     list_partition_reassignments,
@@ -45,6 +46,7 @@ from broker.api import (
     produce,
     sync_group,
     unregister_broker,
+    update_features,
     vote,
 )
 from broker.api.registry import Registry, build_registry
@@ -81,6 +83,7 @@ _MODULES = (
     join_group,
     leave_group,
     list_groups,
+    list_config_resources,
     list_offsets,
     list_partition_reassignments,
     metadata,
@@ -91,6 +94,7 @@ _MODULES = (
     produce,
     sync_group,
     unregister_broker,
+    update_features,
     vote,
 )
 

@@ -5,21 +5,18 @@ topic id. When it succeeded, this broker answers only once it knows the topics i
 client's next request finds them.
 """
 
-import re
-
 from broker.api.forwarded import BOTH, decide
 from broker.api.node import READ_YOUR_WRITES_MS, Node
 from broker.api.registry import BROKER, Api, Reply, RequestContext
+from broker.metadata.names import topic_name_problem
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
 
-_TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-
 
 def is_valid_topic_name(name: str) -> bool:
     """Kafka's rule: 1 to 249 letters, digits, dots, underscores and dashes; not "." or ".."."""
-    return name not in (".", "..") and _TOPIC_NAME.fullmatch(name) is not None
+    return topic_name_problem(name) is None
 
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:

@@ -12,8 +12,6 @@ from broker.protocol.errors import ErrorCode
 from broker.protocol.image import PartitionState, TopicImage
 from broker.protocol.struct import ZERO_UUID, Struct
 
-PARTITIONS_MAX = 2000
-
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     """One page, topics in name order."""
@@ -25,7 +23,8 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     names = sorted({topic.name for topic in request.topics} or node.image.topics)
     if start_index < 0:
         return _refused(names)
-    room = min(max(request.response_partition_limit, 1), PARTITIONS_MAX)
+    limit = node.config.settings.integer("max.request.partition.size.limit")
+    room = max(min(request.response_partition_limit, limit), 1)
     topics: list[Struct] = []
     next_cursor: Struct | None = None
     for name in (each for each in names if each >= start_name):
@@ -69,6 +68,7 @@ def _unknown(name: str) -> Struct:
         topic_id=ZERO_UUID,
         is_internal=name in INTERNAL_TOPICS,
         partitions=[],
+        topic_authorized_operations=TOPIC_OPERATIONS,
     )
 
 

@@ -213,6 +213,9 @@ def _response(
         leader = result.leader if hinted else None
         if leader is not None:
             leaders.add(leader.leader_id)
+        if result.error:
+            # Kafka tells nothing of a partition that has an error.
+            result.high_watermark = result.last_stable_offset = result.log_start_offset = -1
         topics[-1][2].append(
             FetchedPartition(
                 result.index,

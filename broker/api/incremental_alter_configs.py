@@ -1,19 +1,27 @@
 """IncrementalAlterConfigs (44), versions 0-1: change single settings (KIP-339).
 
-Set, delete, append and subtract. Decided by the active controller, all or nothing per resource.
+Set, delete, append and subtract. Decided by the active controller, all or nothing per resource;
+the levels of loggers (8) by the broker itself. A broker's settings (4) are sent to that broker.
 """
 
 from broker.api.forwarded import BOTH, decide
 from broker.api.node import Node
-from broker.api.registry import Api, Reply, RequestContext
+from broker.api.own_resources import alter_here_first
+from broker.api.registry import CONTROLLER, Api, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
 
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
-    """Forward."""
-    return await decide(node, context, request, _failure)
+    """Decide what is this broker's own, forward the rest."""
+
+    async def forward(rest: Struct) -> Struct:
+        return await decide(node, context, rest, _failure)
+
+    if context.role == CONTROLLER:
+        return await forward(request)
+    return await alter_here_first(node, request, forward, incremental=True)
 
 
 def _failure(request: Struct, code: ErrorCode, message: str) -> Struct:

@@ -80,6 +80,8 @@ class Configs:
     def _check_resource(self, resource_type: int, name: str) -> None:
         image = self._cluster.image
         if resource_type == RESOURCE_TOPIC:
+            if not name:
+                raise Refused(ErrorCode.invalid_request, "Default topic resources are not allowed.")
             if name not in image.topics:
                 raise Refused(
                     ErrorCode.unknown_topic_or_partition, f"The topic '{name}' does not exist."
@@ -95,11 +97,7 @@ class Configs:
                     ErrorCode.broker_id_not_registered, f"No broker with id {name} is registered."
                 )
         else:
-            raise Refused(
-                ErrorCode.invalid_request,
-                f"Settings of resource type {resource_type} cannot be changed here: only those of "
-                "topics (2) and brokers (4) can.",
-            )
+            raise Refused(ErrorCode.invalid_request, f"Unknown resource type {resource_type}")
 
 
 def _difference(

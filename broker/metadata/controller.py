@@ -22,6 +22,7 @@ from broker.metadata.decision import (
     Decision,
     reply,
 )
+from broker.metadata.features import Features
 from broker.metadata.partitions import Partitions
 from broker.metadata.reassignment import Reassignments
 from broker.metadata.topics import Topics
@@ -55,6 +56,7 @@ class Controller:
         self._reassignments = Reassignments(self._cluster)
         self._partitions = Partitions(self._cluster, self._reassignments)
         self._configs = Configs(self._cluster)
+        self._features = Features(self._cluster)
         self._rebalance_at_ms: int | None = None
         # Brokers that came back: until when leadership is looked at more often on their account.
         self._returning: dict[int, int] = {}
@@ -217,6 +219,10 @@ class Controller:
     def decide_alter_configs(self, request: Struct, now_ms: int) -> Decision:
         """AlterConfigs, the legacy one."""
         return self._configs.alter(request)
+
+    def decide_update_features(self, request: Struct, now_ms: int) -> Decision:
+        """UpdateFeatures."""
+        return self._features.update(request)
 
     def decide_allocate_producer_ids(self, request: Struct, now_ms: int) -> Decision:
         """AllocateProducerIds: the next block of ids, which nobody else gets."""

@@ -107,6 +107,10 @@ def _configs(request: Struct, code: ErrorCode, message: str) -> Struct:
     return reply(responses=rows)
 
 
+def _features(request: Struct, code: ErrorCode, message: str) -> Struct:
+    return reply(error_code=code, error_message=message, results=[])
+
+
 def _producer_ids(request: Struct, code: ErrorCode, message: str) -> Struct:
     return reply(error_code=code, producer_id_start=-1, producer_id_len=0)
 
@@ -124,5 +128,6 @@ _REFUSALS: Final[dict[ApiKey, Refusal]] = {
     ApiKey.LIST_PARTITION_REASSIGNMENTS: _list_reassignments,
     ApiKey.INCREMENTAL_ALTER_CONFIGS: _configs,
     ApiKey.ALTER_CONFIGS: _configs,
+    ApiKey.UPDATE_FEATURES: _features,
     ApiKey.ALLOCATE_PRODUCER_IDS: _producer_ids,
 }

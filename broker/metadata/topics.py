@@ -5,7 +5,6 @@ It must never leave a topic half made: each topic's records are in one batch or 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
@@ -14,6 +13,7 @@ from uuid import UUID
 from broker.metadata.assignments import assignment_problem
 from broker.metadata.cluster import Cluster
 from broker.metadata.decision import PARTITIONS_PER_REQUEST_MAX, Decision, Refused, reply
+from broker.metadata.names import topic_name_problem
 from broker.metadata.placement import Candidate, NotEnoughBrokers, place
 from broker.protocol.api_keys import METADATA_TOPIC
 from broker.protocol.errors import ErrorCode
@@ -26,14 +26,12 @@ from broker.protocol.metadata_records import (
 )
 from broker.protocol.struct import ZERO_UUID, Struct
 from broker.settings.definition import InvalidSetting
-from broker.settings.describe import describe_topic_overrides
+from broker.settings.describe import describe_new_topic
 from broker.settings.topic import check_topic_config
 
 T = TypeVar("T")
 
-TOPIC_NAME_LENGTH_MAX: Final = 249
 REPLICATION_FACTOR_MAX: Final = 32_767
-_LEGAL_NAME: Final = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 class Topics:
@@ -60,12 +58,12 @@ class Topics:
                 if topic.name in repeated:
                     raise Refused(ErrorCode.invalid_request, "Duplicate topic name.")
                 self._check_name(topic.name, taken)
+                overrides = _overrides(topic.get("configs") or ())
                 states = self._new_partitions(topic, budget)
-                created, result = self._created(topic, states, request)
+                created, result = self._created(topic, overrides, states)
             except Refused as refused:
                 results.append(_create_result(topic.name, refused))
                 continue
-            taken[topic.name.replace(".", "_")] = topic.name
             budget -= len(states)
             results.append(result)
             if not request.validate_only:
@@ -73,7 +71,7 @@ class Topics:
         return Decision(records, reply(topics=results))
 
     def _check_name(self, name: str, taken: dict[str, str]) -> None:
-        problem = _name_problem(name)
+        problem = topic_name_problem(name)
         if problem is not None:
             raise Refused(ErrorCode.invalid_topic_exception, f"Topic name is invalid: {problem}")
         if name == METADATA_TOPIC:
@@ -109,15 +107,15 @@ class Topics:
             count = config.default_partitions
         if factor == -1:
             factor = config.default_replication_factor
+        if not 1 <= factor <= REPLICATION_FACTOR_MAX:
+            raise Refused(
+                ErrorCode.invalid_replication_factor,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            )
         if count < 1:
             raise Refused(
                 ErrorCode.invalid_partitions,
                 "Number of partitions was set to an invalid non-positive value.",
-            )
-        if not 1 <= factor <= REPLICATION_FACTOR_MAX:
-            raise Refused(
-                ErrorCode.invalid_replication_factor,
-                "Replication factor was set to an invalid non-positive value.",
             )
         # One more than allowed is enough for the caller to refuse it.
         return self._place(min(count, budget + 1), factor)
@@ -135,8 +133,8 @@ class Topics:
 
     def _assigned(self, topic: Struct) -> list[PartitionState]:
         for field, words in (
-            ("num_partitions", "numPartitions"),
             ("replication_factor", "replication factor"),
+            ("num_partitions", "numPartitions"),
         ):
             if topic.get(field, -1) != -1:
                 raise Refused(
@@ -176,9 +174,8 @@ class Topics:
         return states
 
     def _created(
-        self, topic: Struct, states: Sequence[PartitionState], request: Struct
+        self, topic: Struct, overrides: dict[str, str], states: Sequence[PartitionState]
     ) -> tuple[list[MetadataRecord], Struct]:
-        overrides = _overrides(topic.get("configs") or ())
         topic_id = self._cluster.new_topic_id()
         records: list[MetadataRecord] = [TopicRecord(name=topic.name, topic_id=topic_id)]
         records += [
@@ -192,12 +189,12 @@ class Topics:
         ]
         records += [partition_record(topic_id, i, state) for i, state in enumerate(states)]
         cluster = self._cluster
-        entries = describe_topic_overrides(
+        entries = describe_new_topic(
             cluster.image, cluster.config.static, overrides, node_id=cluster.config.node_id
         )
         result = Struct(
             name=topic.name,
-            topic_id=ZERO_UUID if request.validate_only else topic_id,
+            topic_id=topic_id,
             error_code=ErrorCode.none,
             error_message=None,
             topic_config_error_code=0,
@@ -381,23 +378,6 @@ def _create_result(name: str, refused: Refused) -> Struct:
         replication_factor=-1,
         configs=[],
     )
-
-
-def _name_problem(name: str) -> str | None:
-    if not name:
-        return "the empty string is not allowed"
-    if name in (".", ".."):
-        return "'.' or '..' is not allowed"
-    if len(name) > TOPIC_NAME_LENGTH_MAX:
-        return (
-            f"the length of '{name}' is longer than the max allowed length {TOPIC_NAME_LENGTH_MAX}"
-        )
-    if not _LEGAL_NAME.fullmatch(name):
-        return (
-            f"'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' "
-            "and '-'"
-        )
-    return None
 
 
 def _repeated(items: Iterable[T]) -> set[T]:

@@ -264,6 +264,7 @@ class ControllerService:
             ApiKey.LIST_PARTITION_REASSIGNMENTS: controller.decide_list_partition_reassignments,
             ApiKey.INCREMENTAL_ALTER_CONFIGS: controller.decide_incremental_alter_configs,
             ApiKey.ALTER_CONFIGS: controller.decide_alter_configs,
+            ApiKey.UPDATE_FEATURES: controller.decide_update_features,
             ApiKey.ALLOCATE_PRODUCER_IDS: controller.decide_allocate_producer_ids,
         }[api_key]
         return decide(request, now_ms)

@@ -37,13 +37,12 @@ def check_broker_config(values: Mapping[str, str]) -> None:
 
 def check_dynamic_broker_config(values: Mapping[str, str]) -> None:
     """Check settings that are to change while brokers run. Raises InvalidSetting."""
+    fixed = [name for name in sorted(values) if broker_setting(name).read_only]
+    if fixed:
+        listed = ", ".join(fixed)
+        raise InvalidSetting(f"Cannot update these configs dynamically: [{listed}]")
     for name in sorted(values):
-        setting = broker_setting(name)
-        if setting.read_only:
-            raise InvalidSetting(
-                f"{name} cannot change while brokers run: set it in the broker's file and restart"
-            )
-        setting.parse(values[name])
+        broker_setting(name).parse(values[name])
 
 
 def broker_value_places(

@@ -9,21 +9,15 @@ from broker.settings.definition import (
     ConfigType,
     Setting,
     Update,
-    Value,
     all_of,
     at_least,
     between,
-    not_empty,
     one_of,
 )
 
 _BOOLEAN, _STRING, _INT = ConfigType.BOOLEAN, ConfigType.STRING, ConfigType.INT
 _LONG, _DOUBLE, _LIST = ConfigType.LONG, ConfigType.DOUBLE, ConfigType.LIST
 _LIVE = Update.CLUSTER_WIDE
-
-
-def _cleanup_policy(value: Value) -> str | None:
-    return not_empty(value) or all_of("compact", "delete")(value)
 
 
 STORAGE_SETTINGS: Final = (
@@ -98,8 +92,9 @@ STORAGE_SETTINGS: Final = (
         "log.cleanup.policy",
         _LIST,
         "delete",
-        "What happens to old segments of topics that do not say so: delete, compact, or both.",
-        _cleanup_policy,
+        "What happens to old segments of topics that do not say so: delete, compact, or both; "
+        "empty keeps them for ever.",
+        all_of("compact", "delete"),
         _LIVE,
     ),
     Setting(

@@ -52,9 +52,7 @@ def altered(
     seen: set[str] = set()
     for name, code, value in operations:
         if name in seen:
-            raise ConfigRefused(
-                ErrorCode.invalid_request, f"Error due to duplicate config keys: {name}"
-            )
+            raise ConfigRefused(ErrorCode.invalid_request, "Error due to duplicate config keys")
         seen.add(name)
         setting = _definition(resource_type, name, known=name in current)
         operation = _operation(code)
@@ -62,9 +60,7 @@ def altered(
             result.pop(name, None)
             continue
         if value is None:
-            raise ConfigRefused(
-                ErrorCode.invalid_request, f"Null value not supported for configuration {name}"
-            )
+            raise ConfigRefused(ErrorCode.invalid_request, f"Null value not supported for : {name}")
         assert setting is not None
         result[name] = _value(setting, operation, result.get(name), value)
     _check(resource_type, {n: result[n] for n in seen if n in result}, result)
@@ -72,18 +68,17 @@ def altered(
 
 
 def replaced(resource_type: int, values: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    """The overrides of the legacy AlterConfigs, which replaces all of them; null removes one."""
+    """The overrides of the legacy AlterConfigs, which replaces all of them."""
     result: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in values:
         if name in seen:
-            raise ConfigRefused(
-                ErrorCode.invalid_request, f"Error due to duplicate config keys: {name}"
-            )
+            raise ConfigRefused(ErrorCode.invalid_request, "Error due to duplicate config keys")
         seen.add(name)
+        if value is None:
+            raise ConfigRefused(ErrorCode.invalid_request, f"Null value not supported for : {name}")
         _definition(resource_type, name, known=False)
-        if value is not None:
-            result[name] = value
+        result[name] = value
     _check(resource_type, result, result)
     return result
 
@@ -92,9 +87,7 @@ def _operation(code: int) -> Operation:
     try:
         return Operation(code)
     except ValueError:
-        raise ConfigRefused(
-            ErrorCode.invalid_request, f"Unknown operation type {code} for a configuration"
-        ) from None
+        raise ConfigRefused(ErrorCode.invalid_request, f"Unknown operations type {code}") from None
 
 
 def _definition(resource_type: int, name: str, *, known: bool) -> Setting | None:
@@ -137,4 +130,7 @@ def _check(resource_type: int, changed: Mapping[str, str], result: Mapping[str, 
             assert resource_type == RESOURCE_BROKER
             check_dynamic_broker_config(changed)
     except InvalidSetting as error:
-        raise ConfigRefused(ErrorCode.invalid_config, str(error)) from None
+        # Kafka's broker checks its own settings itself, and answers so (KAFKA-13609).
+        is_topic = resource_type == RESOURCE_TOPIC
+        code = ErrorCode.invalid_config if is_topic else ErrorCode.invalid_request
+        raise ConfigRefused(code, str(error)) from None

@@ -83,7 +83,7 @@ class Setting:
             value = _PARSERS[self.type](text)
         except ValueError as error:
             raise InvalidSetting(
-                f"Invalid value {text!r} for configuration {self.name}: {error}"
+                f"Invalid value {text} for configuration {self.name}: {error}"
             ) from None
         problem = self.check(value) if self.check is not None else None
         if problem is not None:
@@ -141,14 +141,9 @@ def all_of(*allowed: str) -> Check:
     def check(value: Value) -> str | None:
         assert isinstance(value, tuple)
         wrong = [word for word in value if word not in allowed]
-        return f"{wrong[0]!r} is none of: {', '.join(allowed)}" if wrong else None
+        return f"String must be one of: {', '.join(allowed)}" if wrong else None
 
     return check
-
-
-def not_empty(value: Value) -> str | None:
-    """Accept anything but the empty text or list."""
-    return "it must not be empty" if value in ("", ()) else None
 
 
 def throttled_replicas(value: Value) -> str | None:

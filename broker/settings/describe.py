@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from broker.protocol.image import RESOURCE_BROKER, RESOURCE_TOPIC, MetadataImage
 from broker.protocol.struct import Struct
@@ -54,20 +55,32 @@ def describe_topic(
 ) -> list[ConfigEntry]:
     """Every topic setting (or those in ``names``; unknown ones are left out), sorted by name."""
     overrides = image.config(RESOURCE_TOPIC, topic)
-    return describe_topic_overrides(image, static, overrides, node_id=node_id, names=names)
+    entries = []
+    for setting in _selected(TOPIC_SETTINGS, names):
+        name = setting.name
+        value = next(topic_value_places(name, overrides, static, image, node_id)).value
+        chain = tuple(broker_name for broker_name, _ in BROKER_SYNONYMS.get(name, ()))
+        places = _broker_places(chain, static, image, node_id) if chain else ()
+        if name in overrides:
+            places = (Synonym(name, overrides[name], ConfigSource.TOPIC), *places)
+        source = places[0].source if places else ConfigSource.DEFAULT
+        entries.append(ConfigEntry(setting, value, source, places, read_only=False))
+    return entries
 
 
-def describe_topic_overrides(
+def describe_new_topic(
     image: MetadataImage,
     static: Mapping[str, str],
     overrides: Mapping[str, str],
     *,
     node_id: int | None = None,
-    names: Collection[str] | None = None,
 ) -> list[ConfigEntry]:
-    """The same for a topic that has these overrides but need not exist (CreateTopics)."""
+    """Every setting of a topic that need not exist yet, as CreateTopics answers them.
+
+    Here, other than in DescribeConfigs, a value in hours counts as coming from the file.
+    """
     entries = []
-    for setting in _selected(TOPIC_SETTINGS, names):
+    for setting in TOPIC_SETTINGS.values():
         places = tuple(topic_value_places(setting.name, overrides, static, image, node_id))
         entries.append(
             ConfigEntry(setting, places[0].value, places[0].source, places, read_only=False)
@@ -85,13 +98,9 @@ def describe_broker(
     """Every broker setting as broker ``node_id``, which has this file, sees it."""
     entries = []
     for setting in _selected(BROKER_SETTINGS, names):
-        places = tuple(
-            Synonym(name, value, source)
-            for name in _broker_synonyms(setting.name)
-            for value, source in broker_value_places(name, static, image, node_id)
-            if source is not ConfigSource.DEFAULT or (name == setting.name and value is not None)
-        )
-        value, source = next(broker_value_places(setting.name, static, image, node_id))
+        value, _ = next(broker_value_places(setting.name, static, image, node_id))
+        places = _broker_places(_broker_synonyms(setting.name), static, image, node_id)
+        source = places[0].source if places else ConfigSource.DEFAULT
         entries.append(ConfigEntry(setting, value, source, places, setting.read_only))
     return entries
 
@@ -117,6 +126,32 @@ def describe_broker_defaults(
 
 def _selected(settings: Mapping[str, Setting], names: Collection[str] | None) -> Iterable[Setting]:
     return (s for s in settings.values() if names is None or s.name in names)
+
+
+def _broker_places(
+    names: tuple[str, ...], static: Mapping[str, str], image: MetadataImage, node_id: int | None
+) -> tuple[Synonym, ...]:
+    """Every place that names one of these settings, as Kafka lists them.
+
+    By source first, then by name; what stands before the first setting's own first place is left
+    out. So a topic with log.retention.hours alone has no synonym of retention.ms.
+    """
+    defaults = {
+        name: default for name in names if (default := BROKER_SETTINGS[name].default) is not None
+    }
+    own = image.config(RESOURCE_BROKER, str(node_id)) if node_id is not None else {}
+    places = [
+        Synonym(name, values[name], source)
+        for values, source in (
+            (own, ConfigSource.DYNAMIC_BROKER),
+            (image.config(RESOURCE_BROKER, ""), ConfigSource.DYNAMIC_DEFAULT_BROKER),
+            (static, ConfigSource.STATIC_BROKER),
+            (defaults, ConfigSource.DEFAULT),
+        )
+        for name in names
+        if name in values
+    ]
+    return tuple(dropwhile(lambda place: place.name != names[0], places))
 
 
 def _broker_synonyms(name: str) -> tuple[str, ...]:

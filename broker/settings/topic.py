@@ -23,7 +23,6 @@ from broker.settings.definition import (
     at_least,
     between,
     index,
-    not_empty,
     one_of,
     setting_named,
     throttled_replicas,
@@ -34,10 +33,6 @@ _LONG, _DOUBLE, _LIST = ConfigType.LONG, ConfigType.DOUBLE, ConfigType.LIST
 COMPRESSIONS: Final = ("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer")
 
 
-def _cleanup_policy(value: Value) -> str | None:
-    return not_empty(value) or all_of("compact", "delete")(value)
-
-
 TOPIC_SETTINGS: Final = index(
     (
         Setting(
@@ -45,8 +40,8 @@ TOPIC_SETTINGS: Final = index(
             _LIST,
             "delete",
             "What happens to old segments: delete them by age and size, compact them to the last "
-            "value of each key, or both.",
-            _cleanup_policy,
+            "value of each key, or both; empty keeps them for ever.",
+            all_of("compact", "delete"),
         ),
         Setting(
             "compression.gzip.level",

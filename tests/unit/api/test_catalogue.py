@@ -11,7 +11,7 @@ from broker.protocol.api_keys import ApiKey
 from broker.protocol.codec import supported_versions
 
 API_FOLDER = Path(broker.api.__file__).parent
-NOT_APIS = {"__init__", "catalogue", "forwarded", "node", "registry"}
+NOT_APIS = {"__init__", "catalogue", "forwarded", "node", "own_resources", "registry"}
 
 
 def skipped() -> dict[int, str]:

@@ -66,7 +66,6 @@ def test_synonyms_exist_and_agree_with_the_topic_default():
         ("segment.bytes", "2147483648"),
         ("min.insync.replicas", "0"),
         ("preallocate", "yes"),
-        ("cleanup.policy", ""),
         ("cleanup.policy", "compact,shred"),
         ("compression.type", "zip"),
         ("message.timestamp.type", "createtime"),
@@ -177,8 +176,24 @@ def test_a_topic_is_described_with_every_place_of_a_value():
         ("retention.ms", "5", 1),
         ("log.retention.ms", "7", 2),
         ("log.retention.ms", "6", 3),
-        ("log.retention.hours", "3600000", 4),
-        ("log.retention.hours", "604800000", 5),
+        ("log.retention.hours", "1", 4),
+        ("log.retention.hours", "168", 5),
+    ]
+
+
+def test_a_place_of_a_weaker_name_alone_is_not_told():
+    """As Kafka does it: retention.ms has no synonym until log.retention.ms is set somewhere."""
+    static = {"log.retention.hours": "1"}
+    entry = one(describe_topic(EMPTY_IMAGE, static, "t", names={"retention.ms"}))
+    assert (entry.value, int(entry.source), entry.synonyms) == ("3600000", 5, ())
+    entry = one(describe_broker(EMPTY_IMAGE, static, 1, names={"log.retention.ms"}))
+    assert (entry.value, int(entry.source), entry.synonyms) == (None, 5, ())
+    image = image_with((BROKER, "1", "log.retention.ms", "7"))
+    entry = one(describe_broker(image, static, 1, names={"log.retention.ms"}))
+    assert [(s.name, s.value, int(s.source)) for s in entry.synonyms] == [
+        ("log.retention.ms", "7", 2),
+        ("log.retention.hours", "1", 4),
+        ("log.retention.hours", "168", 5),
     ]
 
 
@@ -210,10 +225,10 @@ def test_the_settings_of_all_brokers_are_only_those_that_were_set():
 
 
 def test_an_entry_on_the_wire():
-    entry = one(describe_topic(EMPTY_IMAGE, {}, "t", names={"retention.ms"}))
+    entry = one(describe_topic(EMPTY_IMAGE, {}, "t", names={"retention.bytes"}))
     full = entry.to_struct(synonyms=True, documentation=True)
     assert (full.config_type, full.config_source) == (ConfigType.LONG, 5)
-    assert full.synonyms[0].name == "log.retention.hours"
+    assert full.synonyms[0].name == "log.retention.bytes"
     assert full.documentation
     bare = entry.to_struct(synonyms=False, documentation=False)
     assert (bare.synonyms, bare.documentation) == ([], None)

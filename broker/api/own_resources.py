@@ -1,0 +1,91 @@
+"""What a broker decides itself of a change of settings, before the controller sees the rest.
+
+Its own loggers, and whether a broker's settings were sent to that broker: only it knows its file.
+Everything else is the controller's. It must never forward what it refuses.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from broker.api.node import Node
+from broker.protocol.errors import ErrorCode, LogctlError
+from broker.protocol.image import RESOURCE_BROKER
+from broker.protocol.struct import Struct
+from broker.runtime.loggers import RESOURCE_LOGGER, LoggerRefused, alter_loggers
+
+Forward = Callable[[Struct], Awaitable[Struct]]
+_Verdict = tuple[ErrorCode, str | None]
+
+
+class _Refused(LogctlError):
+    """One resource is refused here."""
+
+
+async def alter_here_first(
+    node: Node, request: Struct, forward: Forward, *, incremental: bool
+) -> Struct:
+    """A row per resource, in the request's order: ours, or the controller's from `forward`."""
+    counts = Counter((r.resource_type, r.resource_name) for r in request.resources)
+    verdicts: list[_Verdict | None] = []
+    for resource in request.resources:
+        if counts[resource.resource_type, resource.resource_name] > 1:
+            verdicts.append((ErrorCode.invalid_request, "Each resource must appear at most once."))
+            continue
+        verdicts.append(_verdict(node, request, resource, incremental=incremental))
+    rest = [
+        resource
+        for resource, verdict in zip(request.resources, verdicts, strict=True)
+        if verdict is None
+    ]
+    decided: dict[tuple[int, str], _Verdict] = {}
+    throttle_ms = 0
+    if rest:
+        response = await forward(request.replace(resources=rest))
+        throttle_ms = response.get("throttle_time_ms", 0)
+        decided = {
+            (row.resource_type, row.resource_name): (row.error_code, row.error_message)
+            for row in response.responses
+        }
+    unknown = (ErrorCode.unknown_server_error, None)
+    rows = []
+    for resource, verdict in zip(request.resources, verdicts, strict=True):
+        key = (resource.resource_type, resource.resource_name)
+        code, message = verdict or decided.get(key, unknown)
+        rows.append(
+            Struct(
+                error_code=code,
+                error_message=message,
+                resource_type=resource.resource_type,
+                resource_name=resource.resource_name,
+            )
+        )
+    return Struct(throttle_time_ms=throttle_ms, responses=rows)
+
+
+def _verdict(
+    node: Node, request: Struct, resource: Struct, *, incremental: bool
+) -> _Verdict | None:
+    try:
+        if resource.resource_type == RESOURCE_LOGGER and incremental:
+            _check_node(node, resource.resource_name, "Unexpected node id. Expected")
+            alter_loggers(
+                [(c.name, c.config_operation, c.value) for c in resource.configs],
+                check_only=request.validate_only,
+            )
+            return ErrorCode.none, None
+        if resource.resource_type == RESOURCE_BROKER and resource.resource_name:
+            _check_node(node, resource.resource_name, "Unexpected broker id, expected")
+    except _Refused as refused:
+        return ErrorCode.invalid_request, str(refused)
+    except LoggerRefused as refused:
+        return refused.code, str(refused)
+    return None
+
+
+def _check_node(node: Node, name: str, words: str) -> None:
+    try:
+        node_id = int(name)
+    except ValueError:
+        raise _Refused(f"Node id must be an integer, but it is: {name}") from None
+    if node_id != node.config.node_id:
+        raise _Refused(f"{words} {node.config.node_id}, but received {name}")
