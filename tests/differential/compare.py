@@ -1,0 +1,241 @@
+"""Makes two answers comparable by the rules of rules.yaml, and finds where they differ.
+
+Pure: takes plain values, gives differences. Judges nothing: what may differ stands in allowed.yaml.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import yaml
+
+from broker.protocol.batch import crc_matches, decode_records, iter_batches
+from broker.protocol.errors import LogctlError
+from broker.protocol.struct import ZERO_UUID
+from tests.differential.cases import PREFIX
+
+FOLDER = Path(__file__).parent
+MISSING: Final = "(not there)"
+_NOW_MS_WITHIN: Final = 3_600_000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where the answers differ; `MISSING` when one side has nothing there."""
+
+    path: str
+    kafka: Any
+    logd: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: Apache Kafka {_short(self.kafka)}, logd {_short(self.logd)}"
+
+
+def _short(value: Any) -> str:
+    text = value if value is MISSING else repr(value)
+    return text if len(text) <= 160 else f"{text[:160]}..."
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(re.escape(text).replace(r"\*", ".*"), re.DOTALL)
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether the path is one of the pattern's; `*` stands for any text."""
+    return _pattern(pattern).fullmatch(path) is not None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """rules.yaml."""
+
+    dropped: Sequence[Mapping[str, str]]
+    ids: Sequence[Mapping[str, str]]
+    times: Sequence[Mapping[str, str]]
+    keyed: Sequence[Mapping[str, str]]
+    own: Sequence[Mapping[str, str]]
+
+    @classmethod
+    def load(cls, path: Path = FOLDER / "rules.yaml") -> "Rules":
+        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
+
+    @cache  # noqa: B019  one instance lives as long as the run
+    def find(self, kind: str, path: str) -> Mapping[str, str] | None:
+        found: Mapping[str, str] | None = None
+        for rule in getattr(self, kind):
+            if matches(rule["path"], path):
+                found = rule
+        return found
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclass
+class Normaliser:
+    """One side's answers of one run of a case, in order: the same id gets the same name."""
+
+    rules: Rules
+    now_ms: int
+    # Text of this side alone, such as its port and its folder, and what stands for it.
+    texts: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[int, str] = field(default_factory=dict)
+    _names: dict[Any, str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def answer(self, api: str, plain: Any) -> Any:
+        """The comparable form of a whole answer, given as dicts and lists."""
+        return self._value(api, plain)
+
+    def _value(self, path: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                name: self._value(f"{path}.{name}", item)
+                for name, item in value.items()
+                if not self.rules.find("dropped", f"{path}.{name}")
+            }
+        if isinstance(value, list):
+            return self._list(path, value)
+        return self._scalar(path, value)
+
+    def _list(self, path: str, items: list[Any]) -> Any:
+        if own := self.rules.find("own", path):
+            items = [each for each in items if str(each[own["by"]]).startswith(PREFIX)]
+        keyed = self.rules.find("keyed", path)
+        if keyed is None:
+            return [self._value(f"{path}[{at}]", item) for at, item in enumerate(items)]
+        entries: dict[str, Any] = {}
+        for item in sorted(items, key=lambda each: str(each[keyed["by"]])):
+            key = self._scalar(f"{path}[*].{keyed['by']}", item[keyed["by"]])
+            if key in entries:
+                key = f"{key}, another"
+            entries[key] = self._value(f"{path}[{key}]", item)
+        return Keyed(entries)
+
+    def _scalar(self, path: str, value: Any) -> Any:
+        if isinstance(value, memoryview) or (isinstance(value, bytes) and path.endswith("records")):
+            return self._records(path, bytes(value))
+        if (rule := self.rules.find("ids", path)) and value not in (ZERO_UUID, -1, 0, "", None):
+            return self._name(rule["kind"], value)
+        if self.rules.find("times", path) and abs(value - self.now_ms) < _NOW_MS_WITHIN:
+            return "<about now>"
+        if isinstance(value, bool) or value is None:
+            return value
+        if isinstance(value, bytes):
+            return _text(value)
+        if isinstance(value, UUID):
+            return str(value)
+        if isinstance(value, str):
+            return self._own_text(value)
+        if path.endswith(".port"):
+            return self.numbers.get(value, value)
+        return int(value) if isinstance(value, int) else value
+
+    def _name(self, kind: str, value: Any) -> str:
+        if (kind, value) not in self._names:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._names[kind, value] = f"<{kind} {self._counts[kind]}>"
+        return self._names[kind, value]
+
+    def _own_text(self, value: str) -> str:
+        for text, name in self.texts.items():
+            value = value.replace(text, name)
+        return value
+
+    def _records(self, path: str, data: bytes) -> Any:
+        batches = []
+        try:
+            for position, header in iter_batches(data):
+                entry = {k: v for k, v in header._asdict().items() if k != "crc"}
+                if header.log_append_time:
+                    entry["max_timestamp_ms"] = self._time(header.max_timestamp_ms)
+                entry["producer_id"] = self._scalar(f"{path}[*].producer_id", header.producer_id)
+                entry["crc_matches"] = crc_matches(data, position, header)
+                entry["records"] = [
+                    {
+                        "offset": r.offset,
+                        "timestamp_ms": self._time(r.timestamp_ms)
+                        if header.log_append_time
+                        else r.timestamp_ms,
+                        "key": None if r.key is None else _text(r.key),
+                        "value": None if r.value is None else _text(r.value),
+                        "headers": [[k, None if v is None else _text(v)] for k, v in r.headers],
+                    }
+                    for r in decode_records(data, position)
+                ]
+                batches.append(entry)
+        except LogctlError as error:
+            batches.append({"unreadable": type(error).__name__})
+        return batches
+
+    def _time(self, value: int) -> Any:
+        return "<about now>" if abs(value - self.now_ms) < _NOW_MS_WITHIN else value
+
+
+class Keyed(dict[str, Any]):
+    """A list whose order means nothing, by the key of its entries."""
+
+
+def _text(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return f"0x{value.hex()}"
+    return text if text.isprintable() else f"0x{value.hex()}"
+
+
+def differences(kafka: Any, logd: Any, path: str) -> Iterator[Difference]:
+    """Every place where the normalised answers differ, deepest first found."""
+    if isinstance(kafka, dict) and isinstance(logd, dict):
+        for name in {**kafka, **logd}:
+            inner = f"{path}[{name}]" if isinstance(kafka, Keyed) else f"{path}.{name}"
+            yield from differences(kafka.get(name, MISSING), logd.get(name, MISSING), inner)
+    elif isinstance(kafka, list) and isinstance(logd, list):
+        for at in range(max(len(kafka), len(logd))):
+            theirs = kafka[at] if at < len(kafka) else MISSING
+            ours = logd[at] if at < len(logd) else MISSING
+            yield from differences(theirs, ours, f"{path}[{at}]")
+    elif kafka != logd or type(kafka) is not type(logd):
+        yield Difference(path, kafka, logd)
+
+
+@dataclass
+class Allowance:
+    """An entry of allowed.yaml: differences at these paths are meant, for the reason given."""
+
+    paths: Sequence[str]
+    reason: str
+    cases: Sequence[str] = ("*",)
+    kafka: Any = ...
+    logd: Any = ...
+    used: int = 0
+
+    def covers(self, case: str, difference: Difference) -> bool:
+        return (
+            any(matches(path, difference.path) for path in self.paths)
+            and any(matches(name, case) for name in self.cases)
+            and self.kafka in (..., difference.kafka)
+            and self.logd in (..., difference.logd)
+        )
+
+
+def load_allowed(path: Path = FOLDER / "allowed.yaml") -> list[Allowance]:
+    entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    return [Allowance(**entry) for entry in entries]
+
+
+def judge(case: str, found: list[Difference], allowed: list[Allowance]) -> list[Difference]:
+    """The differences that no allowance covers; allowances count what they cover."""
+    left = []
+    for difference in found:
+        covering = [each for each in allowed if each.covers(case, difference)]
+        for each in covering:
+            each.used += 1
+        if not covering:
+            left.append(difference)
+    return left
