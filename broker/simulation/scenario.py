@@ -26,7 +26,7 @@ from broker.simulation.world import COMBINED, SEPARATE, World
 TOPIC = "events"
 PARTITIONS = 3
 FAULTS_S = 12.0
-HEAL_S = 90.0
+HEAL_S = 60.0
 OBSERVE_S = 0.02
 CPU_LIMIT_S = 60.0
 T = TypeVar("T")
@@ -157,7 +157,7 @@ class _Story:
 
     async def play(self) -> Outcome:
         """From the first start to the last check."""
-        observer = self._world.loop.create_task(_observe(self._world))
+        observer = self._world.loop.create_task(observe(self._world))
         story = self._world.loop.create_task(self._play())
         await asyncio.wait([observer, story], return_when=asyncio.FIRST_COMPLETED)
         if observer.done():
@@ -169,7 +169,7 @@ class _Story:
         world, plan = self._world, self._plan
         for node in world.nodes:
             world.start(node)
-        await _within(
+        await within(
             self._client.create_topic(TOPIC, PARTITIONS, 3, plan.topic_settings),
             HEAL_S,
             "create a topic",
@@ -182,14 +182,14 @@ class _Story:
             work.append(world.loop.create_task(self._administrator.run(self._stop)))
         end_s = world.loop.time() + FAULTS_S
         faults = [world.loop.create_task(each.run(end_s)) for each in self._faults]
-        await _finished(faults, work)
+        await finished(faults, work)
         self._stop.set()
-        _heal(world)
+        heal(world)
         for task in work:
-            await _within(task, HEAL_S, "finish the last requests")
-        await _within(self._whole(), HEAL_S, "bring every replica back in sync")
+            await within(task, HEAL_S, "finish the last requests")
+        await within(whole(world), HEAL_S, "bring every replica back in sync")
         found = {
-            partition: await _within(
+            partition: await within(
                 read_partition(self._client, TOPIC, partition), HEAL_S, f"read {TOPIC}-{partition}"
             )
             for partition in range(PARTITIONS)
@@ -222,20 +222,22 @@ class _Story:
             digest=world.network.digest,
         )
 
-    async def _whole(self) -> None:
-        """Wait until every replica of every partition is in sync and all images are the same."""
-        world = self._world
-        while not (_in_sync(world) and _caught_up(world) and _same_images(world)):  # noqa: ASYNC110 - the world is looked at from outside
-            await asyncio.sleep(0.1)
+
+async def whole(world: World) -> None:
+    """Wait until every replica of every partition is in sync and all images are the same."""
+    while not (in_sync(world) and _caught_up(world) and _same_images(world)):  # noqa: ASYNC110 - the world is looked at from outside
+        await asyncio.sleep(0.1)
 
 
-async def _observe(world: World) -> None:
+async def observe(world: World) -> None:
+    """Check again and again what must always hold; ends only by a violation."""
     while True:
         world.observe()
         await asyncio.sleep(OBSERVE_S)
 
 
-async def _within(work: Awaitable[T], seconds: float, what: str) -> T:
+async def within(work: Awaitable[T], seconds: float, what: str) -> T:
+    """The result of `work`. Raises LivenessViolation when it takes longer than `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await work
@@ -243,7 +245,7 @@ async def _within(work: Awaitable[T], seconds: float, what: str) -> T:
         raise LivenessViolation(f"could not {what} within {seconds:g} s") from None
 
 
-async def _finished(
+async def finished(
     tasks: Sequence["asyncio.Task[Any]"], background: Sequence["asyncio.Task[Any]"]
 ) -> None:
     """Wait for the tasks, unless something in the background fails before."""
@@ -255,7 +257,8 @@ async def _finished(
                 task.result()
 
 
-def _heal(world: World) -> None:
+def heal(world: World) -> None:
+    """Mend every link and start every node that is down."""
     world.network.heal()
     for node in world.nodes:
         world.start(node)
@@ -268,7 +271,7 @@ def _brokers_up(world: World) -> bool:
     )
 
 
-def _in_sync(world: World) -> bool:
+def in_sync(world: World) -> bool:
     """Every node knows a leader and a full ISR of every partition."""
     if not _brokers_up(world):
         return False

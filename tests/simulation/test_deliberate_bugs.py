@@ -7,7 +7,7 @@ import pytest
 from broker.simulation.scenario import plan_of, run_plan
 from tests.simulation import bugs
 
-pytestmark = pytest.mark.simulation
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
 SEEDS_MAX = 30
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.simulation
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
 # With topics that come and go, separate roles, disk faults and pauses among them.
 SEEDS = "0-2"
@@ -19,7 +19,7 @@ def play(hash_seed: str, *arguments: str) -> list[str]:
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=250,
         check=True,
     )
     return [line.split(" s ", 1)[1] for line in result.stdout.splitlines()]

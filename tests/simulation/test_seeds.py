@@ -11,7 +11,7 @@ import pytest
 
 from broker.simulation.scenario import plan_of, run_seed
 
-pytestmark = pytest.mark.simulation
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "160"))
 CHUNK = 8
