@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format docs bench clean
+.PHONY: demo test peers check format docs bench clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.run-ready: pyproject.toml
@@ -21,8 +21,13 @@ $(VENV)/.dev-ready: pyproject.toml $(VENV)/.run-ready
 demo: $(VENV)/.run-ready
 	@$(BIN)/logctl demo
 
+# One worker per core; the tests of a file stay together, for they share clusters.
 test: $(VENV)/.dev-ready
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Apache Kafka's jars, by Maven, for the tests and measurements that compare with it.
+peers:
+	@$(PYTHON) -m benchmarks.peers
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .

@@ -201,3 +201,20 @@ class ApacheKafka(Cluster):
 
     def command(self, node: int, config: Path) -> list[str]:
         return self.java("kafka.Kafka", str(config))
+
+
+def main() -> int:
+    """Fetch Apache Kafka's jars and say where they are."""
+    libs = kafka_libs()
+    if libs is None:
+        print(
+            "Apache Kafka's jars can't be had: Java or Maven is absent, or Maven failed",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"Apache Kafka {KAFKA_VERSION}: {libs}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
