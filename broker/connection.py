@@ -26,6 +26,7 @@ logger = logging.getLogger("logd.connection")
 QUEUED_FRAMES_MAX = 32
 QUEUED_BYTES_MAX = 4 * 1024 * 1024
 WRITE_BUFFER_BYTES_HIGH = 1024 * 1024
+INT_MAX = 2**31 - 1
 LAST_BYTES_SECONDS = 1.0
 # Longer than any append takes; what remains then is a wait for followers, for nobody's sake.
 LAST_REQUEST_SECONDS = 5.0
@@ -72,6 +73,36 @@ class ListenerContext:
     node: Any = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     connections: "dict[ClientConnection, None]" = field(default_factory=dict)
+    # Connections of one address: the usual limit, other limits, and how many there are.
+    per_ip_max: int = INT_MAX
+    per_ip_overrides: dict[str, int] = field(default_factory=dict)
+    by_ip: dict[str, int] = field(default_factory=dict)
+
+    def refusal(self, ip: str) -> str | None:
+        """Why a connection from `ip` may not come in now."""
+        if len(self.connections) >= self.connections_max:
+            return f"{self.connections_max} connections are open (max.connections)"
+        limit = self.per_ip_overrides.get(ip, self.per_ip_max)
+        if self.by_ip.get(ip, 0) >= limit:
+            return f"{limit} connections from {ip} are open (max.connections.per.ip)"
+        return None
+
+    def add(self, connection: "ClientConnection") -> None:
+        """Count a connection in."""
+        self.connections[connection] = None
+        self.by_ip[connection.ip] = self.by_ip.get(connection.ip, 0) + 1
+
+    def remove(self, connection: "ClientConnection") -> bool:
+        """Count a connection out; whether it was in."""
+        if connection not in self.connections:
+            return False
+        del self.connections[connection]
+        left = self.by_ip[connection.ip] - 1
+        if left:
+            self.by_ip[connection.ip] = left
+        else:
+            del self.by_ip[connection.ip]
+        return True
 
     def close_idle(self) -> None:
         """Close the connections that have been silent for `idle_ms` with nothing under way."""
@@ -102,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading_paused = False
         self._closed = False
         self.busy = False
-        self.peer = "?"
+        self.peer = self.ip = "?"
         self.last_active_ms = listener.monotonic_ms()
         # Set by ApiVersions; for logs and metrics only.
         self.client_software = ""
@@ -119,17 +150,19 @@ class ClientConnection(asyncio.Protocol):
         # uvloop has transports of its own, so no isinstance here.
         self._transport = transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.peer = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else str(peer)
+        if isinstance(peer, tuple):
+            self.ip, self.peer = str(peer[0]), f"{peer[0]}:{peer[1]}"
         listener = self._listener
-        if len(listener.connections) >= listener.connections_max:
+        reason = listener.refusal(self.ip)
+        if reason is not None:
             logger.warning(
                 "connection refused: too many are open",
-                extra={"peer": self.peer, "limit": listener.connections_max},
+                extra={"peer": self.peer, "reason": reason},
             )
             self._closed = True
             transport.abort()
             return
-        listener.connections[self] = None
+        listener.add(self)
         if listener.metrics:
             listener.metrics.opened(listener.name)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_HIGH)
@@ -174,8 +207,7 @@ class ClientConnection(asyncio.Protocol):
         left_by_peer = not self._closed
         self._closed = True
         listener = self._listener
-        if self in listener.connections:
-            del listener.connections[self]
+        if listener.remove(self):
             if listener.metrics:
                 listener.metrics.closed(listener.name)
             if listener.on_lost:

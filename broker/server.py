@@ -23,6 +23,7 @@ from broker.protocol.codec import supported_versions
 from broker.protocol.errors import LogctlError
 from broker.protocol.image import (
     METADATA_VERSION_FEATURE,
+    RESOURCE_BROKER,
     ImageDelta,
     MetadataImage,
     image_records,
@@ -39,6 +40,7 @@ from broker.runtime.producer_ids import ProducerIds
 from broker.runtime.publisher import MetadataPublisher
 from broker.runtime.quorum import MetadataQuorum
 from broker.runtime.replicas import ReplicaManager
+from broker.settings.broker import BrokerSettings
 from broker.storage.errors import StorageError
 from broker.storage.manager import LogManager, prepare_folder
 
@@ -215,6 +217,22 @@ class Broker:
             on_lost=self._controller_connection_lost if role == CONTROLLER else None,
         )
 
+    def _take_limits(self, image: MetadataImage, delta: ImageDelta | None = None) -> None:
+        """A publisher's subscriber: the limits on clients' connections that are in force now."""
+        if delta is not None and not any(
+            kind == RESOURCE_BROKER for (kind, _), _, _ in delta.configs_changed
+        ):
+            return
+        config = self.config
+        settings = BrokerSettings(config.static, image, config.node_id)
+        overrides = settings.limits("max.connections.per.ip.overrides")
+        for context, _ in self._listeners:
+            if context.role == BROKER:
+                limit = settings.integer("max.connections")
+                context.connections_max = min(limit, CONNECTIONS_MAX)
+                context.per_ip_max = settings.integer("max.connections.per.ip")
+                context.per_ip_overrides = overrides
+
     def _controller_connection_lost(self, connection: ClientConnection) -> None:
         if self.controller is not None:
             self.controller.connection_lost(connection)
@@ -310,6 +328,8 @@ class Broker:
         )
         self.publisher.prepare = self._prepare_folders
         self._undo.append(self.publisher.close)
+        self._take_limits(self.publisher.image)
+        self.publisher.subscribe(self._take_limits)
         self.publisher.subscribe(self.node.note_brokers)
         self.replicas.on_failure = self._fail
         self.publisher.subscribe(self.replicas.apply)

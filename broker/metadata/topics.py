@@ -95,8 +95,7 @@ class Topics:
         if len(states) > budget:
             raise Refused(
                 ErrorCode.policy_violation,
-                f"Excessively large number of partitions per request: at most "
-                f"{PARTITIONS_PER_REQUEST_MAX} can be created at a time.",
+                "Excessively large number of partitions per request.",
             )
         return states
 
@@ -334,8 +333,7 @@ class Topics:
         if more > budget:
             raise Refused(
                 ErrorCode.policy_violation,
-                f"Excessively large number of partitions per request: at most "
-                f"{PARTITIONS_PER_REQUEST_MAX} can be created at a time.",
+                "Excessively large number of partitions per request.",
             )
         factor = len(topic.partitions[0].replicas)
         assignments = wish.get("assignments")

@@ -19,6 +19,7 @@ from broker.settings.definition import (
     Value,
     index,
     setting_named,
+    split_list,
 )
 
 BROKER_SETTINGS: Final = index((*CLUSTER_SETTINGS, *STORAGE_SETTINGS))
@@ -114,6 +115,11 @@ class BrokerSettings:
         value = self.value(name)
         assert value is None or isinstance(value, str), name
         return value
+
+    def limits(self, name: str) -> dict[str, int]:
+        """The value of a list of ``address:number`` pairs."""
+        pairs = (pair.rpartition(":") for pair in split_list(self.text(name) or ""))
+        return {address: int(limit) for address, _, limit in pairs}
 
     def words(self, name: str) -> tuple[str, ...]:
         """The elements of a list; empty when it is not set."""

@@ -9,6 +9,7 @@ from broker.settings.definition import (
     ConfigType,
     Setting,
     Update,
+    address_limits,
     at_least,
     between,
     one_of,
@@ -362,8 +363,8 @@ _NETWORK: Final = (
         "max.connections.per.ip.overrides",
         _STRING,
         "",
-        "Other limits for some addresses, as host:limit pairs.",
-        None,
+        "Other limits for some addresses, as address:limit pairs.",
+        address_limits,
         _LIVE,
     ),
     Setting(

@@ -158,6 +158,16 @@ def throttled_replicas(value: Value) -> str | None:
     return None
 
 
+def address_limits(value: Value) -> str | None:
+    """Accept a list of ``address:number`` pairs."""
+    assert isinstance(value, str)
+    for pair in split_list(value):
+        address, colon, limit = pair.rpartition(":")
+        if not (address and colon and limit.isdecimal()):
+            return f"{pair!r} is not of the form address:number"
+    return None
+
+
 def index(settings: Iterable[Setting]) -> dict[str, Setting]:
     """Settings by name, sorted; each name once, each default valid."""
     result: dict[str, Setting] = {}
