@@ -5,7 +5,9 @@ bytes or an id, text will do (ids in Kafka's 22 characters). `records` is a list
 
     records: [{records: [a, [key, value], {key: k, value: v, timestamp: 5, headers: {h: x}}],
                timestamp: $now, compression: gzip, producer_id: $pid, producer_epoch: 0, sequence: 0,
-               transactional: true, control: true, break: crc | magic | length | count | attributes}]
+               transactional: true, control: true, break: crc}]
+
+A batch is broken by `crc`, `magic-1`, `count`, ...: see `_break`.
 """
 
 import re
@@ -21,6 +23,16 @@ from broker.protocol.batch import CRC_START, Compression, Record, encode_batch
 from broker.protocol.schema import FieldSchema, message
 from broker.protocol.struct import uuid_from_text
 
+# Which byte of a batch a break sets, and to what; "" and crc set none.
+_BYTES = {
+    "": (16, 2),
+    "crc": (16, 2),
+    "magic-0": (16, 0),
+    "magic-1": (16, 1),
+    "magic-3": (16, 3),
+    "log-append-time": (22, 8),
+    "codec": (22, 7),
+}
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)([+-]\d+)?\})")
 
 
@@ -131,44 +143,27 @@ def _bytes(value: Any) -> bytes | None:
 
 def _break(made: bytearray, how: str) -> None:
     """One thing wrong, and the checksum right unless it is the checksum that is wrong."""
-    if how == "":
-        return
-    if how == "crc":
-        made[-1] ^= 0xFF
-    elif how == "magic-0":
-        made[16] = 0
-    elif how == "magic-1":
-        made[16] = 1
-    elif how == "magic-3":
-        made[16] = 3
-    elif how == "truncated":
-        del made[-3:]
-    elif how == "header-only":
+    count, last_delta = (struct.unpack_from(">i", made, at)[0] for at in (57, 23))
+    if how in _BYTES:
+        at, value = _BYTES[how]
+        made[at] = value
+    elif how in ("header-only", "no-records"):
         del made[61:]
         struct.pack_into(">i", made, 8, len(made) - 12)
+        struct.pack_into(">i", made, 57, count if how == "header-only" else 0)
+    elif how == "truncated":
+        del made[-3:]
     elif how == "length-short":
         struct.pack_into(">i", made, 8, 20)
-    elif how == "count":
-        struct.pack_into(">i", made, 57, struct.unpack_from(">i", made, 57)[0] + 1)
-    elif how == "count-negative":
-        struct.pack_into(">i", made, 57, -1)
+    elif how in ("count", "count-negative"):
+        struct.pack_into(">i", made, 57, count + 1 if how == "count" else -1)
     elif how == "last-delta":
-        struct.pack_into(">i", made, 23, struct.unpack_from(">i", made, 23)[0] + 1)
+        struct.pack_into(">i", made, 23, last_delta + 1)
     elif how == "garbage":
         made[61:] = b"\xff" * (len(made) - 61)
-    elif how == "log-append-time":
-        made[22] |= 8
-    elif how == "codec":
-        made[22] |= 7
-    else:
-        raise ValueError(f"batches cannot be broken by {how!r}")
-    if how in (
-        "count",
-        "count-negative",
-        "last-delta",
-        "garbage",
-        "header-only",
-        "log-append-time",
-        "codec",
-    ):
+    elif how:
+        raise KeyError(f"batches cannot be broken by {how!r}")
+    if how not in ("truncated", "length-short"):
         struct.pack_into(">I", made, CRC_START - 4, crc32c(bytes(made[CRC_START:])))
+    if how == "crc":
+        made[-1] ^= 0xFF

@@ -7,8 +7,9 @@ answers, too.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
@@ -184,20 +185,22 @@ class Player:
                 raise CaseFailed(f"{self.side.kind}: {full} was not made: {made.topics[0]}")
             self.variables[name] = full
             self.variables[f"{name}_id"] = made.topics[0].topic_id
-            await self._led(connection, full)
+            await self._led(connection, full, topic.partitions)
             for batch in topic.batches:
                 await self._fill(connection, full, batch)
 
-    async def _led(self, connection: BrokerConnection, topic: str) -> None:
+    async def _led(self, connection: BrokerConnection, topic: str, partitions: int) -> None:
+        """Wait until every partition answers as a leader, which metadata may announce earlier."""
         limit = time.monotonic() + UNTIL_SECONDS
-        body = {"topics": [{"name": topic}], "allow_auto_topic_creation": False}
+        asked = [{"partition_index": index, "timestamp": -1} for index in range(partitions)]
+        body = {"replica_id": -1, "topics": [{"name": topic, "partitions": asked}]}
         while True:
-            found = (await connection.request(ApiKey.METADATA, body, version=12)).topics[0]
-            if not found.error_code and all(p.leader_id >= 0 for p in found.partitions):
+            found = await connection.request(ApiKey.LIST_OFFSETS, body, version=8)
+            if not any(p.error_code for p in found.topics[0].partitions):
                 return
             if time.monotonic() > limit:
                 raise CaseFailed(f"{self.side.kind}: {topic} has no leaders: {found}")
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.005)
 
     async def _fill(self, connection: BrokerConnection, topic: str, batch: Any) -> None:
         records = bodies.batch({"records": bodies.fill(batch, self.variables), "timestamp": NOW_MS})
@@ -207,15 +210,10 @@ class Player:
             timeout_ms=5_000,
             topic_data=[{"name": topic, "partition_data": [partition]}],
         )
-        limit = time.monotonic() + UNTIL_SECONDS
-        while True:
-            answer = await connection.request(ApiKey.PRODUCE, body, version=12)
-            found = answer.responses[0].partition_responses[0]
-            if not found.error_code:
-                return
-            if time.monotonic() > limit:
-                raise CaseFailed(f"{self.side.kind}: {topic} takes no records: {found}")
-            await asyncio.sleep(0.01)
+        answer = await connection.request(ApiKey.PRODUCE, body, version=12)
+        found = answer.responses[0].partition_responses[0]
+        if found.error_code:
+            raise CaseFailed(f"{self.side.kind}: {topic} takes no records: {found}")
 
 
 def pick(value: Any, path: str) -> Any:
@@ -239,12 +237,12 @@ async def compare_at(
     newest = {int(key): _newest(sides, key) for key in ApiKey}
     players = [Player(side, case, version, newest) for side in (sides.kafka, sides.logd)]
     answers = list(await asyncio.gather(*(player.play() for player in players)))
-    normalisers = [normaliser(player.side, rules) for player in players]
+    normalisers = [_knowing(player, rules) for player in players]
     found: list[Difference] = []
     for theirs, ours in zip(*answers, strict=True):
         pair = [n.answer(a.api, a.plain) for n, a in zip(normalisers, (theirs, ours), strict=True)]
         inner = differences(pair[0], pair[1], theirs.api)
-        found += [Difference(f"{d.path}", d.kafka, d.logd) for d in inner]
+        found += [replace(difference, step=theirs.label) for difference in inner]
     return found, answers
 
 
@@ -281,6 +279,14 @@ def _newest(sides: Sides, key: ApiKey) -> int:
     except UnsupportedVersion:
         return 0
     return both[1] if both else 0
+
+
+def _knowing(player: Player, rules: Rules) -> Normaliser:
+    made = normaliser(player.side, rules)
+    for name, value in player.variables.items():
+        if isinstance(value, UUID):
+            made.know("topic", value, name)
+    return made
 
 
 def normaliser(side: Side, rules: Rules) -> Normaliser:
