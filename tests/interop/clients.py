@@ -12,6 +12,12 @@ from typing import Any, NamedTuple, Protocol
 WAIT_SECONDS = 60.0
 MESSAGE_BYTES = 1_048_588
 QUIET = {"log_level": 0}
+NEW_TOPIC = {
+    "_UNKNOWN_PARTITION",
+    "LEADER_NOT_AVAILABLE",
+    "NOT_LEADER_FOR_PARTITION",
+    "UNKNOWN_TOPIC_OR_PART",
+}
 
 
 class Row(NamedTuple):
@@ -183,9 +189,7 @@ class Confluent:
 
         consumer = self._consumer(bootstrap)
         try:
-            low, high = consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=WAIT_SECONDS
-            )
+            low, high = self._watermarks(consumer, TopicPartition(topic, partition))
             found: list[int | None] = []
             for time_ms in times_ms:
                 asked = [TopicPartition(topic, partition, time_ms)]
@@ -195,6 +199,21 @@ class Confluent:
         finally:
             consumer.close()
         return low, high, found
+
+    def _watermarks(self, consumer: Any, place: Any) -> tuple[int, int]:
+        """Earliest and latest; it does not try again by itself when a topic is new."""
+        from confluent_kafka import KafkaException
+
+        limit = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                low, high = consumer.get_watermark_offsets(place, timeout=WAIT_SECONDS)
+            except KafkaException as error:
+                if self.error_name(error) not in NEW_TOPIC or time.monotonic() > limit:
+                    raise
+                time.sleep(0.05)
+            else:
+                return low, high
 
     def error_name(self, error: Exception) -> str:
         return str(error.args[0].name())
