@@ -15,6 +15,8 @@ from broker.metadata.cluster import Cluster
 from broker.metadata.decision import ELECTIONS_PER_REBALANCE_MAX, Decision, Refused, reply
 from broker.metadata.election import change, leaderless, preferred
 from broker.metadata.reassignment import Reassignments
+from broker.metadata.replies import refusal
+from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import (
     NO_LEADER,
@@ -139,8 +141,9 @@ class Partitions:
         """ElectLeaders: preferred (0) or unclean (1), for some partitions or, with null, all."""
         kind = request.election_type
         if kind not in (PREFERRED, UNCLEAN):
+            message = f"Unknown election type {kind}"
             code = ErrorCode.invalid_request
-            return Decision(reply=reply(error_code=code, replica_election_results=[]))
+            return Decision(reply=refusal(ApiKey.ELECT_LEADERS, request, code, message))
         everything = request.topic_partitions is None
         records: list[MetadataRecord] = []
         results: list[Struct] = []
@@ -176,7 +179,11 @@ class Partitions:
         image = self._cluster.image
         topic, state = image.topics.get(name), image.partition(name, index)
         if topic is None or state is None:
-            missing = f"No such topic as {name}" if topic is None else f"No such partition {index}"
+            missing = (
+                f"No such topic as {name}"
+                if topic is None
+                else f"No such partition as {name}-{index}"
+            )
             raise Refused(ErrorCode.unknown_topic_or_partition, missing)
         if kind == PREFERRED:
             if state.leader == state.preferred_leader:

@@ -66,6 +66,7 @@ class FetchSession:
         "last_used_ms",
         "partitions",
         "privileged",
+        "unresolved",
     )
 
     def __init__(self, session_id: int, *, privileged: bool, by_id: bool, now_ms: int) -> None:
@@ -76,6 +77,8 @@ class FetchSession:
         self.epoch = next_epoch(INITIAL_EPOCH)
         # In the order in which they are read: what gave records goes to the end.
         self.partitions: dict[SessionKey, SessionPartition] = {}
+        # Whether a topic id may be among them that was not known yet.
+        self.unresolved = False
 
     def update(self, wanted: Iterable[FetchPartition], forgotten: Iterable[SessionKey]) -> None:
         """Take what a request adds, changes and forgets."""
@@ -87,15 +90,20 @@ class FetchSession:
                 partitions[key] = SessionPartition(each)
             else:
                 known.wanted = each
+            if not each.topic:
+                self.unresolved = True
         for key in forgotten:
             partitions.pop(key, None)
 
     def resolve_names(self, name_of: Callable[[UUID], str | None]) -> None:
         """Look up again the ids of topics that were not known when they were asked for."""
-        if self.by_id:
-            for each in self.partitions.values():
-                if not each.wanted.topic:
-                    each.wanted.topic = name_of(each.wanted.topic_id) or ""
+        if not self.unresolved:
+            return
+        self.unresolved = False
+        for each in self.partitions.values():
+            if not each.wanted.topic:
+                each.wanted.topic = name_of(each.wanted.topic_id) or ""
+                self.unresolved = self.unresolved or not each.wanted.topic
 
     def asked(self) -> list[FetchPartition]:
         """Every partition of the session."""
