@@ -136,8 +136,8 @@ class Normaliser:
     def _scalar(self, path: str, value: Any) -> Any:
         if isinstance(value, memoryview) or (isinstance(value, bytes) and path.endswith("records")):
             return self._records(path, bytes(value))
-        if (rule := self.rules.find("ids", path)) and value not in (ZERO_UUID, -1, 0, "", None):
-            return self._name(rule["kind"], value)
+        if (rule := self.rules.find("ids", path)) and value not in (ZERO_UUID, -1, "", None):
+            return self._name(rule["kind"], value) if value or rule["kind"] == "producer" else 0
         if self.rules.find("times", path) and abs(value - self.now_ms) < _NOW_MS_WITHIN:
             return "<about now>"
         if isinstance(value, bool) or value is None:

@@ -87,7 +87,8 @@ class Player:
     async def _step(self, step: Step, label: str) -> Answer | None:
         if step.awaited is not None:
             sent, label, task = self.waiting.pop(step.awaited)
-            return self._answer(sent, label, await task)
+            both = replace(sent, keep={**sent.keep, **step.keep})
+            return self._answer(both, label, await task)
         if step.background is not None:
             task = asyncio.ensure_future(self._outcome(step))
             self.waiting[step.background] = (step, label, task)
