@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
                 wrong = [str(error)]
             failed += bool(wrong)
             print(f"{case.name}: {len(wrong)} ({time.monotonic() - began:.2f} s)")
-            for line in wrong[:60]:
+            for line in wrong[:400]:
                 print(f"    {line}")
     for each in allowed:
         print(f"{each.used:5} allowed: {each.reason}")

@@ -5,6 +5,7 @@ answers, too.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -218,9 +219,13 @@ class Player:
 
 
 def pick(value: Any, path: str) -> Any:
-    """The value at `topics.0.topic_id`; raises LookupError."""
-    for part in path.split("."):
-        value = value[int(part)] if isinstance(value, list) else value[part]
+    """The value at `topics.0.topic_id` or `configs.{name=retention.ms}.value`; or LookupError."""
+    for part in re.findall(r"\{[^}]*\}|[^.]+", path):
+        if part.startswith("{"):
+            name, _, wanted = part[1:-1].partition("=")
+            value = next((each for each in value if str(each[name]) == wanted), None)
+        else:
+            value = value[int(part)] if isinstance(value, list) else value[part]
     return value
 
 
