@@ -27,6 +27,7 @@ from broker.runtime.replica_disk import Flusher, settled
 from broker.runtime.replica_requests import ReplicaCounters
 from broker.runtime.replica_waits import HostedPartition
 from broker.settings.broker import BrokerSettings
+from broker.storage.errors import OutOfOrderOffsets, StorageError
 
 log = logging.getLogger("logd.fetcher")
 
@@ -36,6 +37,8 @@ PARTITION_BACKOFF_MS = (50, 1_000)
 CONNECTION_BACKOFF_MS = (50, 1_000)
 ANSWER_SLACK_MS = 5_000
 IDLE_CLOSE_S = 10.0
+# After so many answers in a row that leave out offsets the leader's log is believed to lack them.
+GAPS_BELIEVED = 3
 # How often every partition is looked at for a change that nobody reports (a moved log start).
 SWEEP_MS = 1_000
 # Errors that end by themselves when leader and follower have the same metadata.
@@ -56,12 +59,13 @@ _TRANSIENT = frozenset(
 class Slot:
     """One partition of a fetcher: where it stands with the leader."""
 
-    __slots__ = ("asked", "backoff", "hosted", "retry_at_ms")
+    __slots__ = ("asked", "backoff", "gaps", "hosted", "retry_at_ms")
 
     def __init__(self, hosted: HostedPartition, backoff: Backoff) -> None:
         self.hosted = hosted
         self.backoff = backoff
         self.retry_at_ms = 0
+        self.gaps = 0  # answers in a row that left offsets out
         self.asked: FetchPosition | None = None
 
     @property
@@ -414,10 +418,13 @@ class PeerFetcher:
             )
         except LogctlError as error:
             log.error("%s-%s: what the leader sent was refused: %s", *hosted.key, error)
+            if isinstance(error, OutOfOrderOffsets) and error.actual > error.expected:
+                self._gap(slot)
             self._pool.flusher.report_failure(hosted)
             self._pause(slot)
             return False
         slot.backoff.reset()
+        slot.gaps = 0
         if result is Applied.TRUNCATED:
             self._note_truncation(slot)
         elif result is Applied.APPENDED:
@@ -426,6 +433,21 @@ class PeerFetcher:
         if hosted.partition.high_watermark != high_watermark:
             hosted.watermark_moved()
         return result is Applied.APPENDED
+
+    def _gap(self, slot: Slot) -> None:
+        """Offsets are missing in what the leader sends, although the topic is not compacted.
+
+        It was once, then: the leader's log keeps its gaps when the policy changes. Asked again it
+        still has them, which an answer that was damaged on its way would not.
+        """
+        slot.gaps += 1
+        if slot.gaps >= GAPS_BELIEVED:
+            log.warning("%s-%s: taking over the gaps of the leader's log", *slot.hosted.key)
+            slot.gaps = 0
+            try:
+                slot.hosted.log.mark_sparse()
+            except StorageError as error:
+                log.error("%s-%s: cannot note the gaps: %s", *slot.hosted.key, error)
 
     async def _appended(self, slots: list[Slot]) -> None:
         """Records came: the partitions go to the end of the line, so that none starves.

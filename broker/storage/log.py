@@ -460,8 +460,8 @@ class Log:
             index_interval_bytes=self.config.index_interval_bytes,
             sparse=self._sparse or self.config.compact,
         )
-        set_limits(segment, self.config, self.name)
         segment.create()
+        set_limits(segment, self.config, self.name)
         self._files_created += 1
         return segment
 

@@ -26,8 +26,9 @@ def is_overdue(segment: Segment, config: LogConfig, now_ms: int) -> bool:
 
 
 def set_limits(segment: Segment, config: LogConfig, name: str) -> None:
-    """What ends a new segment besides its size: a full index, its share of segment.jitter.ms."""
+    """What ends the active segment besides its size: a full index, a share of segment.jitter.ms."""
     segment.index_entries_max = max(1, config.segment_index_bytes // TIME_ENTRY_BYTES)
+    segment.index_full = len(segment.index) >= segment.index_entries_max
     if config.segment_jitter_ms:
         spread = min(config.segment_jitter_ms, config.roll_ms)
         segment.jitter_ms = crc32(f"{name}:{segment.base_offset}".encode()) % spread
