@@ -207,11 +207,6 @@ class Log:
         return self._generation
 
     @property
-    def active_segment_bytes(self) -> int:
-        """Bytes of the segment that is written to."""
-        return self._active.size
-
-    @property
     def first_unstable_offset(self) -> int | None:
         """Where the oldest open transaction begins, or None."""
         return self.producers.first_unstable_offset
@@ -489,16 +484,6 @@ class Log:
         return self._reader.read(
             self._segments, self._bases, offset, max_bytes, upto_offset, min_one
         )
-
-    def read_info(self, offset: int) -> tuple[int, int]:
-        """(base offset of the segment, position in it) of the batch that holds ``offset``.
-
-        For counting the bytes between two offsets. Raises OffsetOutOfRange.
-        """
-        if not self.start_offset <= offset <= self.end_offset:
-            raise OffsetOutOfRange(offset, self.start_offset, self.end_offset)
-        segment = self._segments[segment_number(self._segments, self._bases, offset)]
-        return segment.base_offset, segment.position_of(offset)[0]
 
     def end_offset_for_epoch(self, epoch: int) -> tuple[int, int]:
         """The largest known epoch not above ``epoch`` and its end offset, or (-1, -1)."""

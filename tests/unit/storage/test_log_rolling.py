@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_when_a_segment_ends(batch, everything):
     log = Log.open(disk, "/data/t-0", LogConfig(segment_bytes=300), name="t-0")
     for _ in range(7):
         log.append_as_leader(batch(), 1, NOW)
-    while log.active_segment_bytes + len(batch()) <= 300:
+    while log.segments[-1].size + len(batch()) <= 300:
         log.append_as_leader(batch(), 1, NOW)
     before, end = everything(log), log.end_offset
     disk.full = True
