@@ -2,8 +2,9 @@
 
 v2 null topics mean all; v5 leader epochs; v6 flexible; v7 require_stable (KIP-447); v8 many groups
 (KIP-709); v9 member epochs (KIP-848); v10 topic ids. Only what every in-sync replica has is told;
-with require_stable the answer waits until that is everything. A partition without a committed
-offset has -1 and no error.
+with require_stable the answer waits until that is everything. A coordinator that has just taken
+over tells nothing before all that it inherited is known to be committed. A partition without a
+committed offset has -1 and no error.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,7 +51,7 @@ async def _answer(
     shard = node.coordinators.find(group_id)
     if isinstance(shard, ErrorCode):
         return Struct(group_id=group_id, topics=[], error_code=shard)
-    if require_stable and not await shard.wait_stable(group_id):
+    if not await shard.wait_readable(group_id, stable=require_stable):
         # Consumers before 3.9 know no better code that makes them look for a live coordinator.
         return Struct(group_id=group_id, topics=[], error_code=ErrorCode.not_coordinator)
     return Struct(

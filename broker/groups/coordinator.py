@@ -175,10 +175,10 @@ class GroupCoordinator:
             return out
         group = Group(group_id, at.wall_ms)
         self._membership.join(group, request, caller, ticket, at, out)
-        if group.members or group.pending_joins:
-            self.groups[group_id] = group
-            stored = GroupMetadata(state_timestamp_ms=group.state_timestamp_ms)
-            out.records.append(GroupRecord(group_id, stored))
+        # Even when its first member is refused the group is there, empty, as in Kafka.
+        self.groups[group_id] = group
+        stored = GroupMetadata(state_timestamp_ms=group.state_timestamp_ms)
+        out.records.append(GroupRecord(group_id, stored))
         return out
 
     def sync(self, request: Struct, ticket: Ticket, at: Instant) -> Decision:

@@ -57,6 +57,8 @@ class GroupShard:
         self.leader_epoch = partition.leader_epoch
         self.loaded = False
         self.closed = False
+        # Where the log ended when this term began.
+        self._inherited_end = 0
         self._replicas = replicas
         self._clock = clock
         self._commit_timeout_ms = commit_timeout_ms
@@ -122,6 +124,7 @@ class GroupShard:
         the_log = self.partition.log
         end_offset, offset = the_log.end_offset, the_log.start_offset
         self.core.offsets.bound = min(self.partition.high_watermark, end_offset)
+        self._inherited_end = end_offset
         count = 0
         while offset < end_offset:
             data = bytes(the_log.read(offset, LOAD_BYTES, upto_offset=end_offset))
@@ -223,13 +226,21 @@ class GroupShard:
         else:
             self.perform(after.committed(self.now()))
 
-    async def wait_stable(self, group_id: str) -> bool:
-        """Wait until what the group has appended is committed; False when it is not in time."""
-        newest = self.core.offsets.last_pending(group_id)
-        if newest < 0:
-            return True
+    async def wait_readable(self, group_id: str, *, stable: bool) -> bool:
+        """Wait until a group's offsets may be told; False when that is not in time.
+
+        A new leader does not know at first how much of what it inherited was committed, and so
+        was told to somebody by its predecessor: until all of it is, nothing is told, lest an
+        offset go back (the rule of KIP-207). With `stable` what this coordinator has appended for
+        the group has to be committed, too (KIP-447).
+        """
+        needed = self._inherited_end
+        if stable:
+            needed = max(needed, self.core.offsets.last_pending(group_id) + 1)
         partition = self.partition
-        wait = self._replicas.wait_replicated(partition.topic, partition.index, newest + 1)
+        if partition.high_watermark >= needed:
+            return not self.closed
+        wait = self._replicas.wait_replicated(partition.topic, partition.index, needed)
         if wait is None:
             return not self.closed
         limit = asyncio.get_running_loop().call_later(self._commit_timeout_ms / 1000, wait.expire)

@@ -1,4 +1,4 @@
-"""Play seeds: `python -m broker.simulation --seed 42` or `--seeds 0-299`.
+"""Play seeds: `python -m broker.simulation --seed 42` or `--seeds 0-299`, `--groups` for groups.
 
 Exit codes tell what was found: 0 nothing, 127 a crash, 128 no progress, 129 lost safety. With
 `--trace` everything that the brokers log goes to stderr, one JSON object a line.
@@ -10,6 +10,7 @@ import time
 import traceback
 from typing import TextIO
 
+from broker.simulation.group_scenario import run_group_seed
 from broker.simulation.scenario import run_seed
 from broker.simulation.violations import LivenessViolation, SafetyViolation
 
@@ -18,16 +19,16 @@ EXIT_LIVENESS = 128
 EXIT_SAFETY = 129
 
 
-def play(seed: int, trace: TextIO | None) -> int:
+def play(seed: int, trace: TextIO | None, *, groups: bool = False) -> int:
     """Play one seed and say what became of it; its exit code."""
     began_s = time.perf_counter()
     try:
-        outcome = run_seed(seed, trace)
+        outcome = run_group_seed(seed, trace) if groups else run_seed(seed, trace)
     except Exception as error:  # noqa: BLE001 - told apart by exit code below
         traceback.print_exc()
         sys.stderr.write(
             f"seed {seed} failed: {str(error).splitlines()[0] if str(error) else error!r}\n"
-            f"repeat: python -m broker.simulation --seed {seed} [--trace]\n"
+            f"repeat: python -m broker.simulation {'--groups ' * groups}--seed {seed} [--trace]\n"
         )
         if isinstance(error, SafetyViolation):
             return EXIT_SAFETY
@@ -43,6 +44,7 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="one seed")
     which.add_argument("--seeds", help="a range, FIRST-LAST")
+    parser.add_argument("--groups", action="store_true", help="the story of consumer groups")
     parser.add_argument("--trace", action="store_true", help="log lines of the brokers to stderr")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
     arguments = parser.parse_args()
@@ -52,7 +54,8 @@ def main() -> int:
         first, last = (int(part) for part in arguments.seeds.split("-"))
     worst = 0
     for seed in range(first, last + 1):
-        worst = max(worst, play(seed, sys.stderr if arguments.trace else None))
+        trace = sys.stderr if arguments.trace else None
+        worst = max(worst, play(seed, trace, groups=arguments.groups))
         if worst and not arguments.keep_going:
             break
     return worst

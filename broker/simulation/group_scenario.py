@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from broker.simulation.diagnosis import diagnose
 from broker.simulation.faults import Faults
-from broker.simulation.group_workload import GroupMember, Ledger, read_offsets
+from broker.simulation.group_workload import GroupMember, Ledger, OffsetReader, read_offsets
 from broker.simulation.guard import cpu_limit
 from broker.simulation.loop import SimulationEndless, SimulationStuck
 from broker.simulation.scenario import (
@@ -96,6 +96,9 @@ class _GroupStory:
             for ledger in self._ledgers
             for number in range(1 + rng.randrange(3))
         ]
+        self._reader = OffsetReader(
+            world.client(), self._ledgers, random.Random(f"offset-reader-{seed}")
+        )
 
     async def play(self) -> GroupOutcome:
         """From the first start to the last check."""
@@ -115,6 +118,7 @@ class _GroupStory:
         work: list[asyncio.Task[Any]] = [
             world.loop.create_task(each.run(self._stop)) for each in self._members
         ]
+        work.append(world.loop.create_task(self._reader.run(self._stop)))
         faults = world.loop.create_task(self._faults.run(world.loop.time() + FAULTS_S))
         await finished([faults], work)
         heal(world)
@@ -171,7 +175,7 @@ class _GroupStory:
     async def _read(self, ledger: Ledger) -> dict[int, int]:
         partitions = list(range(PARTITIONS))
         while True:
-            found = await read_offsets(self._client, ledger.group, ledger.topic, partitions)
+            found = await read_offsets(self._client, ledger, partitions)
             if found is not None:
                 return found
             await asyncio.sleep(0.1)

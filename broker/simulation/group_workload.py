@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, WireError
 from broker.protocol.struct import Struct
+from broker.runtime.groups import OFFSETS_TOPIC, group_hash
 from broker.simulation.violations import SafetyViolation
 from broker.simulation.workload import Address, Client
 
@@ -44,6 +45,10 @@ class Ledger:
     group: str
     topic: str
     partitions: int
+    # The newest leader epoch of the group's partition that any client has heard of. A deposed
+    # coordinator that has not heard of it yet may answer reads with what was committed until then,
+    # as in Kafka; so, as with leaders, nobody here goes back to an older one.
+    epoch: int = -1
     # The highest offset of each partition whose commit was acknowledged.
     acknowledged: dict[int, int] = field(default_factory=dict)
     # (generation, leader) -> {member: its partitions} as that leader dealt them out.
@@ -54,8 +59,8 @@ class Ledger:
         """A committed offset was read; `floor` was acknowledged before it was asked for."""
         if offset < floor:
             raise SafetyViolation(
-                f"{self.group}: the offset of {self.topic}-{partition} was acknowledged as "
-                f"{floor}, and is read as {offset}"
+                f"{self.group}: the offset of {self.topic}-{partition} was acknowledged or read "
+                f"as {floor}, and is read as {offset}"
             )
 
     def check_assignment(self, generation: int, leader: str, member: str, mine: list[int]) -> None:
@@ -100,7 +105,7 @@ class GroupMember:
                 await asyncio.sleep(RETRY_S)
 
     async def _ask(self, key: ApiKey, body: Struct, version: int) -> Struct:
-        address = await find_coordinator(self._client, self.ledger.group)
+        address = await find_coordinator(self._client, self.ledger)
         if address is None:
             raise Rejoin
         return await self._client.ask(address, key, body, version)
@@ -176,7 +181,7 @@ class GroupMember:
             return {}
         ledger = self.ledger
         floors = {each: ledger.acknowledged.get(each, -1) for each in self.owned}
-        found = await read_offsets(self._client, ledger.group, ledger.topic, self.owned)
+        found = await read_offsets(self._client, ledger, self.owned)
         if found is None:
             raise Rejoin
         for partition, offset in found.items():
@@ -205,21 +210,58 @@ class GroupMember:
         self.ledger.commits += 1
 
 
-async def find_coordinator(client: Client, group: str) -> Address | None:
-    """Where a group is coordinated, or None while nobody knows."""
-    body = Struct(key_type=0, coordinator_keys=[group])
-    (found,) = (await client.ask_any(ApiKey.FIND_COORDINATOR, body, 4)).coordinators
-    return (found.host, found.port) if found.error_code == ErrorCode.none else None
+class OffsetReader:
+    """A tool that looks at the offsets of groups all the time: none may ever go back."""
+
+    def __init__(self, client: Client, ledgers: list[Ledger], rng: random.Random) -> None:
+        self._client = client
+        self._ledgers = ledgers
+        self._rng = rng
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until `stop` is set. Raises SafetyViolation."""
+        seen: dict[tuple[str, int], int] = {}
+        while not stop.is_set():
+            ledger = self._rng.choice(self._ledgers)
+            partitions = list(range(ledger.partitions))
+            floors = {
+                each: max(seen.get((ledger.group, each), -1), ledger.acknowledged.get(each, -1))
+                for each in partitions
+            }
+            found = await read_offsets(self._client, ledger, partitions, stable=False)
+            for partition, offset in (found or {}).items():
+                ledger.check_read(partition, offset, floors[partition])
+                seen[ledger.group, partition] = offset
+            await asyncio.sleep(self._rng.uniform(0, STEP_S))
+
+
+async def find_coordinator(client: Client, ledger: Ledger) -> Address | None:
+    """Where a group is coordinated, by the newest word; None while nobody knows."""
+    body = Struct(topics=[Struct(name=OFFSETS_TOPIC)], allow_auto_topic_creation=False)
+    metadata = await client.ask_any(ApiKey.METADATA, body, 8)
+    partitions = metadata.topics[0].partitions
+    if not partitions:
+        find = Struct(key_type=0, coordinator_keys=[ledger.group])
+        await client.ask_any(ApiKey.FIND_COORDINATOR, find, 4)
+        return None
+    index = group_hash(ledger.group) % len(partitions)
+    brokers = {each.node_id: (each.host, each.port) for each in metadata.brokers}
+    (state,) = [each for each in partitions if each.partition_index == index]
+    if state.leader_epoch < ledger.epoch:
+        return None
+    ledger.epoch = state.leader_epoch
+    return brokers.get(state.leader_id)
 
 
 async def read_offsets(
-    client: Client, group: str, topic: str, partitions: list[int]
+    client: Client, ledger: Ledger, partitions: list[int], *, stable: bool = True
 ) -> dict[int, int] | None:
     """The committed offsets of some partitions, -1 where there is none; None without an answer."""
-    asked = Struct(name=topic, partition_indexes=partitions)
-    body = Struct(groups=[Struct(group_id=group, topics=[asked])], require_stable=True)
+    asked = Struct(name=ledger.topic, partition_indexes=partitions)
+    group = Struct(group_id=ledger.group, topics=[asked])
+    body = Struct(groups=[group], require_stable=stable)
     try:
-        address = await find_coordinator(client, group)
+        address = await find_coordinator(client, ledger)
         if address is None:
             return None
         answer = (await client.ask(address, ApiKey.OFFSET_FETCH, body, 9)).groups[0]

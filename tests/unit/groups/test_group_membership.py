@@ -86,8 +86,6 @@ def test_an_id_that_does_not_come_back_expires_and_holds_nobody_up(world: World)
         ({"session_ms": 5_999}, ErrorCode.invalid_session_timeout),
         ({"session_ms": 1_800_001}, ErrorCode.invalid_session_timeout),
         ({"member_id": "nobody"}, ErrorCode.unknown_member_id),
-        ({"protocols": {}}, ErrorCode.inconsistent_group_protocol),
-        ({"protocol_type": ""}, ErrorCode.inconsistent_group_protocol),
     ],
 )
 def test_a_join_that_makes_no_sense_is_refused_and_leaves_no_group(
@@ -97,6 +95,17 @@ def test_a_join_that_makes_no_sense_is_refused_and_leaves_no_group(
     assert world.code(ticket) is code
     assert world.core.groups == {}
     assert world.log == []
+
+
+@pytest.mark.parametrize("options", [{"protocols": {}}, {"protocol_type": ""}])
+def test_a_first_member_without_a_protocol_leaves_an_empty_group_as_in_kafka(
+    world: World, options: dict[str, object]
+) -> None:
+    ticket = world.join(**options)  # type: ignore[arg-type]
+    assert world.code(ticket) is ErrorCode.inconsistent_group_protocol
+    assert world.group().state is GroupState.EMPTY
+    world.pass_ms(600_000)
+    assert world.core.groups == {}
 
 
 def test_a_stranger_to_a_group_that_exists_is_unknown(world: World) -> None:
