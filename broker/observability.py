@@ -171,6 +171,8 @@ def replica_samples(replicas: "ReplicaManager") -> Iterator[tuple[str, str, str,
         ("counter", "leaderships_taken", "Times it became leader.", counters.leader_elections),
         ("counter", "truncations", "Truncations of followed logs.", counters.truncations),
         ("counter", "flushes", "Logs flushed to disk.", counters.flushes),
+        ("counter", "compactions", "Rounds of compaction.", counters.compactions),
+        ("counter", "compacted_bytes", "Bytes freed by compaction.", counters.compacted_bytes),
     ):
         yield f"logd_{name}", kind, text, [({}, float(value))]
 
