@@ -36,7 +36,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
                 error_code=ErrorCode.none,
                 log_dir=node.config.data_dir,
                 topics=[Struct(name=name, partitions=found[name]) for name in sorted(found)],
-                total_bytes=-1,
+                total_bytes=node.disk.total_bytes(node.config.data_dir),
                 usable_bytes=free_bytes,
             )
         ],

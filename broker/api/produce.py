@@ -13,13 +13,17 @@ from broker.api.node import INTERNAL_TOPICS, Node
 from broker.api.registry import Api, Reply, RequestContext
 from broker.connection import CloseConnection
 from broker.protocol.api_keys import ApiKey
+from broker.protocol.batch import HEADER_BYTES, Compression
 from broker.protocol.errors import ErrorCode
 from broker.protocol.hot import ProducedPartition, decode_produce_request, encode_produce_response
 from broker.protocol.struct import ZERO_UUID, Struct
 from broker.runtime.replica_requests import ProduceEntry, ProduceResult
 
+ZSTD_SINCE = 7
 HINTS_SINCE = 10
 TOPIC_IDS_SINCE = 13
+# The low byte of a batch's attributes, and the bits there that name its compression.
+CODEC_AT, CODEC_BITS = 22, 0x07
 _MOVED = frozenset({ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch})
 
 _Topic = tuple[str, UUID, list[ProducedPartition]]
@@ -35,7 +39,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
         name, code = _resolve(node, context, request, topic)
         names.append(name)
         for partition in topic.partition_data:
-            refused = ProduceResult(code) if code else _refusal(node, name, partition)
+            refused = ProduceResult(code) if code else _refusal(node, context, name, partition)
             results.append(refused)
             if refused is None:
                 entries.append(ProduceEntry(name, partition.index, partition.records))
@@ -67,12 +71,21 @@ def _resolve(
     return name, ErrorCode.none
 
 
-def _refusal(node: Node, name: str, partition: Struct) -> ProduceResult | None:
+def _refusal(
+    node: Node, context: RequestContext, name: str, partition: Struct
+) -> ProduceResult | None:
     if node.image.partition(name, partition.index) is None:
         return ProduceResult(ErrorCode.unknown_topic_or_partition)
     if not partition.records:
         return ProduceResult(ErrorCode.invalid_record, message="there are no records")
+    if context.api_version < ZSTD_SINCE and _is_zstd(partition.records):
+        code = ErrorCode.unsupported_compression_type
+        return ProduceResult(code, message=f"zstd needs Produce {ZSTD_SINCE} (KIP-110)")
     return None
+
+
+def _is_zstd(batch: memoryview) -> bool:
+    return len(batch) >= HEADER_BYTES and batch[CODEC_AT] & CODEC_BITS == Compression.ZSTD
 
 
 def _rows(

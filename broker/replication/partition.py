@@ -265,7 +265,10 @@ class Partition:
             return outcome
         if last_fetched_epoch >= 0:
             epoch, end = log.end_offset_for_epoch(last_fetched_epoch)
-            if epoch >= 0 and (epoch < last_fetched_epoch or end < fetch_offset):
+            if epoch < 0 or end < 0:
+                outcome.error = ErrorCode.offset_out_of_range
+                return outcome
+            if epoch < last_fetched_epoch or end < fetch_offset:
                 outcome.diverging_epoch = EpochEnd(epoch, end)
                 return outcome
         if fetch_offset > log.end_offset:

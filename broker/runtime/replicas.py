@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from broker.protocol.batch import HEADER_BYTES
 from broker.protocol.errors import ErrorCode, InvalidBatch, TornBatch
 from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.network import Network
@@ -414,13 +415,18 @@ class ReplicaManager:
         local = partition.local
         high_watermark = local.high_watermark
         size_bytes = int.from_bytes(records[8:12], "big") + 12
-        if size_bytes < len(records):
+        if HEADER_BYTES <= size_bytes < len(records):
             return self._refused(ErrorCode.invalid_record, ONE_BATCH), -1
         try:
             error, info = partition.append(records, acks, now_ms, wall_ms)
         except AppendRefused as refused:
-            return self._refused(refused.code, str(refused), refused.record_errors), -1
-        except (InvalidBatch, TornBatch) as invalid:
+            result = self._refused(refused.code, str(refused), refused.record_errors)
+            if refused.tells_log_start:
+                result = result._replace(log_start_offset=local.log.start_offset)
+            return result, -1
+        except TornBatch as torn:
+            return self._refused(ErrorCode.invalid_record, str(torn)), -1
+        except InvalidBatch as invalid:
             return self._refused(ErrorCode.corrupt_message, str(invalid)), -1
         except StorageError as failure:
             log.error("%s-%s cannot be written: %s", *hosted.key, failure)

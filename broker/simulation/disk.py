@@ -335,6 +335,10 @@ class SimDisk:
             return 1 << 40
         return max(0, self.capacity_bytes - self._used(self._root))
 
+    def total_bytes(self, path: str) -> int:
+        """``capacity_bytes``, or a terabyte when that is not set."""
+        return 1 << 40 if self.capacity_bytes is None else self.capacity_bytes
+
     # -- tree -------------------------------------------------------------------------------
 
     def _find(self, path: str) -> _Node | None:

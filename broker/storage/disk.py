@@ -135,6 +135,10 @@ class Disk(Protocol):
         """Bytes that can still be written on the file system of ``path``."""
         ...
 
+    def total_bytes(self, path: str) -> int:
+        """Bytes of the file system of ``path``, used and free."""
+        ...
+
 
 def parent_of(path: str) -> str:
     """The folder that holds ``path``."""
@@ -397,8 +401,17 @@ class RealDisk:
 
     def free_bytes(self, path: str) -> int:
         """Bytes free for this user."""
+        stat = self._file_system(path)
+        return stat.f_bavail * stat.f_frsize
+
+    def total_bytes(self, path: str) -> int:
+        """Bytes of the whole file system."""
+        stat = self._file_system(path)
+        return stat.f_blocks * stat.f_frsize
+
+    @staticmethod
+    def _file_system(path: str) -> os.statvfs_result:
         try:
-            stat = os.statvfs(path)
+            return os.statvfs(path)
         except OSError as error:
             raise failure(path, "look at", error) from error
-        return stat.f_bavail * stat.f_frsize

@@ -19,8 +19,10 @@ __all__ = [
     "InvalidProducerEpoch",
     "InvalidRecord",
     "InvalidTimestamp",
+    "LargerThanSegment",
     "LogClosed",
     "OffsetOutOfRange",
+    "OldMagic",
     "OutOfOrderOffsets",
     "OutOfOrderSequence",
     "StaleEpoch",
@@ -146,10 +148,11 @@ class AppendRefused(StorageError):
     """A batch that the log does not accept; ``code`` is what its producer is told.
 
     ``record_errors`` holds (place in the batch, why) of the records at fault, where they are known
-    (KIP-467).
+    (KIP-467). With ``tells_log_start`` the producer is told where the log begins, as by Kafka.
     """
 
     code: ErrorCode = ErrorCode.unknown_server_error
+    tells_log_start = True
 
     def __init__(self, message: str, record_errors: tuple[tuple[int, str], ...] = ()) -> None:
         super().__init__(message)
@@ -159,13 +162,29 @@ class AppendRefused(StorageError):
 class CorruptBatch(AppendRefused):
     """The checksum does not match the bytes."""
 
+    tells_log_start = False
     code = ErrorCode.corrupt_message
 
 
 class BatchTooLarge(AppendRefused):
-    """The batch is above max.message.bytes, or above the size of a segment."""
+    """The batch is above max.message.bytes."""
 
+    tells_log_start = False
     code = ErrorCode.message_too_large
+
+
+class LargerThanSegment(AppendRefused):
+    """The batch is above segment.bytes: no segment could hold it."""
+
+    tells_log_start = False
+    code = ErrorCode.record_list_too_large
+
+
+class OldMagic(AppendRefused):
+    """Records in a format from before Kafka 0.11, which may not be produced any more."""
+
+    tells_log_start = False
+    code = ErrorCode.invalid_record
 
 
 class InvalidRecord(AppendRefused):

@@ -14,6 +14,7 @@ from broker.storage import lookup, names
 from broker.storage.append import (
     AppendInfo,
     check_checksum,
+    check_fits_segment,
     check_produced,
     check_size,
     covers,
@@ -246,7 +247,7 @@ class Log:
             if max_batch_bytes is not None or not validated:
                 check_size(header, max_batch_bytes or self.config.max_message_bytes)
             if not validated:
-                check_size(header, self.config.segment_bytes)
+                check_fits_segment(header, self.config.segment_bytes)
                 check_produced(view, position, header, self.config, now_ms, stamp=log_append_time)
             if header[PRODUCER_ID] >= 0:
                 if len(headers) > 1:

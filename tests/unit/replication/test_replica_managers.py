@@ -159,9 +159,9 @@ async def test_bad_batches_get_their_own_error(cluster: Cluster) -> None:
     damaged[-1] ^= 1
     cases = {
         bytes(damaged): ErrorCode.corrupt_message,
-        good[:-1]: ErrorCode.corrupt_message,
+        good[:-1]: ErrorCode.invalid_record,
         good + good: ErrorCode.invalid_record,
-        b"": ErrorCode.corrupt_message,
+        b"": ErrorCode.invalid_record,
         one_batch("x" * 1_100_000): ErrorCode.message_too_large,
     }
     for data, expected in cases.items():

@@ -20,8 +20,10 @@ from broker.storage.errors import (
     InvalidProducerEpoch,
     InvalidRecord,
     InvalidTimestamp,
+    LargerThanSegment,
     LogClosed,
     OffsetOutOfRange,
+    OldMagic,
     OutOfOrderOffsets,
     OutOfOrderSequence,
     StaleEpoch,
@@ -44,7 +46,7 @@ def refused(log: Log, error: type[Exception], data: bytes, **kwargs) -> str:
 def test_the_leader_gives_offsets_and_epochs(place, batch, everything):
     log = place.open()
     first = log.append_as_leader(batch(3, ts=50, step=1), 4, NOW)
-    second = log.append_as_leader(memoryview(batch(2, base_offset=77, ts=60)), 5, NOW)
+    second = log.append_as_leader(memoryview(batch(2, ts=60)), 5, NOW)
     assert (first.first_offset, first.last_offset, first.max_timestamp_ms) == (0, 2, 52)
     assert (second.first_offset, second.last_offset, second.records_count) == (3, 4, 2)
     assert not second.duplicate
@@ -100,11 +102,24 @@ def test_what_a_producer_may_not_send(place, batch):
             struct.pack_into(">I", data, 17, crc32c(memoryview(data)[21:]))
         return bytes(data)
 
+    def headless(data: bytes) -> bytes:
+        """The header of a batch from its checksum on, as if it had no records."""
+        from crc32c import crc32c
+
+        return struct.pack(">I", crc32c(data[21:61])) + data[21:61]
+
     refused(log, CorruptBatch, changed(len(good) - 1, "B", 0xEE))
-    refused(log, InvalidBatch, changed(16, "b", 1))
+    refused(log, OldMagic, changed(16, "b", 1))
+    refused(log, OldMagic, changed(16, "b", 0))
+    refused(log, InvalidBatch, changed(16, "b", 3))
     refused(log, InvalidBatch, changed(8, ">i", 10))
     refused(log, InvalidBatch, changed(8, ">i", -1))
     refused(log, InvalidRecord, changed(57, ">i", 4, crc=True))
+    refused(log, InvalidRecord, changed(57, ">i", -1, crc=True))
+    refused(log, InvalidRecord, changed(22, "b", 7, crc=True))
+    refused(log, InvalidRecord, batch(2, base_offset=77))
+    # Three records cannot be in no bytes.
+    refused(log, InvalidRecord, changed(8, ">i", 49, crc=False)[:17] + headless(good))
     refused(log, InvalidRecord, changed(23, ">i", 7, crc=True))
     refused(log, InvalidRecord, batch(control=True))
     refused(log, InvalidRecord, batch(producer_id=1, producer_epoch=0, base_sequence=-1))
@@ -123,9 +138,16 @@ def test_what_a_producer_may_not_send(place, batch):
 def test_timestamps_out_of_bounds(place, batch):
     config = LogConfig(message_timestamp_before_max_ms=1000, message_timestamp_after_max_ms=500)
     log = place.open(config=config)
-    assert "ahead" in refused(log, InvalidTimestamp, batch(ts=NOW + 501))
-    assert "behind" in refused(log, InvalidTimestamp, batch(ts=NOW - 1001))
-    refused(log, InvalidTimestamp, batch(2, ts=NOW + 400, step=101))
+    assert f"{NOW + 501} is outside" in refused(log, InvalidTimestamp, batch(ts=NOW + 501))
+    assert f"{NOW - 1001} is outside" in refused(log, InvalidTimestamp, batch(ts=NOW - 1001))
+    # Each record at fault is named, wherever it stands in the batch (KIP-467).
+    for data, places in (
+        (batch(3, ts=NOW + 400, step=101), [1, 2]),
+        (batch(3, ts=NOW, step=-600), [2]),
+    ):
+        with pytest.raises(InvalidTimestamp) as raised:
+            log.append_as_leader(data, 1, NOW)
+        assert [place for place, _ in raised.value.record_errors] == places
     log.append_as_leader(batch(ts=NOW + 500), 1, NOW)
     log.append_as_leader(batch(ts=NOW - 1000), 1, NOW)
     log.append_as_leader(batch(ts=-1), 1, NOW)
@@ -159,6 +181,7 @@ def test_a_retry_gets_its_original_offsets(place, batch):
     for data, original in zip(sent[1:], infos[1:], strict=True):
         again = log.append_as_leader(data, 1, NOW)
         assert again.duplicate
+        assert again.log_append_time_ms == again.max_timestamp_ms
         assert (again.first_offset, again.last_offset) == original[:2]
     assert (log.end_offset, log.size_bytes) == (end, size)
     refused(log, OutOfOrderSequence, sent[0])
@@ -325,7 +348,7 @@ def test_segments_roll_by_size_and_time(place, batch, everything):
 
 def test_a_batch_above_the_segment_size_from_the_leader_is_still_copied(place, batch, everything):
     log = place.open(config=LogConfig(segment_bytes=300))
-    refused(log, BatchTooLarge, batch(20))
+    refused(log, LargerThanSegment, batch(20))
     log.append_as_follower(batch(20, leader_epoch=1) + batch(20, base_offset=20, leader_epoch=1))
     log.append_as_follower(batch(1, base_offset=40, leader_epoch=1))
     assert log.segment_bases == (0, 20, 40)
