@@ -334,13 +334,14 @@ class ClientConnection(asyncio.Protocol):
             listener.metrics.answered(api.key, elapsed_ms, size_bytes)
 
     def _versions_v0(self, correlation_id: int) -> bytes:
-        """KIP-511: an unknown ApiVersions version is answered in v0, with the list."""
+        """KIP-511: an unknown ApiVersions version is answered in v0, with those that are known."""
         listener = self._listener
         body = Struct(
             error_code=ErrorCode.unsupported_version,
             api_keys=[
                 Struct(api_key=key, min_version=low, max_version=high)
                 for key, (low, high) in listener.registry.versions(listener.role).items()
+                if key == ApiKey.API_VERSIONS
             ],
         )
         encoded = encode_response(ApiKey.API_VERSIONS, 0, body)

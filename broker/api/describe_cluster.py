@@ -28,8 +28,8 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
             error_message=(
                 f"this listener describes {'controllers' if served == CONTROLLERS else 'brokers'}"
             ),
-            endpoint_type=asked,
-            cluster_id=node.config.cluster_id,
+            endpoint_type=BROKERS,
+            cluster_id="",
             controller_id=-1,
             brokers=[],
         )

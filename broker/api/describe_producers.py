@@ -1,5 +1,6 @@
 """DescribeProducers (61), version 0: what a partition's leader knows of its producers (KIP-664)."""
 
+from broker.api.create_topics import is_valid_topic_name
 from broker.api.node import Node
 from broker.api.registry import Api, Reply, RequestContext
 from broker.protocol.api_keys import ApiKey
@@ -9,6 +10,7 @@ from broker.protocol.struct import Struct
 _MESSAGES = {
     ErrorCode.not_leader_or_follower: "this broker does not lead the partition",
     ErrorCode.unknown_topic_or_partition: "there is no such partition",
+    ErrorCode.invalid_topic_exception: "this is no name of a topic",
     ErrorCode.kafka_storage_error: "the partition's log cannot be used",
 }
 
@@ -29,6 +31,8 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
 
 def _answer(node: Node, topic: str, index: int) -> Struct:
     code, producers = node.partitions.producers(topic, index)
+    if not is_valid_topic_name(topic):
+        code = ErrorCode.invalid_topic_exception
     return Struct(
         partition_index=index,
         error_code=code,

@@ -21,7 +21,8 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
     if cursor is not None:
         start_name, start_index = cursor.topic_name, cursor.partition_index
     names = sorted({topic.name for topic in request.topics} or node.image.topics)
-    if start_index < 0:
+    foreign = cursor is not None and bool(request.topics) and start_name not in names
+    if start_index < 0 or foreign:
         return _refused(names)
     limit = node.config.settings.integer("max.request.partition.size.limit")
     room = max(min(request.response_partition_limit, limit), 1)

@@ -29,6 +29,8 @@ TOPIC_IDS_SINCE = 13
 FOLLOWER_READS_SINCE = 11
 HINTS_SINCE = 16
 READ_COMMITTED = 1
+# For these Kafka answers no aborted transactions instead of null.
+_UNKNOWN = frozenset({ErrorCode.unknown_topic_or_partition, ErrorCode.unknown_topic_id})
 
 
 async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
@@ -52,7 +54,7 @@ async def _full(
     sessions.remove(request.session_id)
     results = await _read(node, context, request, wanted)
     session_id = NO_SESSION
-    if request.session_epoch == INITIAL_EPOCH and wanted:
+    if request.session_epoch == INITIAL_EPOCH:
         session_id = sessions.create(
             wanted,
             results,
@@ -216,6 +218,8 @@ def _response(
         if result.error:
             # Kafka tells nothing of a partition that has an error.
             result.high_watermark = result.last_stable_offset = result.log_start_offset = -1
+            if result.error in _UNKNOWN:
+                result.aborted_transactions = []
         topics[-1][2].append(
             FetchedPartition(
                 result.index,

@@ -21,6 +21,9 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
         empty = request.transactional_id == ""
         code = ErrorCode.invalid_request if empty else ErrorCode.not_coordinator
         return Struct(error_code=code, producer_id=-1, producer_epoch=-1)
+    if (request.producer_id == -1) != (request.producer_epoch == -1):
+        # An id and its epoch come together or not at all.
+        return Struct(error_code=ErrorCode.invalid_request, producer_id=-1, producer_epoch=-1)
     assert node.producer_ids is not None
     try:
         producer_id = await node.producer_ids.take(TIMEOUT_MS)

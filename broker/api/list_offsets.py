@@ -6,6 +6,7 @@ earliest offset, and -5 and -6 are found nowhere.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 
 from broker.api.node import Node
 from broker.api.registry import Api, Reply, RequestContext
@@ -30,12 +31,16 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
                     _refused(each, ErrorCode.invalid_request)
                     if counts[topic.name, each.partition_index] > 1
                     else _answer(node, context, request, topic.name, each)
-                    for each in topic.partitions
+                    for each in _once(topic.partitions)
                 ],
             )
             for topic in request.topics
         ]
     )
+
+
+def _once(partitions: list[Struct]) -> Iterable[Struct]:
+    return {each.partition_index: each for each in partitions}.values()
 
 
 def _refused(asked: Struct, code: ErrorCode) -> Struct:

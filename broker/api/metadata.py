@@ -40,7 +40,7 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
         errors: dict[str, ErrorCode] = {}
         if missing and request.allow_auto_topic_creation and _may_create(node):
             errors = await _create(node, missing)
-        found = [_asked_topic(node, context, each, errors) for each in asked]
+        found = [_asked_topic(node, context, each, errors) for each in _distinct(asked)]
     include_topics = request.get("include_topic_authorized_operations")
     include_cluster = request.get("include_cluster_authorized_operations")
     return encode_metadata_response(
@@ -76,7 +76,7 @@ def _encoded(
             present=node.image.topics,
         )
     )
-    end, refused_end = topic_end(version, operations), topic_end(version, NO_OPERATIONS)
+    end = topic_end(version, operations)
     pieces: list[bytes] = []
     for each in found:
         if isinstance(each, TopicImage):
@@ -90,8 +90,12 @@ def _encoded(
             is_internal=each.name in INTERNAL_TOPICS,
             partitions=(),
         )
-        pieces += (refused, refused_end)
+        pieces += (refused, end)
     return pieces
+
+
+def _distinct(asked: Iterable[Struct]) -> Iterable[Struct]:
+    return {(each.name, _id_of(each)): each for each in asked}.values()
 
 
 def _may_create(node: Node) -> bool:

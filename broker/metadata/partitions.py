@@ -141,9 +141,9 @@ class Partitions:
         """ElectLeaders: preferred (0) or unclean (1), for some partitions or, with null, all."""
         kind = request.election_type
         if kind not in (PREFERRED, UNCLEAN):
-            message = f"Unknown election type {kind}"
+            unknown = f"Unknown election type {kind}"
             code = ErrorCode.invalid_request
-            return Decision(reply=refusal(ApiKey.ELECT_LEADERS, request, code, message))
+            return Decision(reply=refusal(ApiKey.ELECT_LEADERS, request, code, unknown))
         everything = request.topic_partitions is None
         records: list[MetadataRecord] = []
         results: list[Struct] = []
@@ -158,7 +158,7 @@ class Partitions:
                 if everything and code is ErrorCode.election_not_needed:
                     continue
                 rows.append(Struct(partition_id=index, error_code=code, error_message=message))
-            if rows:
+            if rows or everything:
                 results.append(Struct(topic=name, partition_result=rows))
         answer = reply(error_code=ErrorCode.none, replica_election_results=results)
         return Decision(records, answer)

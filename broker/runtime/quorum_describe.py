@@ -15,14 +15,17 @@ from broker.runtime.quorum_wire import Identity
 def describe(me: Identity, core: Quorum, request: Struct, wall_offset_ms: int) -> Struct:
     """The answer; ``wall_offset_ms`` is added to monotonic times to make them wall-clock times.
 
-    A node that does not lead says so per partition, and still lists where the voters are.
+    A node that does not lead says so per partition, and still lists where the voters are;
+    nothing is listed for a partition that is not the metadata log's.
     """
     topics = []
+    known = True
     for topic in request.get("topics") or []:
         partitions = []
         for partition in topic.partitions:
             index = partition.partition_index
             if topic.topic_name != METADATA_TOPIC or index != 0:
+                known = False
                 error = ErrorCode.unknown_topic_or_partition
                 partitions.append(Struct(partition_index=index, error_code=error))
             else:
@@ -31,6 +34,7 @@ def describe(me: Identity, core: Quorum, request: Struct, wall_offset_ms: int) -
     nodes = [
         Struct(node_id=i, listeners=[Struct(name=me.listener_name, host=host, port=port)])
         for i, (host, port) in sorted(me.voters.items())
+        if known
     ]
     return Struct(error_code=ErrorCode.none, error_message=None, topics=topics, nodes=nodes)
 

@@ -54,8 +54,10 @@ def altered(
         if name in seen:
             raise ConfigRefused(ErrorCode.invalid_request, "Error due to duplicate config keys")
         seen.add(name)
-        setting = _definition(resource_type, name, known=name in current)
         operation = _operation(code)
+        # What nobody knows is not set either: deleting it changes nothing.
+        known = name in current or operation is Operation.DELETE
+        setting = _definition(resource_type, name, known=known)
         if operation is Operation.DELETE:
             result.pop(name, None)
             continue

@@ -221,8 +221,7 @@ TOPIC_SETTINGS: Final = index(
             "retention.bytes",
             _LONG,
             "-1",
-            "Delete the oldest segments of a partition beyond this size; -1 is without limit.",
-            at_least(-1),
+            "Delete the oldest segments of a partition beyond this size; negative is no limit.",
         ),
         Setting(
             "retention.ms",

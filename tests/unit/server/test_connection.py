@@ -228,7 +228,7 @@ async def test_garbage_closes_only_its_own_connection(
         assert await read_correlation_id(healthy_reader) == 1
 
 
-async def test_an_unknown_version_of_api_versions_is_answered_in_v0_with_the_list() -> None:
+async def test_an_unknown_version_of_api_versions_is_answered_in_v0_with_the_known_ones() -> None:
     async with listening(registry_with(Gate())) as (_, connect):
         reader, writer = await connect()
         writer.write(struct.pack(">ihhih", 11, ApiKey.API_VERSIONS, 99, 42, -1) + b"\x00")
@@ -237,10 +237,8 @@ async def test_an_unknown_version_of_api_versions_is_answered_in_v0_with_the_lis
         body = decode_response(ApiKey.API_VERSIONS, 0, frame, offset)
         assert correlation_id == 42
         assert body.error_code == ErrorCode.unsupported_version
-        assert [(k.api_key, k.min_version, k.max_version) for k in body.api_keys] == [
-            (3, 0, 12),
-            (18, 0, 3),
-        ]
+        known = [(k.api_key, k.min_version, k.max_version) for k in body.api_keys]
+        assert known == [(18, 0, 3)]
         # and the connection is still usable
         writer.write(versions_request(43))
         assert await read_correlation_id(reader) == 43
