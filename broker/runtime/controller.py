@@ -258,9 +258,7 @@ class ControllerService:
             ApiKey.CREATE_PARTITIONS: controller.decide_create_partitions,
             ApiKey.ALTER_PARTITION: controller.decide_alter_partition,
             ApiKey.ELECT_LEADERS: controller.decide_elect_leaders,
-            ApiKey.ALTER_PARTITION_REASSIGNMENTS: (
-                controller.decide_alter_partition_reassignments
-            ),
+            ApiKey.ALTER_PARTITION_REASSIGNMENTS: (controller.decide_alter_partition_reassignments),
             ApiKey.LIST_PARTITION_REASSIGNMENTS: controller.decide_list_partition_reassignments,
             ApiKey.INCREMENTAL_ALTER_CONFIGS: controller.decide_incremental_alter_configs,
             ApiKey.ALTER_CONFIGS: controller.decide_alter_configs,
