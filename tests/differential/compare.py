@@ -111,7 +111,12 @@ class Normaliser:
 
     def _list(self, path: str, items: list[Any]) -> Any:
         if own := self.rules.find("own", path):
-            items = [each for each in items if str(each[own["by"]]).startswith(PREFIX)]
+            also = own.get("also", ())
+            items = [
+                each
+                for each in items
+                if str(each[own["by"]]).startswith(PREFIX) or each[own["by"]] in also
+            ]
         keyed = self.rules.find("keyed", path)
         if keyed is None:
             return [self._value(f"{path}[{at}]", item) for at, item in enumerate(items)]
@@ -128,9 +133,9 @@ class Normaliser:
         """Entries whose key is a generated id come in the order of the rest of them."""
         field, value = _key(by, item)
         rule = self.rules.find("ids", f"{path}[*].{field}")
-        if rule is None:
-            return str(value), ""
         rest = {name: each for name, each in item.items() if name != field}
+        if rule is None:
+            return str(value), str(rest)
         return self._names.get((rule["kind"], value), ""), str(rest)
 
     def _scalar(self, path: str, value: Any) -> Any:

@@ -21,7 +21,7 @@ from broker.protocol.errors import (
     RequestTimedOut,
     UnsupportedVersion,
 )
-from broker.protocol.struct import Struct
+from broker.protocol.struct import Struct, uuid_from_text
 from tests.differential import bodies
 from tests.differential.cases import PREFIX, Case, Step
 from tests.differential.compare import Allowance, Difference, Normaliser, Rules, differences, judge
@@ -289,6 +289,7 @@ def _newest(sides: Sides, key: ApiKey) -> int:
 
 def _knowing(player: Player, rules: Rules) -> Normaliser:
     made = normaliser(player.side, rules)
+    made.know("topic", uuid_from_text(UNKNOWN_TOPIC_ID), "unknown_id")
     for name, value in player.variables.items():
         if isinstance(value, UUID):
             made.know("topic", value, name)

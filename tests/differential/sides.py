@@ -29,6 +29,8 @@ SETTINGS = {
     "broker.rack": "r1",
     "max.request.partition.size.limit": "5",
     "log.retention.check.interval.ms": "3600000",
+    # Apache Kafka sets the space of two indexes aside for every partition.
+    "log.index.size.max.bytes": "65536",
 }
 NETWORK = AsyncioNetwork()
 
@@ -98,6 +100,9 @@ class Sides:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Their data goes with them: a controlled shutdown of a thousand partitions is for nothing.
+        for side in (self.kafka, self.logd):
+            side.cluster.kill(NODE)
         self._stack.close()
 
     def versions(self, api: int, schema: tuple[int, int]) -> tuple[int, int] | None:

@@ -11,12 +11,14 @@ import pytest
 from broker.api.catalogue import served_apis
 from broker.protocol.api_keys import ApiKey
 from tests.differential.cases import Case, load_cases
-from tests.differential.compare import Allowance, Difference, Rules, judge
+from tests.differential.compare import Allowance, Rules
 from tests.differential.play import play_case
 from tests.differential.sides import Sides
 
 CASES = load_cases()
 LINES_SHOWN = 60
+# Without the start of both brokers, which may have to fetch Apache Kafka first.
+pytestmark = pytest.mark.timeout(120, func_only=True)
 _PLAYED: set[str] = set()
 
 
@@ -38,13 +40,6 @@ def test_every_allowed_difference_is_still_needed(allowed: list[Allowance]) -> N
 
 def test_every_api_for_clients_has_a_case() -> None:
     registry = served_apis()
-    wanted = {ApiKey(key) for key in registry.versions("broker")}
-    asked = {case.api for case in CASES}
-    assert wanted - asked == set()
-
-
-def test_a_difference_is_told_apart_from_an_allowed_one() -> None:
-    allowance = Allowance(paths=["FETCH.*.code"], reason="because", kafka=1)
-    found = [Difference("FETCH.a.code", 1, 2), Difference("FETCH.a.code", 3, 2)]
-    assert judge("any", found, [allowance]) == [found[1]]
-    assert allowance.used == 1
+    wanted = {ApiKey(key).name for key in registry.versions("broker")}
+    asked = {case.api.name for case in CASES}
+    assert wanted - asked == set(), "an entry in tests/differential/cases for each, see README.md"

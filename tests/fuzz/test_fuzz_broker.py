@@ -256,7 +256,7 @@ def test_a_frame_that_makes_no_sense_ends_its_connection(live: LiveBroker, liste
 
 
 def test_an_unknown_version_of_api_versions_is_answered(live: LiveBroker) -> None:
-    """KIP-511: in version 0, with what is served, and the connection goes on."""
+    """KIP-511: in version 0, with the versions of ApiVersions, and the connection goes on."""
     with live.connect() as connection:
         for version in (5, 32767):
             connection.sendall(struct.pack(">ihhihb", 11, 18, version, 7, -1, 0))
@@ -264,7 +264,7 @@ def test_an_unknown_version_of_api_versions_is_answered(live: LiveBroker) -> Non
             answer = receive(connection, length)
             correlation_id, code, count = struct.unpack_from(">ihi", answer)
             assert (correlation_id, code) == (7, ErrorCode.unsupported_version)
-            assert count > 10
+            assert count == 1  # ApiVersions itself
 
 
 def receive(connection: socket.socket, count: int) -> bytes:
