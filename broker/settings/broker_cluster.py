@@ -45,7 +45,7 @@ _IDENTITY: Final = (
     ),
     Setting(
         "listener.security.protocol.map",
-        _LIST,
+        _STRING,
         "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
         "The protocol that is spoken on each listener name.",
     ),

@@ -21,7 +21,7 @@ _LIVE = Update.CLUSTER_WIDE
 
 
 STORAGE_SETTINGS: Final = (
-    Setting("log.dir", _STRING, "/tmp/kafka-logs", "The data folder, unless log.dirs is set."),  # noqa: S108
+    Setting("log.dir", _LIST, "/tmp/kafka-logs", "The data folder, unless log.dirs is set."),  # noqa: S108
     Setting("log.dirs", _LIST, None, "The data folders. This broker uses exactly one."),
     Setting(
         "metadata.log.dir",

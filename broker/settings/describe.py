@@ -97,6 +97,8 @@ def describe_broker(
 ) -> list[ConfigEntry]:
     """Every broker setting as broker ``node_id``, which has this file, sees it."""
     entries = []
+    # The old name of node.id, which Kafka fills in.
+    static = {"broker.id": str(node_id), **static}
     for setting in _selected(BROKER_SETTINGS, names):
         value, _ = next(broker_value_places(setting.name, static, image, node_id))
         places = _broker_places(_broker_synonyms(setting.name), static, image, node_id)
