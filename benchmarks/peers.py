@@ -163,14 +163,7 @@ class Logd(Cluster):
     kind = "logd"
 
     def properties(self, node: int) -> dict[str, str]:
-        properties = super().properties(node) | {"cluster.id": "benchmark-cluster-0001"}
-        unknown = (
-            "offsets.topic.replication.factor",
-            "transaction.state.log.replication.factor",
-            "transaction.state.log.min.isr",
-            "group.initial.rebalance.delay.ms",
-        )
-        return {key: value for key, value in properties.items() if key not in unknown}
+        return super().properties(node) | {"cluster.id": "benchmark-cluster-0001"}
 
     def command(self, node: int, config: Path) -> list[str]:
         return [sys.executable, "-m", "broker", "--config", str(config)]

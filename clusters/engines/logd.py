@@ -10,6 +10,7 @@ from clusters.engines.properties import properties_text
 from clusters.layout import BrokerLayout
 from clusters.spec.models import ClusterSpec
 
+OFFSETS_REPLICAS = 3
 _HEADING = "Written by logctl from {source}; changes here are lost at the next start."
 _NOT_DETAILS = {
     "ts",
@@ -57,6 +58,10 @@ class LogdEngine:
             values["advertised.listeners"] = ",".join(advertised)
         if host.rack is not None:
             values["broker.rack"] = host.rack
+        brokers = sum("broker" in each.roles for each in spec.hosts)
+        if brokers < OFFSETS_REPLICAS:
+            # Its default asks for three brokers: groups would not work on fewer.
+            values["offsets.topic.replication.factor"] = str(brokers)
         values.update(sorted({**spec.settings, **host.settings}.items()))
         heading = _HEADING.format(source=spec.source or "a cluster file")
         return properties_text(values, heading=heading)

@@ -172,3 +172,15 @@ def test_the_broker_reads_the_configuration_that_is_written(tmp_path):
     assert config.data_dir == layout.data_dirs[0]
     assert config.rack == "b"
     assert "min.insync.replicas=2" in text.splitlines()
+
+
+def test_groups_work_on_a_cluster_of_one_broker():
+    """The offsets topic asks for three replicas by default, which one broker can't give."""
+    spec = parse_spec(
+        b"cluster: alone\nengine: logd\nlisteners: {client: 19500, controller: 19600}\n"
+        b"hosts:\n  - {id: 1, address: local}\n",
+        "alone.yaml",
+    )
+    layout = broker_layout(spec, spec.host(1))
+    text = engine_named("logd").configuration(spec, layout, "AAAAAAAAAAAAAAAAAAAAAA")
+    assert "offsets.topic.replication.factor=1" in text.splitlines()
