@@ -1,6 +1,7 @@
 """ListOffsets (2), versions 1-11: an offset by timestamp, or the earliest or latest one.
 
-v2 isolation level; v4 leader epoch; v7 -3 max timestamp (KIP-734); v8 -4 earliest local; v9 -5
+v2 isolation level; v4 leader epoch; v5 OFFSET_NOT_AVAILABLE after an election, LEADER_NOT_AVAILABLE
+before (KIP-207); v7 -3 max timestamp (KIP-734); v8 -4 earliest local; v9 -5
 latest tiered; v10 timeout; v11 -6 earliest pending upload. Without tiered storage -4 is the
 earliest offset, and -5 and -6 are found nowhere.
 """
@@ -15,6 +16,7 @@ from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
 
 # The first version in which a client may ask for each of the special timestamps.
+_OFFSET_NOT_AVAILABLE_SINCE = 5
 _SPECIAL_SINCE = {-1: 1, -2: 1, -3: 7, -4: 8, -5: 9, -6: 11}
 
 
@@ -61,9 +63,16 @@ def _answer(
         leader_epoch=asked.current_leader_epoch,
         replica_id=request.replica_id,
     )
+    error = found.error
+    if (
+        error == ErrorCode.offset_not_available
+        and context.api_version < _OFFSET_NOT_AVAILABLE_SINCE
+    ):
+        # Older clients know no such code (KIP-207) and would give up.
+        error = ErrorCode.leader_not_available
     return Struct(
         partition_index=asked.partition_index,
-        error_code=found.error,
+        error_code=error,
         timestamp=found.timestamp_ms,
         offset=found.offset,
         leader_epoch=found.leader_epoch,

@@ -178,12 +178,19 @@ def test_confluent_kafka_acks(brokers: Processes, acks: str) -> None:
 
     topic = f"confluent-acks-{acks}"
     producer = Producer({"bootstrap.servers": brokers.bootstrap, "acks": acks})
-    # The topic is made by asking for it.
+    # The topic is made by asking for it. Without acknowledgement nothing tells that its leader does
+    # not know of it yet, so the first record waits for one.
+    opener = Producer({"bootstrap.servers": brokers.bootstrap, "acks": "all"})
+    opener.produce(topic, b"first", partition=0)
+    assert opener.flush(20) == 0
     for number in range(50):
         producer.produce(topic, b"%d" % number, partition=0)
     assert producer.flush(20) == 0
-    found = confluent_consume(brokers.bootstrap, topic, 0, 50)
-    assert [message.value() for message in found] == [b"%d" % number for number in range(50)]
+    found = confluent_consume(brokers.bootstrap, topic, 0, 51)
+    assert [message.value() for message in found] == [
+        b"first",
+        *(b"%d" % number for number in range(50)),
+    ]
 
 
 def test_confluent_kafka_admin_reads(brokers: Processes) -> None:
