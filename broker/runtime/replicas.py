@@ -497,8 +497,11 @@ class ReplicaManager:
     def _missing_bytes(self, query: FetchQuery, size_bytes: int) -> int:
         """How much has to be appended before it is worth looking again; 0 = at any change."""
         missing = query.min_bytes - size_bytes
-        if missing <= 1 or query.is_follower:
+        if query.is_follower:
             return min(missing, 1)
+        if missing <= 1:
+            # A consumer waits for the watermark, which moves over what was appended long before.
+            return 0
         for each in query.partitions:
             partition = self.partition(each.topic, each.index)
             if partition is not None and partition.high_watermark < partition.log.end_offset:

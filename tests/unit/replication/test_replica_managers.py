@@ -79,6 +79,20 @@ async def test_a_waiting_consumer_is_woken_by_the_high_watermark(cluster: Cluste
 
 
 @story()
+async def test_a_consumer_that_comes_between_append_and_commit_does_not_oversleep(
+    cluster: Cluster,
+) -> None:
+    """What it waits for is in the log already: only the watermark has to move."""
+    leader = cluster.nodes[1]
+    began = cluster.loop.time()
+    await leader.produce("a", acks=1)
+    assert leader.manager.partition(TOPIC, 0).high_watermark == 0
+    result = await leader.consume(0, max_wait_ms=10_000)
+    assert records_of(result.records) == ["0:a"]
+    assert cluster.loop.time() - began < 0.1
+
+
+@story()
 async def test_a_waiting_consumer_gets_nothing_after_its_time(cluster: Cluster) -> None:
     began = cluster.loop.time()
     result = await cluster.nodes[1].consume(0, max_wait_ms=300)
