@@ -83,6 +83,7 @@ class Broker:
         self._listeners: list[tuple[ListenerContext, Listener]] = []
         self._failure: str | None = None
         self._failed = asyncio.Event()
+        self._holds_registration = False
         self._tasks: list[asyncio.Task[None]] = []
         # What to undo, newest last; filled as the start proceeds.
         self._undo: list[Callable[[], Awaitable[None]]] = []
@@ -305,7 +306,7 @@ class Broker:
             publisher=self.publisher,
             clock=self._clock,
             heartbeat_interval_ms=config.settings.integer("broker.heartbeat.interval.ms"),
-            on_caught_up=self._open_clients,
+            on_caught_up=self._caught_up,
             on_fatal=self._fail,
         )
         isr_channel = self._channel("isr")
@@ -333,6 +334,7 @@ class Broker:
         self.publisher.subscribe(self.node.note_brokers)
         self.replicas.on_failure = self._fail
         self.publisher.subscribe(self.replicas.apply)
+        self.publisher.subscribe(self._open_clients)
         self.node.replicas = self.replicas
         self.node.groups = groups = GroupManager(
             replicas=self.replicas,
@@ -478,12 +480,22 @@ class Broker:
         await self._start_metrics()
         logger.info("started", extra={"node": self.config.node_id, "ports": self.ports})
 
-    def _open_clients(self) -> None:
-        """The image holds our own registration: take the roles it gives us, then serve clients."""
+    def _caught_up(self) -> None:
+        """The image holds our own registration: take the roles that it gives us."""
         if self.replicas is not None:
             self.replicas.apply(self.publisher.image)
-        for context, _ in self._listeners:
-            context.ready.set()
+        self._holds_registration = True
+        self._open_clients(self.publisher.image)
+
+    def _open_clients(self, image: MetadataImage, _: ImageDelta | None = None) -> None:
+        """Serve clients once this broker takes part.
+
+        Before that a new cluster has no broker to tell of, and librdkafka never asks again after
+        an answer without brokers.
+        """
+        if self._holds_registration and image.is_unfenced(self.config.node_id):
+            for context, _bound in self._listeners:
+                context.ready.set()
 
     async def _sweep_idle(self) -> None:
         idle_seconds = self.config.settings.integer("connections.max.idle.ms") / 1000

@@ -198,3 +198,18 @@ async def test_separate_roles_work_together(make_cluster: MakeCluster) -> None:
     finally:
         await cluster.stop(2)
         await controller.stop()
+
+
+async def test_the_first_answer_of_a_new_cluster_names_brokers(make_cluster: MakeCluster) -> None:
+    """librdkafka stops asking after an answer without brokers, so there is none."""
+    cluster = make_cluster(3)
+    for node_id in cluster.client_ports:
+        cluster.brokers[node_id] = cluster.make(node_id)
+    starting = asyncio.gather(*(broker.start() for broker in cluster.brokers.values()))
+    await asyncio.wait_for(starting, 20)
+    answers = await asyncio.gather(
+        *(cluster.ask(ApiKey.METADATA, node_id, topics=[]) for node_id in cluster.client_ports)
+    )
+    for node_id, answer in zip(cluster.client_ports, answers, strict=True):
+        assert node_id in [broker.node_id for broker in answer.brokers]
+        assert answer.controller_id >= 1
