@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from benchmarks.peers import Cluster
 
 QUIET = {"log_level": 0}
+IDLE_END_S = 2.0
 
 
 def quiet(_: object) -> None:
@@ -139,18 +140,18 @@ def consume(cluster: Cluster, topic: str, partitions: int, size: int, seconds: f
         while time.monotonic() < end:
             messages = consumer.consume(1000, timeout=0.5)
             good = sum(1 for m in messages if m.error() is None)
+            now = time.monotonic()
             if good and first is None:
-                first = time.monotonic()
-            if good:
+                # The clock starts with the first answer, whose records do not count.
+                first = last = now
+            elif good:
                 count += good
-                last = time.monotonic()
-            elif first is not None:
+                last = now
+            if first is not None and (last - first > seconds or now - last > IDLE_END_S):
                 break
-            if first is not None and last - first > seconds:
-                break
-        if first is None:
-            raise RuntimeError(f"nothing could be read from {topic}")
-        return count * size / max(last - first, 1e-6) / 1e6
+        if first is None or not count:
+            raise RuntimeError(f"too little could be read from {topic}")
+        return count * size / (last - first) / 1e6
     finally:
         consumer.close()
 
