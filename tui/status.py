@@ -34,11 +34,11 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     text.append(f" {mode}", "bold" if status.mode != "live" else "")
     if status.mode == "lost" and status.last_contact_ms:
         text.append(f" for {age(now_ms - status.last_contact_ms)}", "bold")
-    elif status.source:
-        text.append(f" from {status.source}")
+    if status.message and status.mode != "live":
+        text.append(f"  {status.message}")
+    # What matters in an incident comes first: a narrow terminal cuts the end.
     health = view.health()
     text.append(f"  brokers {health.brokers_up}/{health.brokers}")
-    text.append(f"  partitions {health.partitions}")
     sign = "◐ " if health.under_replicated else ""
     text.append(
         f"  {sign}under-replicated {health.under_replicated}",
@@ -48,8 +48,9 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     text.append(f"  {sign}offline {health.offline}", "bold" if health.offline else "")
     if view.moves_ms:
         text.append(f"  ⇄ {len(view.moves_ms)}/min")
-    if status.message and status.mode != "live":
-        text.append(f"  {status.message}")
+    text.append(f"  partitions {health.partitions}")
+    if status.source:
+        text.append(f"  from {status.source}")
     return text
 
 
