@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from shell.exits import UsageProblem
 from shell.nearest import did_you_mean
-from shell.registry import Argument, Command, Kind, Option, Registry
+from shell.registry import PAIR_KINDS, Argument, Command, Kind, Option, Registry
 from shell.settings import GLOBAL_OPTIONS
 from shell.values import parse_duration_ms, parse_pair
 
@@ -65,7 +65,7 @@ class _Type(click.ParamType[Any]):
         try:
             if self.kind is Kind.DURATION:
                 return parse_duration_ms(value)
-            if self.kind is Kind.PAIR:
+            if self.kind in PAIR_KINDS:
                 return parse_pair(value)
         except UsageProblem as problem:
             self.fail(problem.message, param, ctx)
@@ -309,9 +309,14 @@ def _option(
 def _option_metavar(option: Option) -> str:
     if option.choices:
         return "|".join(option.choices)
-    return {Kind.PAIR: "KEY=VALUE", Kind.DURATION: "TIME", Kind.INTEGER: "N"}.get(
-        option.kind, option.kind.value.upper()
-    )
+    if option.kind in PAIR_KINDS:
+        return "KEY=VALUE"
+    return {
+        Kind.DURATION: "TIME",
+        Kind.INTEGER: "N",
+        Kind.CONFIG_KEY: "KEY",
+        Kind.QUERY: "CONDITION",
+    }.get(option.kind, option.kind.value.upper())
 
 
 def _type(kind: Kind, choices: tuple[str, ...], suggest: Suggest) -> click.ParamType[Any]:

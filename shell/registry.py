@@ -14,7 +14,12 @@ from shell.exits import ExitCode
 
 
 class Kind(StrEnum):
-    """What a value is: how it is read, and where its completions come from."""
+    """What a value is: how it is read, and where its completions come from.
+
+    TOPIC_CONFIG and BROKER_CONFIG are read as KEY=VALUE, like PAIR; their keys and values are
+    completed. CONFIG_KEY is the key alone, of a topic or a broker. QUERY is a condition on the
+    cluster's state.
+    """
 
     TEXT = "text"
     FLAG = "flag"
@@ -27,12 +32,30 @@ class Kind(StrEnum):
     TOPIC = "topic"
     TOPIC_PARTITION = "topic-partition"
     BROKER = "broker"
+    GROUP = "group"
+    TOPIC_CONFIG = "topic-config"
+    BROKER_CONFIG = "broker-config"
+    CONFIG_KEY = "config-key"
+    QUERY = "query"
     CONTEXT = "context"
     SPEC = "spec"
     COMMAND = "command"
 
 
-LIVE_KINDS = frozenset({Kind.TOPIC, Kind.TOPIC_PARTITION, Kind.BROKER})
+# Read as KEY=VALUE.
+PAIR_KINDS = frozenset({Kind.PAIR, Kind.TOPIC_CONFIG, Kind.BROKER_CONFIG})
+# Completed with what the cluster holds.
+LIVE_KINDS = frozenset(
+    {
+        Kind.TOPIC,
+        Kind.TOPIC_PARTITION,
+        Kind.BROKER,
+        Kind.GROUP,
+        Kind.TOPIC_CONFIG,
+        Kind.BROKER_CONFIG,
+        Kind.CONFIG_KEY,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
