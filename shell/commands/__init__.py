@@ -9,6 +9,7 @@ def all_commands() -> Registry:
     """Return a registry with every command."""
     from shell.commands import (
         broker,
+        broker_process,
         cluster,
         context,
         demo,
@@ -24,7 +25,18 @@ def all_commands() -> Registry:
     registry.add_group("broker", "The brokers of a cluster.")
     registry.add_group("topic", "Topics and their partitions.")
     registry.add_group("context", "Saved clusters, and the one in use.")
-    for module in (cluster, broker, topic, produce, tail, watch, context, demo, extras):
+    for module in (
+        cluster,
+        broker,
+        broker_process,
+        topic,
+        produce,
+        tail,
+        watch,
+        context,
+        demo,
+        extras,
+    ):
         for command in module.COMMANDS:
             registry.add(command)
     return registry

@@ -1,11 +1,10 @@
-"""Brokers: list, describe; stop, start and kill those of a cluster that logctl runs."""
+"""Brokers as the cluster tells of them: list, describe."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shell.commands.cluster import open_operations
 from shell.exits import Failed
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind
@@ -79,41 +78,6 @@ async def _describe(session: Session, *, id: int) -> None:  # noqa: A002 - the a
     session.output.document(data, blocks)
 
 
-async def _stop(session: Session, *, id: int) -> None:  # noqa: A002
-    result = await open_operations(session, None).stop_broker(id)
-    if not result.changed:
-        session.output.say(f"Broker {id} was not running.")
-    elif result.killed:
-        session.output.warn(f"broker {id} did not stop in time and was killed.")
-    else:
-        session.output.say(f"Broker {id} stopped.")
-
-
-async def _start(session: Session, *, id: int) -> None:  # noqa: A002
-    result = await open_operations(session, None).start_broker(id)
-    if result.changed:
-        session.output.say(f"Broker {id} started in {result.elapsed_ms} ms.")
-    else:
-        session.output.say(f"Broker {id} was already running.")
-
-
-async def _kill(session: Session, *, id: int) -> None:  # noqa: A002
-    if not await open_operations(session, None).kill_broker(id):
-        raise Failed(f"Broker {id} was not running, so it was not killed.")
-    session.output.say(f"Broker {id} killed (kill -9). Start it with `broker start {id}`.")
-
-
-def _changing(verb: str, summary: str, run: Any) -> Command:
-    return Command(
-        name=f"broker {verb}",
-        summary=summary,
-        arguments=(_ID,),
-        examples=(f"broker {verb} 2",),
-        run=run,
-        changes=True,
-    )
-
-
 COMMANDS = (
     Command(
         name="broker list",
@@ -128,7 +92,4 @@ COMMANDS = (
         examples=("broker describe 2",),
         run=_describe,
     ),
-    _changing("stop", "Stop a broker: it hands its partitions over first.", _stop),
-    _changing("start", "Start a broker that was stopped or killed.", _start),
-    _changing("kill", "Kill a broker as a crash would (kill -9), for drills.", _kill),
 )
