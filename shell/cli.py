@@ -355,4 +355,7 @@ def _problem(error: click.ClickException) -> UsageProblem:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else PROGRAM
     message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        near = did_you_mean(error.option_name, error.possibilities or ())
+        message = f"No such option '{error.option_name}'.{near}"
     return UsageProblem(message[:1].upper() + message[1:], hint=f"See `{path} --help`.")

@@ -1,88 +1,91 @@
-"""What could come next on a command line, and why.
+"""What could come next on a command line, and what is said about the word being typed.
 
-`suggest` is pure: text before the cursor and names known now give suggestions, so that it is
-tested without a terminal and never waits for a cluster. The bash, zsh and fish completion asks the
-cluster, briefly, because it has no background in which to have asked before.
+Pure: text before the cursor and names known now give suggestions, so that it is tested without a
+terminal and never waits for a cluster.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from shell.registry import LIVE_KINDS, Argument, Command, Kind, Option, Registry
-from shell.session import Doors, Session
-from shell.settings import GLOBAL_OPTIONS, resolve
+from shell.names import NO_NAMES, Names, Setting
+from shell.registry import Argument, Command, Kind, Option, Registry
+from shell.script import Form, Token, last_statement
+from shell.settings import GLOBAL_OPTIONS
 
-# A person waits for Tab: an answer that takes longer is no use.
-_SHELL_TIMEOUT_MS = 1_500
+__all__ = ["NO_NAMES", "Names", "Suggestion", "inline_help", "split_words", "suggest"]
+
+_Rank = Callable[[str, Iterable["Suggestion"]], "list[Suggestion]"]
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A word that fits at the cursor, and what it is."""
+    """A word that fits at the cursor, and what it is. `whole` is false when more must follow."""
 
     text: str
     meta: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
-    """Names of a cluster as last seen. `topics` gives each topic's number of partitions."""
-
-    topics: Mapping[str, int]
-    brokers: Mapping[int, str]
-    contexts: Sequence[str] = ()
-    specs: Sequence[str] = ()
-    stale: bool = False
-
-
-NO_NAMES = Names(topics={}, brokers={})
+    whole: bool = True
 
 
 def split_words(text: str) -> tuple[list[str], str]:
-    """Return the finished words of a line and the started last one (without its quotes)."""
-    words: list[str] = []
-    current = ""
-    started = False
-    quote = ""
-    for character in text:
-        if quote:
-            if character == quote:
-                quote = ""
-            else:
-                current += character
-        elif character in "'\"":
-            quote, started = character, True
-        elif character.isspace():
-            if current or started:
-                words.append(current)
-            current, started = "", False
-        else:
-            current += character
-    return words, current
+    """Return the finished words of the last command on a line, and the started word."""
+    words, current, _ = _split(text)
+    return words, current.text if current else ""
+
+
+def _split(text: str) -> tuple[list[str], Token | None, bool]:
+    pieces, foreign = last_statement(text)
+    words = [token for token in pieces if token.form is Form.WORD]
+    current = words.pop() if words and (words[-1].end == len(text) or words[-1].open) else None
+    return [token.text for token in words], current, foreign
+
+
+def start_of_word(text: str) -> int:
+    """Return where the word at the end of a line begins."""
+    _, current, _ = _split(text)
+    return current.start if current else len(text)
+
+
+def redirects(text: str) -> str | None:
+    """Return the started file name when the end of a line follows `>` or `>>`, else None."""
+    pieces, _ = last_statement(text)
+    signs = [i for i, t in enumerate(pieces) if t.form is Form.OPERATOR and t.text in {">", ">>"}]
+    if not signs:
+        return None
+    rest = pieces[signs[-1] + 1 :]
+    if not rest:
+        return ""
+    return rest[-1].text if rest[-1].end == len(text) else None
 
 
 def suggest(registry: Registry, text: str, names: Names) -> list[Suggestion]:
-    """Return what fits at the end of `text`, best first."""
-    words, current = split_words(text)
-    place = _Place.after(registry, words)
+    """Return what fits at the end of a line of the interactive shell, best first."""
+    words, token, foreign = _split(text)
+    if foreign or redirects(text) is not None:
+        return []
+    return suggest_word(registry, words, token.text if token else "", names, fuzzy)
+
+
+def suggest_word(
+    registry: Registry, words: Sequence[str], current: str, names: Names, rank: _Rank
+) -> list[Suggestion]:
+    """Return what fits for the word `current` after finished words, as `rank` orders it."""
+    place = Place.after(registry, words, names)
     if place.option is not None:
-        return _fuzzy(current, _values(place.option, names, current, registry))
+        return rank(current, _values(place.option, names, current, registry))
     if current.startswith("--") and "=" in current:
         flag, _, value = current.partition("=")
         option = place.options().get(flag)
         found = _values(option, names, value, registry) if option and not option.is_flag else []
-        return [Suggestion(f"{flag}={s.text}", s.meta) for s in _fuzzy(value, found)]
+        return [Suggestion(f"{flag}={s.text}", s.meta, s.whole) for s in rank(value, found)]
     if current.startswith("-") and not place.only_arguments:
-        return _fuzzy(current, place.unused_options())
-    return _fuzzy(current, place.next_words(registry, names, current))
+        return rank(current, place.unused_options())
+    return rank(current, place.next_words(registry, names, current))
 
 
 @dataclass(slots=True)
-class _Place:
+class Place:
     """Where in a command line the cursor is."""
 
     noun: str | None = None
@@ -91,15 +94,21 @@ class _Place:
     option: Option | None = None
     only_arguments: bool = False
     used: frozenset[str] = frozenset()
+    unknown: str | None = None
 
     @classmethod
-    def after(cls, registry: Registry, words: Sequence[str]) -> _Place:
+    def after(cls, registry: Registry, words: Sequence[str], names: Names = NO_NAMES) -> Place:
+        """Return the place after finished words; an alias in first place is looked through."""
         place = cls()
+        words = words[1:] if words[:1] == ["logctl"] else words
+        if words and words[0] in names.aliases and words[0] not in registry.top_level():
+            words = [*split_words(names.aliases[words[0]] + " ")[0], *words[1:]]
         for word in words:
-            place._take(registry, word)
+            place.take(registry, word)
         return place
 
-    def _take(self, registry: Registry, word: str) -> None:
+    def take(self, registry: Registry, word: str) -> None:
+        """Go on by one finished word."""
         if self.option is not None:
             self.option = None
         elif word == "--":
@@ -113,15 +122,20 @@ class _Place:
         elif self.command is None:
             path = f"{self.noun} {word}" if self.noun else word
             self.command = registry.commands.get(path)
-            self.noun = word if self.command is None and word in registry.groups else self.noun
+            if self.command is None and self.noun is None and word in registry.groups:
+                self.noun = word
+            elif self.command is None:
+                self.unknown = self.unknown or word
         else:
             self.argument_index += 1
 
     def options(self) -> dict[str, Option]:
+        """Return the options that can be given here, by flag."""
         own = self.command.options if self.command else ()
         return {flag: option for option in (*own, *GLOBAL_OPTIONS) for flag in option.flags}
 
     def unused_options(self) -> list[Suggestion]:
+        """Return the options not given yet, those that may repeat always."""
         own = self.command.options if self.command else ()
         return [
             Suggestion(option.flags[0], option.help)
@@ -130,19 +144,72 @@ class _Place:
         ]
 
     def next_words(self, registry: Registry, names: Names, current: str) -> list[Suggestion]:
+        """Return values of the next argument, or the next word of a command's name."""
         if self.command is not None:
-            argument = self._argument()
+            argument = self.argument()
             return _values(argument, names, current, registry) if argument else []
         if self.noun is not None:
             return [Suggestion(c.words[1], c.summary) for c in registry.under(self.noun)]
-        return _first_words(registry)
+        aliases = [Suggestion(n, f"alias: {text}") for n, text in names.aliases.items()]
+        return [*_first_words(registry), *aliases]
 
-    def _argument(self) -> Argument | None:
+    def argument(self) -> Argument | None:
+        """Return the argument that the next word is, or None when there is none left."""
         assert self.command is not None
         arguments = self.command.arguments
         if self.argument_index < len(arguments):
             return arguments[self.argument_index]
         return arguments[-1] if arguments and arguments[-1].many else None
+
+    def missing(self) -> list[Argument]:
+        """Return the required arguments that have not been given."""
+        if self.command is None:
+            return []
+        return [a for a in self.command.arguments[self.argument_index :] if a.required]
+
+
+def inline_help(registry: Registry, text: str, names: Names) -> list[tuple[str, str]]:
+    """Return (tone, text) pieces that help with the word at the end of a line."""
+    words, token, foreign = _split(text)
+    if foreign or not text.strip():
+        return []
+    place = Place.after(registry, words, names)
+    current = token.text if token else ""
+    option = place.option
+    if option is None and current.startswith("-") and not place.only_arguments:
+        option = place.options().get(current.partition("=")[0])
+    if option is not None:
+        return [("strong", f"{option.flags[0]} "), ("", option.help)]
+    if place.unknown is not None:
+        return [("bad", f"{place.unknown}: no such command")]
+    command = place.command
+    if command is None and current:
+        path = f"{place.noun} {current}" if place.noun else current
+        command = registry.commands.get(path)
+        if command is None and place.noun is None and current in registry.groups:
+            return [("strong", f"{current} "), ("", registry.groups[current].summary)]
+    if command is None:
+        summary = registry.groups[place.noun].summary if place.noun else ""
+        return [("strong", f"{place.noun} "), ("", summary)] if place.noun else []
+    return _about(command, place, current)
+
+
+def _about(command: Command, place: Place, current: str) -> list[tuple[str, str]]:
+    pieces = [("strong", f"{command.name} ")]
+    given = place.argument_index if place.command else 0
+    for index, argument in enumerate(command.arguments):
+        shown = f"{argument.name}{'...' if argument.many else ''}"
+        tone = "dim" if index < given else ("warn" if argument.required else "dim")
+        tone = "strong" if index == given and place.command else tone
+        pieces.append((tone, f"{shown} " if argument.required else f"[{shown}] "))
+    here = place.argument() if place.command else None
+    pieces.append(("", f" {here.help if here else command.summary}"))
+    missing = [a.name for a in command.arguments[given:] if a.required]
+    if current and place.command:
+        missing = missing[1:]
+    if missing:
+        pieces.append(("warn", f"  needs {', '.join(missing)}"))
+    return pieces
 
 
 def _first_words(registry: Registry) -> list[Suggestion]:
@@ -157,52 +224,90 @@ def _first_words(registry: Registry) -> list[Suggestion]:
     ]
 
 
+_POSITIONS = (
+    Suggestion("start", "the oldest record"),
+    Suggestion("end", "what comes from now on"),
+    Suggestion("-10", "the last ten of each partition"),
+    Suggestion("@-10m", "ten minutes ago"),
+)
+
+
 def _values(
     place: Argument | Option, names: Names, current: str, registry: Registry
 ) -> list[Suggestion]:
-    stale = " (stale)" if names.stale else ""
     match place.kind:
         case Kind.CHOICE:
             return [Suggestion(choice) for choice in place.choices]
-        case Kind.TOPIC:
-            return [
-                Suggestion(topic, f"{count} partitions{stale}")
-                for topic, count in sorted(names.topics.items())
-            ]
         case Kind.TOPIC_PARTITION:
-            return _topic_partitions(names, current, stale)
-        case Kind.BROKER:
-            return [
-                Suggestion(str(i), f"{text}{stale}") for i, text in sorted(names.brokers.items())
-            ]
-        case Kind.CONTEXT:
-            return [Suggestion(name) for name in names.contexts]
-        case Kind.SPEC:
-            return [Suggestion(name, "bundled cluster file") for name in names.specs]
+            return _topic_partitions(names, current)
+        case Kind.TOPIC_CONFIG:
+            return _pairs(names.topic_settings, current)
+        case Kind.BROKER_CONFIG:
+            return _pairs(names.broker_settings, current)
         case Kind.POSITION:
-            return [
-                Suggestion("start", "the oldest record"),
-                Suggestion("end", "what comes from now on"),
-                Suggestion("-10", "the last ten of each partition"),
-                Suggestion("@-10m", "ten minutes ago"),
-            ]
+            return list(_POSITIONS)
         case Kind.COMMAND:
             return _first_words(registry)
         case _:
-            return []
+            return _names_of(place.kind, names)
 
 
-def _topic_partitions(names: Names, current: str, stale: str) -> list[Suggestion]:
-    topic, colon, _ = current.partition(":")
-    if colon and topic in names.topics:
-        return [Suggestion(f"{topic}:{i}", f"partition{stale}") for i in range(names.topics[topic])]
+def _names_of(kind: Kind, names: Names) -> list[Suggestion]:
+    settings = {**names.broker_settings, **names.topic_settings}
+    found: dict[Kind, Iterable[tuple[object, str]]] = {
+        Kind.BROKER: ((i, text + names.mark) for i, text in sorted(names.brokers.items())),
+        Kind.GROUP: ((name, text + names.mark) for name, text in sorted(names.groups.items())),
+        Kind.CONFIG_KEY: ((key, s.documentation) for key, s in sorted(settings.items())),
+        Kind.CONTEXT: ((name, "") for name in names.contexts),
+        Kind.SPEC: ((name, "bundled cluster file") for name in names.specs),
+    }
+    if kind is Kind.TOPIC:
+        return _topics(names)
+    return [Suggestion(str(name), meta) for name, meta in found.get(kind, ())]
+
+
+def _topics(names: Names) -> list[Suggestion]:
     return [
-        Suggestion(name, f"{count} partitions{stale}")
+        Suggestion(name, f"{count} partitions{names.mark}")
         for name, count in sorted(names.topics.items())
     ]
 
 
-def _fuzzy(pattern: str, candidates: Iterable[Suggestion]) -> list[Suggestion]:
+def _topic_partitions(names: Names, current: str) -> list[Suggestion]:
+    topic, colon, listed = current.rpartition(":")
+    if not colon or topic not in names.topics:
+        return _topics(names)
+    before, comma, _ = listed.rpartition(",")
+    taken = set(before.split(","))
+    return [
+        Suggestion(f"{topic}:{before}{comma}{i}", f"partition{names.mark}")
+        for i in range(names.topics[topic])
+        if str(i) not in taken
+    ]
+
+
+def _pairs(settings: Mapping[str, Setting], current: str) -> list[Suggestion]:
+    name, equals, _ = current.partition("=")
+    if not equals:
+        return [
+            Suggestion(f"{key}=", setting.documentation, whole=False)
+            for key, setting in sorted(settings.items())
+        ]
+    setting = settings.get(name)
+    if setting is None:
+        return []
+    return [
+        Suggestion(f"{name}={value}", "as it is now" if value == setting.value else "")
+        for value in setting.values
+    ]
+
+
+def prefixed(pattern: str, candidates: Iterable[Suggestion]) -> list[Suggestion]:
+    """Keep candidates that begin with the pattern, in their order."""
+    return [candidate for candidate in candidates if candidate.text.startswith(pattern)]
+
+
+def fuzzy(pattern: str, candidates: Iterable[Suggestion]) -> list[Suggestion]:
     """Keep candidates that hold the pattern's letters in order; the tightest match comes first."""
     ranked = []
     for index, candidate in enumerate(candidates):
@@ -226,63 +331,3 @@ def _span(pattern: str, text: str) -> tuple[int, int] | None:
             if best is None or position - start < best[1]:
                 best = (start, position - start)
     return best
-
-
-async def fetch_names(session: Session) -> Names:
-    """Ask the cluster for its names; raises what the admin client raises."""
-    async with session.admin() as admin:
-        topics = await admin.topics()
-        brokers = await admin.brokers()
-    return Names(
-        topics={topic.topic: topic.partitions for topic in topics},
-        brokers={b.id: f"{b.host}:{b.port} {b.state}" for b in brokers},
-    )
-
-
-def complete_for_shell(registry: Registry, doors: Doors) -> int:
-    """Answer the completion script of bash, zsh or fish; silent when no cluster answers."""
-    from click.shell_completion import shell_complete
-
-    from shell.cli import PROGRAM, build
-
-    def live(kind: Kind, started: str, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-        try:
-            found = _values(
-                Argument("X", "", kind=kind), _names_now(doors, kind, given), started, registry
-            )
-        except Exception:  # noqa: BLE001 - no suggestions are better than an error at Tab
-            return []
-        return [(s.text, s.meta) for s in found if s.text.startswith(started)]
-
-    tree = build(registry, live)
-    instruction = doors.environ["_LOGCTL_COMPLETE"]
-    return shell_complete(tree, {}, PROGRAM, "_LOGCTL_COMPLETE", instruction)
-
-
-def _names_now(doors: Doors, kind: Kind, given: Mapping[str, Any]) -> Names:
-    import io
-
-    from shell.output import Output
-
-    if kind in LIVE_KINDS:
-        settings = resolve({**given, "timeout": _SHELL_TIMEOUT_MS}, doors.environ)
-        quiet = Output(stdout=io.BytesIO(), stderr=io.StringIO())
-        return asyncio.run(fetch_names(Session(settings, quiet, doors)))
-    return Names(
-        topics={},
-        brokers={},
-        contexts=sorted(doors.contexts()),
-        specs=sorted(doors.bundled_specs()),
-    )
-
-
-def completion_script(shell: str) -> str:
-    """Return the script that makes a shell complete logctl's command lines."""
-    from click.shell_completion import get_completion_class
-
-    from shell.cli import PROGRAM, build
-    from shell.commands import all_commands
-
-    found = get_completion_class(shell)
-    assert found is not None
-    return found(build(all_commands()), {}, PROGRAM, "_LOGCTL_COMPLETE").source()

@@ -9,13 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from shell.cli import build
 from shell.commands import all_commands
 from shell.exits import ExitCode
 from shell.output import Output
-from shell.runner import Runner
 from shell.session import Doors
-from shell.settings import is_true
 
 COMPLETE_VARIABLE = "_LOGCTL_COMPLETE"
 
@@ -44,10 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     doors = Doors()
     registry = all_commands()
     if COMPLETE_VARIABLE in os.environ:
-        from shell.completion import complete_for_shell
+        from shell.outer_completion import answer
 
-        return complete_for_shell(registry, doors)
+        return answer(registry, doors, words)
+    from shell.cli import build
     from shell.journal import start_journal
+    from shell.runner import Runner
+    from shell.settings import is_true
 
     start_journal(debug="--debug" in words or is_true(os.environ.get("LOGCTL_DEBUG", "")))
     runner = Runner(build(registry), terminal_output(), doors)

@@ -12,11 +12,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shell.cli import HelpWanted, Invocation, parse
 from shell.exits import ExitCode, Failed, Refused, ShellError, UsageProblem
+from shell.output import FORMATS
 from shell.registry import Command
 from shell.session import Doors, Session
 from shell.settings import resolve
@@ -47,12 +48,20 @@ class Runner:
         """Return the surroundings in which an invocation runs."""
         settings = resolve({**self.base, **invocation.given}, self.doors.environ)
         command = invocation.command
-        if settings.format == "raw" and (command is None or "raw" not in command.extra_formats):
-            raise UsageProblem("The format raw is for commands that print records, such as tail.")
-        self.output.format = settings.format
+        extra = command.extra_formats if command is not None else ()
+        if settings.format not in (*FORMATS, *extra):
+            raise UsageProblem(
+                f"The format {settings.format} is for commands that print records, such as tail."
+            )
+        output = self.output
+        output.format, output.columns, output.sort = (
+            settings.format,
+            settings.columns,
+            settings.sort,
+        )
         if not settings.color:
-            self.output.color_out = self.output.color_err = False
-        return Session(settings, self.output, self.doors, interactive_shell)
+            output.color_out = output.color_err = False
+        return Session(settings, output, self.doors, interactive_shell)
 
     def run_blocking(self, invocation: Invocation) -> ExitCode:
         """Run one command to its end, on a loop of its own when it needs one; return its code."""
@@ -68,14 +77,19 @@ class Runner:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told by explain
             return self.explain(error, command)
 
-    async def run(self, words: Sequence[str]) -> ExitCode:
-        """Run one command line on the running loop; cancelling it cancels the command alone."""
+    async def run(self, words: Sequence[str], output: Output | None = None) -> ExitCode:
+        """Run one command line on the running loop; cancelling it cancels the command alone.
+
+        `output` takes its words instead of the runner's own writer.
+        """
+        if output is not None:
+            return await replace(self, output=output).run(words)
         command: Command | None = None
         try:
             invocation = self.parse(words)
             command = invocation.command
             if command is None:
-                return ExitCode.DONE
+                raise UsageProblem("A command is missing; this already is the interactive shell.")
             session = self.session(invocation, interactive_shell=True)
             check(invocation, session)
             result = command.run(session, **invocation.values)
@@ -96,7 +110,7 @@ class Runner:
             output.error(error.message, error.hint)
             return error.code
         if isinstance(error, BrokenPipeError):
-            return _close_stdout()
+            return _close_stdout(output)
         if isinstance(error, KeyboardInterrupt) or _is_cancelled(error):
             if command is not None and command.endless:
                 return ExitCode.DONE
@@ -160,8 +174,10 @@ def _is_expected(error: BaseException) -> bool:
     return isinstance(error, (Failed, OSError))
 
 
-def _close_stdout() -> ExitCode:
+def _close_stdout(output: Output) -> ExitCode:
     """End quietly: the program that read our output has read enough."""
+    if output.stdout is not getattr(sys.stdout, "buffer", None):
+        return ExitCode.DONE
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     return ExitCode.DONE

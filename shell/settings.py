@@ -12,7 +12,7 @@ from typing import Any
 
 from shell.exits import UsageProblem
 from shell.nearest import did_you_mean
-from shell.output import FORMATS, RAW, TABLE
+from shell.output import FORMATS, RECORD_FORMATS, TABLE
 from shell.registry import Kind, Option
 from shell.values import parse_bootstrap, parse_duration_ms
 
@@ -29,9 +29,16 @@ GLOBAL_OPTIONS: tuple[Option, ...] = (
         ("--format",),
         "Write data as table, json or yaml.",
         kind=Kind.CHOICE,
-        choices=(*FORMATS, RAW),
+        choices=(*FORMATS, *RECORD_FORMATS),
         metavar="FORMAT",
     ),
+    Option(
+        ("--columns",),
+        "Show only these columns of tables, in this order.",
+        kind=Kind.TEXT,
+        metavar="NAME[,NAME...]",
+    ),
+    Option(("--sort",), "Sort tables by a column; -NAME has the largest first.", metavar="[-]NAME"),
     Option(("--yes",), "Answer yes to questions; for scripts.", kind=Kind.FLAG),
     Option(("--read-only",), "Refuse every command that changes something.", kind=Kind.FLAG),
     Option(
@@ -52,6 +59,8 @@ class Settings:
     context: str | None = None
     bootstrap: tuple[str, ...] | None = None
     format: str = TABLE
+    columns: tuple[str, ...] = ()
+    sort: str | None = None
     yes: bool = False
     read_only: bool = False
     timeout_ms: int = DEFAULT_TIMEOUT_MS
@@ -79,6 +88,8 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
         context=context,
         bootstrap=tuple(parse_bootstrap(bootstrap)) if bootstrap else None,
         format=given.get("format") or _environment_format(environ),
+        columns=tuple(name.strip() for name in (given.get("columns") or "").split(",") if name),
+        sort=given.get("sort"),
         yes=_flag(given, environ, "yes"),
         read_only=_flag(given, environ, "read_only"),
         timeout_ms=DEFAULT_TIMEOUT_MS if timeout_ms is None else timeout_ms,

@@ -27,7 +27,7 @@ async def _dash(session: Session) -> ExitCode:
 
 
 def _completion(session: Session, *, shell: str) -> None:
-    from shell.completion import completion_script
+    from shell.outer_completion import completion_script
 
     session.output.text(completion_script(shell))
 

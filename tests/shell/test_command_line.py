@@ -116,7 +116,7 @@ def test_topic_create_dry_run_only_validates(logctl):
         ("topic lst", "No such command 'topic lst'. Did you mean 'list'?"),
         ("topic", "'topic' needs a verb: list, create, describe, delete."),
         ("topic list --formt json", "No such option '--formt'. Did you mean '--format'?"),
-        ("topic list --format jsn", "'jsn' is not one of table, json, yaml, raw. Did you mean"),
+        ("topic list --format jsn", "'jsn' is not one of table, json, yaml, raw, hex, string, template. Did you mean"),
         ("topic create", "Missing argument 'TOPIC'."),
         ("topic create x -p six", "'six' is not a valid integer"),
         ("topic create x -c retention", "'retention' is not a KEY=VALUE."),

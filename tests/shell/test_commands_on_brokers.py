@@ -335,13 +335,13 @@ def test_up_twice_says_so(logctl):
 def test_the_shell_completes_live_topic_names(logctl):
     logctl.topic("completed")
     environment = os.environ | {
-        "_LOGCTL_COMPLETE": "bash_complete",
-        "COMP_WORDS": "logctl topic describe compl",
-        "COMP_CWORD": "3",
+        "_LOGCTL_COMPLETE": "bash",
+        "COMP_LINE": "logctl topic describe compl",
+        "COMP_POINT": "27",
     }
     done = logctl.start(env=environment)
     out, _ = done.communicate(timeout=30)
-    assert out.split() == [b"plain,completed"]
+    assert out.split() == [b"completed"]
 
 
 def test_lines_of_standard_input_are_commands(logctl):

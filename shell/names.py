@@ -1,0 +1,199 @@
+"""What is known of a cluster by name, for completion: topics, brokers, groups, settings.
+
+Asks briefly and part by part, so that one sick part hides no other; keeps the last answer in a file
+for the next process. Never raises: without an answer there is what was known before, marked stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from shell.journal import state_folder
+from shell.session import Session
+
+_CACHE_VERSION = 1
+# Values that Kafka takes for settings that are lists of words.
+_WORDS = {
+    "cleanup.policy": ("delete", "compact", "compact,delete"),
+    "compression.type": ("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+    "message.timestamp.type": ("CreateTime", "LogAppendTime"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting's documentation, the value it has, and values it takes when they can be listed."""
+
+    documentation: str = ""
+    value: str | None = None
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names of a cluster as last seen. `topics` gives each topic's number of partitions.
+
+    `age_s` says how old they are when that matters; `stale` that the cluster no longer answers.
+    """
+
+    topics: Mapping[str, int] = field(default_factory=dict)
+    brokers: Mapping[int, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    topic_settings: Mapping[str, Setting] = field(default_factory=dict)
+    broker_settings: Mapping[str, Setting] = field(default_factory=dict)
+    contexts: Sequence[str] = ()
+    specs: Sequence[str] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    stale: bool = False
+    age_s: int | None = None
+
+    @property
+    def mark(self) -> str:
+        """What follows each name: nothing, or that it is stale and since when."""
+        if not self.stale:
+            return ""
+        return " (stale)" if self.age_s is None else f" (stale, {self.age_s} s old)"
+
+
+NO_NAMES = Names()
+
+
+async def ask(session: Session, known: Names = NO_NAMES) -> tuple[Names, dict[str, str]]:
+    """Ask the cluster for its names; what fails keeps what is `known` and is told by part.
+
+    Settings are asked for once: their documentation does not change while a cluster runs.
+    """
+    problems: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    async with session.admin() as admin:
+        await asyncio.gather(
+            _part(found, problems, "topics", partial(_topics, admin)),
+            _part(found, problems, "brokers", partial(_brokers, admin)),
+            _part(found, problems, "groups", partial(_groups, admin, problems)),
+        )
+        if not known.topic_settings:
+            topics = found.get("topics") or known.topics
+            await _part(
+                found, problems, "topic_settings", lambda: _settings(admin, "topic", topics)
+            )
+        if not known.broker_settings:
+            brokers = found.get("brokers") or known.brokers
+            await _part(
+                found, problems, "broker_settings", lambda: _settings(admin, "broker", brokers)
+            )
+    return replace(known, **found), problems
+
+
+async def _part(
+    found: dict[str, Any],
+    problems: dict[str, str],
+    name: str,
+    asking: Callable[[], Awaitable[Any]],
+) -> None:
+    try:
+        found[name] = await asking()
+    except Exception as error:  # noqa: BLE001 - told as a part that is old
+        problems[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+async def _topics(admin: Any) -> dict[str, int]:
+    return {topic.topic: topic.partitions for topic in await admin.topics()}
+
+
+async def _brokers(admin: Any) -> dict[int, str]:
+    return {b.id: f"{b.host}:{b.port} {b.state}" for b in await admin.brokers()}
+
+
+async def _groups(admin: Any, problems: dict[str, str]) -> dict[str, str]:
+    gathered = await admin.groups()
+    for failure in gathered.failures:
+        problems["groups"] = f"{failure.where}: {failure.reason}"
+    return {group.group: group.state for group in gathered.items}
+
+
+async def _settings(admin: Any, kind: str, of: Mapping[Any, Any]) -> dict[str, Setting]:
+    if not of:
+        return {}
+    name = str(min(of))
+    entries = await admin.configs(kind, name, documentation=True)
+    return {
+        entry.name: Setting(
+            documentation=_first_sentence(entry.documentation or ""),
+            value=None if entry.is_sensitive else entry.value,
+            values=_values(entry),
+        )
+        for entry in entries
+        if not entry.read_only or kind == "topic"
+    }
+
+
+def _values(entry: Any) -> tuple[str, ...]:
+    if entry.name in _WORDS:
+        return _WORDS[entry.name]
+    if str(entry.type).lower() == "boolean":
+        return ("true", "false")
+    return () if entry.value in (None, "") or entry.is_sensitive else (str(entry.value),)
+
+
+def _first_sentence(text: str) -> str:
+    plain = " ".join(text.split())
+    head, dot, _ = plain.partition(". ")
+    return head + dot.strip()
+
+
+def cache_path(session: Session) -> str:
+    """Return the file that keeps the names of the cluster that a session talks to."""
+    where = ",".join(session.bootstrap())
+    digest = hashlib.sha256(where.encode()).hexdigest()[:24]
+    return os.path.join(state_folder(session.doors.environ), "names", f"{digest}.json")
+
+
+def load(path: str, now_s: float) -> Names | None:
+    """Return what a file keeps, with its age; None when there is none or it is not ours."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+        if data.pop("version") != _CACHE_VERSION:
+            return None
+        age_s = max(0, int(now_s - data.pop("at_s")))
+        return Names(
+            topics=data["topics"],
+            brokers={int(key): value for key, value in data["brokers"].items()},
+            groups=data["groups"],
+            topic_settings={k: Setting(**v) for k, v in data["topic_settings"].items()},
+            broker_settings={k: Setting(**v) for k, v in data["broker_settings"].items()},
+            stale=True,
+            age_s=age_s,
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def save(path: str, names: Names, now_s: float) -> None:
+    """Keep names for the next process, readable by their owner only; failing to is no matter."""
+    data = asdict(names)
+    for gone in ("contexts", "specs", "aliases", "stale", "age_s"):
+        del data[gone]
+    content = json.dumps({"version": _CACHE_VERSION, "at_s": now_s, **data}).encode()
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except OSError:
+        return
+
+
+def wall_clock_s() -> float:
+    """Return the time, for ages that outlive a process."""
+    return time.time()
