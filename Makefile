@@ -25,9 +25,10 @@ demo: $(VENV)/.run-ready
 test: $(VENV)/.dev-ready
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-# Apache Kafka's jars, by Maven, for the tests and measurements that compare with it.
+# Apache Kafka's jars, by Maven, and the clients of other languages, for the tests and measurements that need them.
 peers:
 	@$(PYTHON) -m benchmarks.peers
+	@$(PYTHON) -m tests.interop.foreign
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .

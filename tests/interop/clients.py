@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Iterable, Sequence
+from importlib import metadata
 from typing import Any, NamedTuple, Protocol
 
 WAIT_SECONDS = 60.0
@@ -41,9 +42,14 @@ MODES = (Mode(0), Mode(1), Mode(-1), Mode(-1, idempotent=True))
 
 class Client(Protocol):
     name: str
-    modules: tuple[str, ...]
-    # Refuses to send a record with neither key nor value.
+    # Refuses to send a record with neither key nor value, or a header without a value.
     needs_content: bool
+
+    def missing(self) -> str | None:
+        """What it lacks here to run at all."""
+        ...
+
+    def version(self) -> str: ...
 
     def create_topic(
         self, bootstrap: str, name: str, partitions: int, configs: dict[str, str]
@@ -86,6 +92,12 @@ class Confluent:
     name = "confluent-kafka"
     modules: tuple[str, ...] = ("confluent_kafka",)
     needs_content = False
+
+    def missing(self) -> str | None:
+        return _missing(self.modules)
+
+    def version(self) -> str:
+        return metadata.version(self.name)
 
     def create_topic(
         self, bootstrap: str, name: str, partitions: int, configs: dict[str, str]
@@ -226,6 +238,12 @@ class Aio:
     modules: tuple[str, ...] = ("aiokafka",)
     needs_content = True
 
+    def missing(self) -> str | None:
+        return _missing(self.modules)
+
+    def version(self) -> str:
+        return metadata.version(self.name)
+
     def create_topic(
         self, bootstrap: str, name: str, partitions: int, configs: dict[str, str]
     ) -> None:
@@ -346,6 +364,12 @@ class KafkaPython:
     modules: tuple[str, ...] = ("kafka", "lz4", "snappy", "zstandard")
     needs_content = True
 
+    def missing(self) -> str | None:
+        return _missing(self.modules)
+
+    def version(self) -> str:
+        return metadata.version(self.name)
+
     def create_topic(
         self, bootstrap: str, name: str, partitions: int, configs: dict[str, str]
     ) -> None:
@@ -406,7 +430,10 @@ class KafkaPython:
     ) -> list[tuple[int, Row]]:
         from kafka import KafkaConsumer, TopicPartition
 
-        consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+        # It waits at its end for the fetch under way.
+        consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50
+        )
         found: list[tuple[int, Row]] = []
         limit = time.monotonic() + WAIT_SECONDS
         try:
@@ -444,14 +471,15 @@ def _row_of(record: Any) -> tuple[int, Row]:
     return record.offset, Row(record.key, record.value, headers, record.timestamp)
 
 
-CLIENTS: tuple[Client, ...] = (Confluent(), Aio(), KafkaPython())
-
-
-def missing_module(client: Client) -> str | None:
-    """The first module of a client that is not installed."""
-    for module in client.modules:
+def _missing(modules: Iterable[str]) -> str | None:
+    for module in modules:
         try:
             importlib.import_module(module)
         except ImportError:
-            return module
+            return f"the module {module}"
     return None
+
+
+CONFLUENT = Confluent()
+AIOKAFKA = Aio()
+KAFKA_PYTHON = KafkaPython()

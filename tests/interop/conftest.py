@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.interop.clients import CLIENTS, Client, missing_module
+from tests.interop import drivers
+from tests.interop.clients import Client
 from tests.interop.real_cluster import RealCluster
+from tests.interop.roster import CLIENTS
 
 LOG_TAIL_CHARACTERS = 3000
 _RUNNING: list[RealCluster] = []
@@ -65,19 +67,26 @@ def absent(what: str) -> None:
     pytest.skip(f"{what} is not installed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def foreign_clients() -> Iterator[None]:
+    """The programs of other languages end with the run."""
+    yield
+    drivers.close_all()
+
+
 @pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
 def client(request: pytest.FixtureRequest) -> Client:
     """Each client in turn."""
     found: Client = request.param
-    if module := missing_module(found):
-        absent(f"the module {module}, for {found.name},")
+    if what := found.missing():
+        absent(f"{what}, for {found.name},")
     return found
 
 
 @pytest.fixture
 def readers() -> list[Client]:
     """Every client that is there; the test of the client itself reports a missing one."""
-    return [client for client in CLIENTS if missing_module(client) is None]
+    return [client for client in CLIENTS if client.missing() is None]
 
 
 @pytest.fixture(scope="session")

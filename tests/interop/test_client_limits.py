@@ -15,7 +15,12 @@ START_MS = 1_700_000_000_000
 LARGE_BYTES = 2_000_000
 WHOLE_SECONDS = 60
 
-TOO_LARGE = {"MSG_SIZE_TOO_LARGE", "MessageSizeTooLargeError"}
+TOO_LARGE = {
+    "MSG_SIZE_TOO_LARGE",
+    "MessageSizeTooLargeError",
+    "RecordTooLargeException",
+    "MESSAGE_TOO_LARGE",
+}
 
 
 def test_offsets_by_time(brokers: RealCluster, client: Client, readers: list[Client]) -> None:

@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.interop.clients import CLIENTS, Row, missing_module
+from tests.interop.clients import KAFKA_PYTHON, Row
 from tests.interop.conftest import absent
 from tests.interop.real_cluster import RealCluster, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
-KAFKA_PYTHON = CLIENTS[2]
 START_MS = 1_700_000_000_000
 # Kafka keeps it for the whole cluster since it has eligible leader replicas (KIP-966).
 BROKER_SOURCES = {"STATIC_BROKER_CONFIG", "DYNAMIC_DEFAULT_BROKER_CONFIG"}
@@ -20,8 +19,8 @@ SETTINGS = {"retention.ms": "123456", "max.message.bytes": "9999"}
 
 @pytest.fixture(params=[1, 2, 3])
 def admin(brokers: RealCluster, request: pytest.FixtureRequest) -> Iterator[Any]:
-    if module := missing_module(KAFKA_PYTHON):
-        absent(f"the module {module}")
+    if what := KAFKA_PYTHON.missing():
+        absent(what)
     from kafka import KafkaAdminClient
 
     client = KafkaAdminClient(bootstrap_servers=brokers.address(request.param))
