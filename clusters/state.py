@@ -145,6 +145,26 @@ def remove_context(name: str) -> bool:
     return existed
 
 
+def config_section(name: str) -> dict[str, Any]:
+    """One part of the configuration file besides the contexts, such as `aliases`; may be empty.
+
+    Raises StateError when the file or the part is not what it should be.
+    """
+    found = _load_config().get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise StateError(f"{config_path()}: {name} must be a mapping of names to values")
+    return found
+
+
+def save_config_section(name: str, value: Mapping[str, Any]) -> None:
+    """Replace one part of the configuration file; the rest stays as it is."""
+    config = _load_config()
+    config[name] = dict(value)
+    _save_config(config)
+
+
 def _load_config() -> dict[str, Any]:
     path = config_path()
     try:
