@@ -48,6 +48,7 @@ logger = logging.getLogger("logd.server")
 
 CONNECTIONS_MAX = 10_000
 CONTROLLED_SHUTDOWN_MS = 10_000
+CLOSING_THREADS = 8
 IDLE_SWEEP_SECONDS_MAX = 10.0
 ALTER_PARTITION_MS = 5_000
 
@@ -174,6 +175,8 @@ class Broker:
 
     async def _close_logs(self) -> None:
         epoch = self.lifecycle.epoch if self.lifecycle is not None else -1
+        closers = self.logs.closers(CLOSING_THREADS)
+        await asyncio.gather(*(self._offload.run(closer) for closer in closers))
         await self._offload.run(lambda: self.logs.close(epoch))
 
     async def _bind(self) -> None:

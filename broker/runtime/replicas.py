@@ -145,7 +145,7 @@ class ReplicaManager:
             self._tasks.append(task)
 
     async def stop(self) -> None:
-        """End every wait, stop fetching, flush, save the checkpoints. Logs stay open."""
+        """End every wait, stop fetching, save the checkpoints. Logs stay open; closing flushes."""
         self._stopping = True
         await self._fetchers.stop()
         for task in self._tasks:
@@ -158,7 +158,6 @@ class ReplicaManager:
         for hosted in self._hosted.values():
             hosted.partition.resign()
             hosted.role_changed()
-        await self._flusher.flush(list(self._hosted.values()))
         await self._housekeeping.checkpoint()
 
     def _log_broken(self, hosted: HostedPartition) -> None:

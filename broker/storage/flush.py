@@ -9,6 +9,36 @@ from dataclasses import dataclass, field
 
 from broker.storage.disk import Disk
 from broker.storage.errors import FileMissing
+from broker.storage.producers import ProducerState
+from broker.storage.recovery import write_snapshot
+from broker.storage.segment import Segment
+
+Epochs = tuple[tuple[int, int], ...]
+
+
+def epochs_with_records(entries: Epochs, end_offset: int) -> Epochs:
+    """The epoch history without an epoch at the very end, which has written nothing.
+
+    It need not reach the disk: a kill loses it just so, and the next leader's is larger. Every
+    restart begins one in every partition that is led.
+    """
+    return tuple(entry for entry in entries if entry[1] < end_offset)
+
+
+def write_closing_files(
+    disk: Disk, active: Segment, size_bytes: int, producers: ProducerState
+) -> list[str]:
+    """Write what makes a log of ``size_bytes`` quick to open again (not synced); the paths.
+
+    The indexes of its last segment and a snapshot of its producers. An empty log needs neither.
+    """
+    written = []
+    if active.size or disk.exists(active.time_index_path):
+        active.write_indexes()
+        written += [active.index_path, active.time_index_path]
+    if size_bytes:
+        written.append(write_snapshot(disk, active.folder, producers, active.end_offset))
+    return written
 
 
 @dataclass(slots=True)
@@ -25,7 +55,7 @@ class PendingFlush:
     folder: str | None = None  # to sync, when files were created in it
     files_created: int = 0
     epoch_checkpoint: tuple[str, bytes] | None = None
-    epochs: tuple[tuple[int, int], ...] = ()
+    epochs: Epochs = ()
     # A failure while this is set may have lost data that was written.
     syncing: bool = True
     done: bool = False

@@ -50,7 +50,7 @@ from broker.storage.errors import (
     StorageError,
     StorageFailure,
 )
-from broker.storage.flush import PendingFlush
+from broker.storage.flush import PendingFlush, epochs_with_records, write_closing_files
 from broker.storage.handles import HandleCache
 from broker.storage.log_config import LogConfig
 from broker.storage.producers import ProducerState
@@ -119,6 +119,7 @@ class Log:
         self._files_created = 0
         self._files_synced = 0
         self._epochs_flushed: tuple[tuple[int, int], ...] | None = None
+        self._found: tuple[object, ...] | None = None  # what lay on disk, if that can be trusted
         self._epochs_owed = False  # cut in memory, not on disk: the disk was full, say
         self._generation = 0  # truncations: a flush that began before one proves nothing
         self._flushing = threading.Lock()  # held while files are synced or cut
@@ -166,8 +167,12 @@ class Log:
         set_limits(log._active, config, name)
         if clean:
             log._epochs_flushed = log._epochs.entries
+            trusted = not log.recovery.scanned_segments and not log._active.indexes_mended
+            log._found = log._shape() if trusted else None
         else:
             log._files_created = 1  # whatever recovery created or removed
+            if not disk.exists(f"{directory}/{names.EPOCH_CHECKPOINT}"):
+                log._epochs_flushed = ()
         return log
 
     # -- what it is -------------------------------------------------------------------------
@@ -719,7 +724,10 @@ class Log:
         pending.index_paths = indexes
         if created != self._files_synced:
             pending.folder, pending.files_created = self.directory, created
-        if entries != self._epochs_flushed:
+        flushed = self._epochs_flushed
+        if flushed is None or epochs_with_records(entries, end_offset) != epochs_with_records(
+            flushed, end_offset
+        ):
             path = f"{self.directory}/{names.EPOCH_CHECKPOINT}"
             pending.epoch_checkpoint = (path, encode_epochs(entries))
             pending.epochs = entries
@@ -761,22 +769,26 @@ class Log:
     def close(self) -> None:
         """Flush, write indexes and a producer snapshot, give the files back. Twice is fine.
 
-        Raises StorageFailure; the log is closed all the same, and not cleanly.
+        Nothing is written that would be on disk already. Raises StorageFailure; the log is closed
+        all the same, and not cleanly.
         """
         if self._closed:
             return
         try:
             if self.failure is None:
-                self._active.write_indexes()
-                snapshot = write_snapshot(
-                    self._disk, self.directory, self.producers, self.end_offset
-                )
-                active = self._active
-                self._unflushed_paths += [active.index_path, active.time_index_path, snapshot]
-                self._files_created += 1
+                if self._found != self._shape():
+                    written = write_closing_files(
+                        self._disk, self._active, self.size_bytes, self.producers
+                    )
+                    self._unflushed_paths += written
+                    self._files_created += bool(written)
                 self.flush()
         finally:
             self.abandon()
+
+    def _shape(self) -> tuple[object, ...]:
+        """Changes whenever an index or a producer snapshot of the end would be another."""
+        return self.end_offset, self._generation, *self._bases
 
     def abandon(self) -> None:
         """Give the files back without writing anything more: the log is going to be deleted."""

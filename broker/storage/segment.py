@@ -51,6 +51,7 @@ class Segment:
         "index_entries_max",
         "index_full",
         "index_interval_bytes",
+        "indexes_mended",
         "jitter_ms",
         "max_timestamp_ms",
         "max_timestamp_offset",
@@ -87,6 +88,7 @@ class Segment:
         # segment.index.bytes as a number of entries, and whether the indexes have so many.
         self.index_entries_max = 1 << 31
         self.index_full = False
+        self.indexes_mended = False  # whether the files held less than what was loaded
         self.jitter_ms = 0  # how much earlier than segment.ms this one ends
         # Of the batches so far; the offset is the last one of the batch that has it.
         self.max_timestamp_ms = NO_TIMESTAMP
@@ -226,7 +228,8 @@ class Segment:
         times = TimeIndex.decode(
             self._read_or_empty(self.time_index_path), self.base_offset, self.end_offset
         )
-        if index is None or times is None or not self._anchored(index):
+        damaged = index is None or times is None or not self._anchored(index)
+        if index is None or times is None or damaged:
             index, times = OffsetIndex(self.base_offset), TimeIndex(self.base_offset)
         elif not times and len(index):
             index = OffsetIndex(self.base_offset)  # the time index is gone: rebuild both
@@ -237,6 +240,7 @@ class Segment:
             reason = f"it ends at {end_offset}, the next segment begins at {self.end_offset}"
             self._index = self._time_index = None
             raise CorruptLog(self.path, self.size, reason)
+        self.indexes_mended = damaged or (len(index), len(times)) != entries
         if not self.active and (len(index), len(times)) != entries:
             self.write_indexes()
         return end_offset

@@ -182,3 +182,56 @@ def test_flushing_in_a_thread_beside_appends_reads_and_cuts(place, batch, everyt
     again = place.reopen(log, recovery_point=log.recovery_point, log_start_offset=log.start_offset)
     assert everything(again) == records
     assert again.epochs == log.epochs
+
+
+def test_closing_an_unchanged_log_writes_nothing(batch, everything):
+    disk = SimDisk()
+    log = open_sim(disk)
+    for _ in range(20):
+        log.append_as_leader(batch(2), 1, NOW)
+    log.close()
+    names = disk.list_dir("/d/t-0")
+    before = {name: disk.read_file(f"/d/t-0/{name}") for name in names}
+    synced = []
+    disk.on_sync = synced.append
+    log = open_sim(disk, clean=True)
+    log.assign_epoch(2)  # led again, nothing written
+    assert len(everything(log)) == 40
+    log.close()
+    assert synced == []
+    assert {name: disk.read_file(f"/d/t-0/{name}") for name in disk.list_dir("/d/t-0")} == before
+    log = open_sim(disk, clean=True)
+    assert (log.end_offset, log.epochs) == (40, ((1, 0),))
+    log.append_as_leader(batch(2), 3, NOW)
+    log.close()
+    assert f"/d/t-0/{42:020d}.snapshot" in synced
+    log = open_sim(disk, clean=True)
+    assert (log.end_offset, log.epochs) == (42, ((1, 0), (3, 40)))
+
+
+def test_closing_a_log_that_was_cut_back_to_its_length_writes_it_anew(batch):
+    disk = SimDisk()
+    log = open_sim(disk)
+    for _ in range(4):
+        log.append_as_leader(batch(2), 1, NOW)
+    log.close()
+    log = open_sim(disk, clean=True)
+    log.truncate_to(4)
+    produced = batch(4, producer_id=7, producer_epoch=0, base_sequence=0)
+    log.append_as_leader(produced, 3, NOW)
+    assert log.end_offset == 8
+    log.close()
+    log = open_sim(disk, clean=True)
+    assert log.epochs == ((1, 0), (3, 4))
+    again = log.append_as_leader(produced, 3, NOW)
+    assert (again.first_offset, again.duplicate) == (4, True)
+
+
+def test_an_empty_log_is_closed_without_files_of_its_own(batch):
+    disk = SimDisk()
+    log = open_sim(disk)
+    log.assign_epoch(1)
+    log.close()
+    assert disk.list_dir("/d/t-0") == [f"{0:020d}.log"]
+    log = open_sim(disk, clean=True)
+    assert (log.start_offset, log.end_offset, log.recovery.scanned_segments) == (0, 0, 0)

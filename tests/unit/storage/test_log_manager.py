@@ -4,6 +4,7 @@ import json
 import os
 import random
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,35 @@ def test_a_failed_flush_at_the_end_is_no_clean_stop(batch):
     again = LogManager.open(disk, "/d", cluster_id="c", node_id=1, rng=random.Random(1))
     assert not again.was_clean
     assert again.get("orders", 0).end_offset == 24
+
+
+def test_logs_are_closed_in_several_threads(place, batch, everything):
+    manager = start(place)
+    for partition in range(7):
+        filled(manager, batch, partition=partition)
+    closers = manager.closers(3)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda closer: closer(), closers))
+    assert all(log.closed for log in manager.logs.values())
+    manager.close(5)
+    manager = start(place)
+    assert manager.was_clean
+    assert [len(everything(log)) for log in manager.logs.values()] == [24] * 7
+    assert sum(log.recovery.scanned_segments for log in manager.logs.values()) == 0
+    manager.close()
+
+
+def test_a_failure_in_one_of_several_closers_is_no_clean_stop(batch):
+    disk = SimDisk()
+    manager = LogManager.open(disk, "/d", cluster_id="c", node_id=1, rng=random.Random(1))
+    for partition in range(3):
+        filled(manager, batch, partition=partition)
+    disk.fail_next_sync = True
+    for closer in manager.closers(3):
+        closer()
+    with pytest.raises(StorageFailure, match="/d/orders-0"):
+        manager.close(5)
+    assert not disk.exists("/d/.kafka_cleanshutdown")
 
 
 def test_power_cuts_at_every_sync_of_a_working_life(batch, everything):
