@@ -7,6 +7,7 @@ empty; stderr carries JSON log lines, and plain lines only before there is a con
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -42,11 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if arguments.check:
         return EXIT_OK
+    _name_this_process()
     from broker.observability import configure_logging
 
     configure_logging(config.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config))
+
+
+def _name_this_process() -> None:
+    """Show as logd in process lists, not as the interpreter or the loader that runs it."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write("logd")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -22,6 +22,7 @@ REPORTS_TO = "LOGCTL_HOSTS_REPORTS"
 PROJECT = Path(__file__).parent.parent.parent
 OUTPUT_CHARACTERS = 6000
 WAKE_SECONDS = 1.0
+END_SECONDS = 15.0
 
 
 class ReportWriter:
@@ -79,9 +80,12 @@ class ModuleRun:
         return self._output.read().decode(errors="replace")[-OUTPUT_CHARACTERS:]
 
     def close(self) -> None:
-        """End it, when it has not ended."""
-        self._process.kill()
-        self._process.wait()
+        """Let it end, or end it."""
+        try:
+            self._process.wait(END_SECONDS if self._ended else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._output.close()
 
     def _read(self, descriptor: int) -> None:
