@@ -222,6 +222,7 @@ const ADMIN = {
   },
   async delete_records (admin, asked) {
     const partition = { partition: asked.partition, offset: String(asked.offset) }
+    await admin.fetchTopicOffsets(asked.topic) // it must know of a topic before it changes its records
     await admin.deleteTopicRecords({ topic: asked.topic, partitions: [partition] })
     return Number(ofPartition(await admin.fetchTopicOffsets(asked.topic), asked.partition).low)
   },
@@ -349,7 +350,8 @@ async function perform (asked) {
 
 function explain (error) {
   // The errors of several topics come bundled; the first one says what happened.
-  const first = error.errors && error.errors.length ? error.errors[0] : error
+  const [group] = error.groups || []
+  const first = error.errors && error.errors.length ? error.errors[0] : (group && group.error) || error
   const cause = first.cause && first.cause.type ? first.cause : first
   return { name: cause.type || first.name, text: `${cause.type || ''} ${first.message}`.trim() }
 }
