@@ -16,6 +16,8 @@ from shell.settings import GLOBAL_OPTIONS
 
 __all__ = ["NO_NAMES", "Names", "Suggestion", "inline_help", "split_words", "suggest"]
 
+FILE_KINDS = frozenset({Kind.FILE, Kind.SPEC})
+
 _Rank = Callable[[str, Iterable["Suggestion"]], "list[Suggestion]"]
 
 
@@ -57,6 +59,17 @@ def redirects(text: str) -> str | None:
     if not rest:
         return ""
     return rest[-1].text if rest[-1].end == len(text) else None
+
+
+def file_word(registry: Registry, text: str, names: Names) -> str | None:
+    """Return the started word when a file can stand at the end of a line, else None."""
+    words, token, foreign = _split(text)
+    place = Place.after(registry, words, names)
+    current = token.text if token else ""
+    wanted: Argument | Option | None = place.option
+    if wanted is None and place.command is not None and not current.startswith("-"):
+        wanted = place.argument()
+    return current if not foreign and wanted and wanted.kind in FILE_KINDS else None
 
 
 def suggest(registry: Registry, text: str, names: Names) -> list[Suggestion]:

@@ -66,7 +66,21 @@ class Names:
 NO_NAMES = Names()
 
 
-async def ask(session: Session, known: Names = NO_NAMES) -> tuple[Names, dict[str, str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a cluster said: names, and its parts as they came; None for a part that failed.
+
+    `problems` tells by part what failed; its names are those known before.
+    """
+
+    names: Names
+    cluster: Any = None
+    topics: Any = None
+    brokers: Any = None
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+async def ask(session: Session, known: Names = NO_NAMES) -> Answer:
     """Ask the cluster for its names; what fails keeps what is `known` and is told by part.
 
     Settings are asked for once: their documentation does not change while a cluster runs.
@@ -75,21 +89,45 @@ async def ask(session: Session, known: Names = NO_NAMES) -> tuple[Names, dict[st
     found: dict[str, Any] = {}
     async with session.admin() as admin:
         await asyncio.gather(
-            _part(found, problems, "topics", partial(_topics, admin)),
-            _part(found, problems, "brokers", partial(_brokers, admin)),
+            _part(found, problems, "cluster", admin.cluster),
+            _part(found, problems, "topics", admin.topics),
+            _part(found, problems, "brokers", admin.brokers),
             _part(found, problems, "groups", partial(_groups, admin, problems)),
         )
-        if not known.topic_settings:
-            topics = found.get("topics") or known.topics
-            await _part(
-                found, problems, "topic_settings", lambda: _settings(admin, "topic", topics)
-            )
-        if not known.broker_settings:
-            brokers = found.get("brokers") or known.brokers
-            await _part(
-                found, problems, "broker_settings", lambda: _settings(admin, "broker", brokers)
-            )
-    return replace(known, **found), problems
+        topics, brokers = found.get("topics"), found.get("brokers")
+        names = replace(
+            known,
+            topics={t.topic: t.partitions for t in topics} if topics is not None else known.topics,
+            brokers={b.id: f"{b.host}:{b.port} {b.state}" for b in brokers}
+            if brokers is not None
+            else known.brokers,
+            groups=found.get("groups", known.groups),
+        )
+        if topics is not None or brokers is not None:
+            await _learn_settings(admin, names, found, problems)
+    return Answer(
+        names=replace(
+            names,
+            topic_settings=found.get("topic_settings", known.topic_settings),
+            broker_settings=found.get("broker_settings", known.broker_settings),
+        ),
+        cluster=found.get("cluster"),
+        topics=topics,
+        brokers=brokers,
+        problems=problems,
+    )
+
+
+async def _learn_settings(
+    admin: Any, names: Names, found: dict[str, Any], problems: dict[str, str]
+) -> None:
+    if not names.topic_settings:
+        asking = partial(_settings, admin, "topic", names.topics)
+        await _part(found, problems, "topic_settings", asking)
+    if not names.broker_settings:
+        up = [i for i, text in names.brokers.items() if text.endswith(" up")]
+        asking = partial(_settings, admin, "broker", dict.fromkeys(up))
+        await _part(found, problems, "broker_settings", asking)
 
 
 async def _part(
@@ -102,14 +140,6 @@ async def _part(
         found[name] = await asking()
     except Exception as error:  # noqa: BLE001 - told as a part that is old
         problems[name] = str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-async def _topics(admin: Any) -> dict[str, int]:
-    return {topic.topic: topic.partitions for topic in await admin.topics()}
-
-
-async def _brokers(admin: Any) -> dict[int, str]:
-    return {b.id: f"{b.host}:{b.port} {b.state}" for b in await admin.brokers()}
 
 
 async def _groups(admin: Any, problems: dict[str, str]) -> dict[str, str]:

@@ -144,14 +144,15 @@ def _names(doors: Doors, kind: Kind, words: Sequence[str]) -> Names:
     if kept is not None and kept.age_s is not None and kept.age_s <= _FRESH_S:
         return replace(kept, stale=False)
     try:
-        found, problems = asyncio.run(
+        found = asyncio.run(
             asyncio.wait_for(names_module.ask(session, kept or NO_NAMES), _ASK_LIMIT_MS / 1000)
         )
     except Exception:  # noqa: BLE001 - what was known before is better than nothing
         return kept or NO_NAMES
-    if not problems:
-        names_module.save(path, found, names_module.wall_clock_s())
-    return replace(found, stale=False)
+    if "topics" in found.problems:
+        return kept or NO_NAMES
+    names_module.save(path, found.names, names_module.wall_clock_s())
+    return replace(found.names, stale=False)
 
 
 def _given(words: Sequence[str]) -> dict[str, Any]:

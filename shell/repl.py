@@ -7,29 +7,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
+from shell import preferences
 from shell.cli import Invocation
-from shell.completion import NO_NAMES, Names, split_words, suggest
+from shell.completion import file_word, inline_help, redirects, start_of_word, suggest
+from shell.execution import LineRunner
 from shell.exits import ExitCode, ShellError
+from shell.highlight import LineLexer
 from shell.journal import state_folder
+from shell.live import LiveState
+from shell.names import Names
 from shell.registry import Registry
 from shell.runner import Runner
+from shell.script import quoted
 from shell.session import Session
+from shell.settings import resolve
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -37,7 +47,11 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 5.0
 _REFRESH_TIMEOUT_MS = 3_000
+# The prompt is drawn first; what asks the cluster is loaded after that.
+_FIRST_DRAWING_LIMIT_S = 2.0
+_SECOND_INTERRUPT_S = 2.0
 _ENDINGS = frozenset({"exit", "quit"})
+_HINT = "Tab completes, Ctrl-R searches, help COMMAND explains; | > >> ; && || work"
 _STYLE = Style.from_dict(
     {
         "bottom-toolbar": "noreverse bg:#303030 #d0d0d0",
@@ -45,77 +59,48 @@ _STYLE = Style.from_dict(
         "warn": "ansiyellow",
         "bad": "ansired bold",
         "dim": "#808080",
+        "strong": "bold",
         "prompt": "bold",
+        "command": "bold",
+        "option": "ansicyan",
+        "value": "ansigreen",
+        "operator": "ansimagenta bold",
+        "unknown": "ansired underline",
     }
 )
 
 
-@dataclass(slots=True)
-class LiveState:
-    """What the shell last learned about the cluster, and whether that is still current.
-
-    Invariant: names never vanish because the cluster does not answer; they are marked stale.
-    """
-
-    names: Names = NO_NAMES
-    cluster_id: str | None = None
-    brokers_up: int = 0
-    brokers_all: int = 0
-    under_replicated: int = 0
-    offline: int = 0
-    seen: bool = False
-    problem: str | None = None
-
-    async def refresh(self, session: Session) -> None:
-        """Ask the cluster once; on failure keep what is known and mark it stale."""
-        contexts = sorted(session.doors.contexts())
-        specs = sorted(session.doors.bundled_specs())
-        try:
-            async with session.admin() as admin:
-                info = await admin.cluster()
-                brokers = await admin.brokers()
-                topics = await admin.topics()
-        except Exception as error:  # noqa: BLE001 - shown in the toolbar
-            self.problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.names = Names(
-                topics=self.names.topics,
-                brokers=self.names.brokers,
-                contexts=contexts,
-                specs=specs,
-                stale=True,
-            )
-            return
-        self.names = Names(
-            topics={topic.topic: topic.partitions for topic in topics},
-            brokers={b.id: f"{b.host}:{b.port} {b.state}" for b in brokers},
-            contexts=contexts,
-            specs=specs,
-        )
-        self.cluster_id = info.cluster_id
-        self.brokers_up = sum(broker.state == "up" for broker in brokers)
-        self.brokers_all = len(brokers)
-        self.under_replicated = sum(topic.under_replicated for topic in topics)
-        self.offline = sum(topic.offline for topic in topics)
-        self.seen, self.problem = True, None
-
-
 class RegistryCompleter(Completer):
-    """Gives prompt_toolkit the suggestions of the registry and of the live names."""
+    """Gives prompt_toolkit the suggestions of the registry, of the live names, and files."""
 
     def __init__(self, registry: Registry, names: Callable[[], Names]) -> None:
         self._registry = registry
         self._names = names
+        self._paths = PathCompleter(expanduser=False)
 
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterable[Completion]:
         """Yield what fits before the cursor."""
         text = document.text_before_cursor
-        _, current = split_words(text)
+        target = redirects(text)
+        if target is not None:
+            yield from self._files(target, complete_event)
+            return
+        start = start_of_word(text) - len(text)
         for suggestion in suggest(self._registry, text, self._names()):
             yield Completion(
-                suggestion.text, start_position=-len(current), display_meta=suggestion.meta
+                quoted(suggestion.text),
+                start_position=start,
+                display=suggestion.text,
+                display_meta=suggestion.meta,
             )
+        started = file_word(self._registry, text, self._names())
+        if started is not None:
+            yield from self._files(started, complete_event)
+
+    def _files(self, started: str, event: CompleteEvent) -> Iterable[Completion]:
+        yield from self._paths.get_completions(Document(started, len(started)), event)
 
 
 @dataclass(slots=True)
@@ -128,25 +113,23 @@ class Repl:
     terminal_in: Input | None = None
     terminal_out: TerminalOutput | None = None
     live: LiveState = field(default_factory=LiveState)
-    last_code: ExitCode = ExitCode.DONE
+    last_code: int = ExitCode.DONE
     prompt: PromptSession[str] | None = None
-    _running: asyncio.Task[ExitCode] | None = None
+    lines: LineRunner = field(init=False)
+    _running: asyncio.Task[int] | None = None
+    _hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    _interrupted_at: float = float("-inf")
 
-    async def run(self) -> ExitCode:
+    def __post_init__(self) -> None:
+        self.lines = LineRunner(self.registry, self.runner, interactive=True)
+
+    async def run(self) -> int:
         """Take lines until Ctrl-D or `exit`; return the last command's code."""
-        prompt: PromptSession[str] = PromptSession(
-            history=self.history,
-            auto_suggest=AutoSuggestFromHistory(),
-            completer=RegistryCompleter(self.registry, lambda: self.live.names),
-            complete_while_typing=True,
-            bottom_toolbar=self.toolbar,
-            style=_STYLE,
-            input=self.terminal_in,
-            output=self.terminal_out,
-            refresh_interval=1.0,
-        )
+        drawn = asyncio.Event()
+        prompt = self._session_of_prompts()
+        prompt.app.after_render += lambda _: drawn.set()
         self.prompt = prompt
-        refresher = asyncio.create_task(self._refresh_for_ever())
+        refresher = asyncio.create_task(self._refresh_for_ever(drawn))
         try:
             with self._interrupts():
                 await self._lines(prompt)
@@ -155,6 +138,31 @@ class Repl:
             with contextlib.suppress(asyncio.CancelledError):
                 await refresher
         return self.last_code
+
+    def _session_of_prompts(self) -> PromptSession[str]:
+        def names() -> Names:
+            return self.live.names
+
+        plain = bool(self.runner.base.get("no_color")) or not self._may_color()
+        return PromptSession(
+            history=self.history,
+            auto_suggest=AutoSuggestFromHistory(),
+            completer=RegistryCompleter(self.registry, names),
+            complete_while_typing=True,
+            lexer=LineLexer(self.registry, names),
+            bottom_toolbar=self.toolbar,
+            style=_STYLE,
+            color_depth=ColorDepth.DEPTH_1_BIT if plain else None,
+            enable_suspend=True,
+            enable_open_in_editor=True,
+            input=self.terminal_in,
+            output=self.terminal_out,
+            refresh_interval=1.0,
+        )
+
+    def _may_color(self) -> bool:
+        environ = self.runner.doors.environ
+        return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
     async def _lines(self, prompt: PromptSession[str]) -> None:
         while True:
@@ -169,38 +177,44 @@ class Repl:
                 return
             await self.execute(line)
 
-    async def execute(self, line: str) -> ExitCode:
+    async def execute(self, line: str) -> int:
         """Run one line; an error is told and the shell lives on."""
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            self.runner.output.error(f"The line cannot be read: {error}.")
-            self.last_code = ExitCode.USAGE
+        if not line.strip():
             return self.last_code
-        if words[:1] == ["logctl"]:
-            words = words[1:]
-        if not words:
-            return self.last_code
-        self._running = asyncio.create_task(self.runner.run(words))
+        self._running = asyncio.create_task(self.lines.run(line, self.last_code))
         try:
             self.last_code = await self._running
         except asyncio.CancelledError:
             # Cancelled before it began; a running command ends with a code of its own.
             self.last_code = ExitCode.FAILED
+        except KeyboardInterrupt:
+            self.runner.output.say("Cancelled.", "dim")
+            self.last_code = ExitCode.FAILED
         finally:
             self._running = None
+        if self.lines.changed:
+            self._learn_preferences()
+            self._hurry.set()
         return self.last_code
 
     @contextlib.contextmanager
     def _interrupts(self) -> Iterator[None]:
-        """Let Ctrl-C end the running command only."""
+        """Let Ctrl-C end the running line only."""
         loop = asyncio.get_running_loop()
 
         def on_interrupt(*_: object) -> None:
+            if self.lines.paging:
+                return
             if self.runner.doors.asking:
                 raise KeyboardInterrupt
-            if self._running is not None:
-                loop.call_soon_threadsafe(self._running.cancel)
+            if self._running is None:
+                return
+            self.lines.interrupted = True
+            now = loop.time()
+            if now - self._interrupted_at < _SECOND_INTERRUPT_S:
+                raise KeyboardInterrupt  # what does not await cannot be cancelled
+            self._interrupted_at = now
+            loop.call_soon_threadsafe(self._running.cancel)
 
         try:
             before = signal.signal(signal.SIGINT, on_interrupt)
@@ -212,58 +226,68 @@ class Repl:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    async def _refresh_for_ever(self) -> None:
+    async def _refresh_for_ever(self, drawn: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(drawn.wait(), _FIRST_DRAWING_LIMIT_S)
+        # Loading takes a while: not on the loop, which is there for the keys.
+        await asyncio.to_thread(importlib.import_module, "clusters.admin")
+        self._learn_preferences(tell=True)
+        self._hurry.set()
         while True:
             with contextlib.suppress(ShellError):
+                if self._hurry.is_set():
+                    self.live.locate(self._session())
+                    self._redraw()
+                self._hurry.clear()
                 await self.live.refresh(self._session())
-            await asyncio.sleep(_REFRESH_S)
+            self._redraw()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), _REFRESH_S)
+
+    def _redraw(self) -> None:
+        if self.prompt is not None:
+            self.prompt.app.invalidate()
+
+    def _learn_preferences(self, *, tell: bool = False) -> None:
+        chosen = preferences.load(self.runner.doors.environ)
+        self.lines.preferences = chosen
+        self.live.names = replace(self.live.names, aliases=chosen.aliases)
+        if self.prompt is not None and chosen.editing == "vi":
+            self.prompt.editing_mode = EditingMode.VI
+        if tell and chosen.problems:
+            run_in_terminal(lambda: self.runner.output.warn(" ".join(chosen.problems)))
 
     def _session(self) -> Session:
         given: dict[str, Any] = {**self.runner.base, "timeout": _REFRESH_TIMEOUT_MS}
-        from shell.settings import resolve
-
         settings = resolve(given, self.runner.doors.environ)
-        return Session(settings, self.runner.output, self.runner.doors, interactive_shell=True)
+        output = replace(self.runner.output)
+        return Session(settings, output, self.runner.doors, interactive_shell=True)
 
     def _prompt(self) -> StyleAndTextTuples:
         parts: StyleAndTextTuples = [("class:prompt", "logctl")]
-        if self.last_code is not ExitCode.DONE:
+        if self.last_code:
             parts.append(("class:bad", f" [{int(self.last_code)}]"))
         parts.append(("class:prompt", "> "))
         return parts
 
     def toolbar(self) -> StyleAndTextTuples:
-        """Return the line below the prompt: context, cluster, brokers, what is wrong."""
-        live = self.live
-        parts: StyleAndTextTuples = [("", f" {self._where()}")]
-        if live.cluster_id:
-            parts.append(("class:dim", f"  {live.cluster_id[:8]}"))
-        if live.seen:
-            tone = "class:good" if live.brokers_up == live.brokers_all else "class:warn"
-            parts.append((tone, f"  brokers {live.brokers_up}/{live.brokers_all}"))
-            tone = "class:warn" if live.under_replicated else "class:dim"
-            parts.append((tone, f"  under-replicated {live.under_replicated}"))
-            if live.offline:
-                parts.append(("class:bad", f"  offline {live.offline}"))
-        if live.problem is not None:
-            parts.append(("class:bad", f"  {'stale: ' if live.seen else ''}{live.problem}"))
-        return parts
-
-    def _where(self) -> str:
-        try:
-            session = self._session()
-            context = session.context()
-            where = context.name if context is not None else ",".join(session.bootstrap())
-            return f"{where} (read-only)" if session.read_only() else where
-        except Exception:  # noqa: BLE001 - the toolbar must always be drawn
-            return "no cluster"
+        """Return the lines below the prompt: help for what is typed, and the cluster's health."""
+        text = ""
+        if self.prompt is not None:
+            text = self.prompt.default_buffer.document.text_before_cursor
+        help_now = inline_help(self.registry, text, self.live.names)
+        pieces: StyleAndTextTuples = [("", " ")]
+        pieces += [(f"class:{tone}" if tone else "", said) for tone, said in help_now]
+        if not help_now:
+            pieces.append(("class:dim", _HINT))
+        return [*pieces, ("", "\n"), *self.live.toolbar()]
 
 
 def start(registry: Registry, runner: Runner, invocation: Invocation) -> int:
     """Run the interactive shell on this terminal, or the lines of standard input as commands."""
     runner.base = dict(invocation.given)
     if not sys.stdin.isatty():
-        return int(asyncio.run(_run_lines(runner)))
+        return int(asyncio.run(_run_lines(registry, runner)))
     runner.output.say("logctl: help shows the commands, Tab completes, Ctrl-D leaves.", "dim")
     repl = Repl(registry, runner, history=_file_history())
     try:
@@ -272,21 +296,33 @@ def start(registry: Registry, runner: Runner, invocation: Invocation) -> int:
         return int(ExitCode.FAILED)
 
 
-async def _run_lines(runner: Runner) -> ExitCode:
-    code = ExitCode.DONE
+async def _run_lines(registry: Registry, runner: Runner) -> int:
+    lines = LineRunner(registry, runner, preferences.load(runner.doors.environ))
+    code: int = ExitCode.DONE
     for line in sys.stdin:
-        words = shlex.split(line, comments=True)
-        if words:
-            code = await runner.run(words)
-            if code is not ExitCode.DONE:
-                break
+        code = await lines.run(line, code)
+        if code != ExitCode.DONE:
+            break
     return code
+
+
+class PrivateHistory(FileHistory):
+    """History in a file that only its owner reads; a line that begins with a space is not kept."""
+
+    def store_string(self, string: str) -> None:
+        """Keep one line."""
+        if string.startswith(" "):
+            return
+        with contextlib.suppress(OSError):
+            super().store_string(string)
 
 
 def _file_history() -> History:
     path = os.path.join(state_folder(), "history")
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        os.chmod(path, 0o600)
     except OSError:
         return InMemoryHistory()
-    return FileHistory(path)
+    return PrivateHistory(path)

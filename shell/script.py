@@ -14,6 +14,7 @@ from enum import StrEnum
 from shell.exits import UsageProblem
 
 _OPERATORS = ("&&", "||", ">>", ";", "|", ">")
+_SEPARATORS = frozenset({";", "&&", "||"})
 _SPACES = frozenset(" \t\r\n")
 _ENDS = _SPACES | {";", "|"}
 
@@ -76,11 +77,13 @@ def tokens(text: str) -> list[Token]:
             found.append(Token(Form.COMMENT, text[at:], at, len(text)))
             break
         operator = next((o for o in _OPERATORS if text.startswith(o, at)), None)
+        if text[at] == "!" and (not found or found[-1].text in _SEPARATORS):
+            operator = "!"
         token = Token(Form.OPERATOR, operator, at, at + len(operator)) if operator else None
         token = token or _word(text, at)
         found.append(token)
         at = token.end
-        if token.form is Form.OPERATOR and token.text == "|":
+        if token.form is Form.OPERATOR and token.text in {"|", "!"}:
             at = _program_end(text, at)
             found.append(Token(Form.COMMENT, text[token.end : at].strip(), token.end, at))
     return found
@@ -132,9 +135,6 @@ def _program_end(text: str, start: int) -> int:
 
 def parse_line(text: str) -> list[Statement]:
     """Return the statements of a line; raises UsageProblem with the column of what is wrong."""
-    if text.lstrip().startswith("!"):
-        program = text.lstrip()[1:].strip()
-        return [Statement(program=program)] if program else []
     statements: list[Statement] = []
     current, place = Statement(), 0
     pieces = tokens(text)
@@ -150,14 +150,14 @@ def parse_line(text: str) -> list[Statement]:
             current = replace(current, words=(*current.words, token.text))
         elif token.form is Form.COMMENT:
             break
-        elif token.text in {";", "&&", "||"}:
+        elif token.text in _SEPARATORS:
             _end(statements, current, token)
             current, place = Statement(joint=Joint(token.text)), token.start
         else:
             current = _output(current, token, following)
             index += 1
         index += 1
-    if current.words:
+    if current.words or current.program:
         statements.append(current)
     elif current.joint is not Joint.ALWAYS:
         raise _problem(f"A command is missing after {current.joint}", place)
@@ -165,13 +165,17 @@ def parse_line(text: str) -> list[Statement]:
 
 
 def _end(statements: list[Statement], current: Statement, token: Token) -> None:
-    if current.words:
+    if current.words or current.program:
         statements.append(current)
     elif token.text != ";" or current.joint is not Joint.ALWAYS:
         raise _problem(f"A command is missing before {token.text}", token.start)
 
 
 def _output(current: Statement, token: Token, following: Token | None) -> Statement:
+    if token.text == "!":
+        if following is None or not following.text:
+            raise _problem("A program is missing after !", token.start)
+        return replace(current, program=following.text)
     if not current.words:
         raise _problem(f"A command is missing before {token.text}", token.start)
     if current.target is not None or current.program is not None:
@@ -197,12 +201,10 @@ def last_statement(text: str) -> tuple[list[Token], bool]:
     The second value says whether the end lies in text that is no command of ours: a program after
     `|` or `!`, or a comment.
     """
-    if text.lstrip().startswith("!"):
-        return [], True
     pieces = tokens(text)
     start = 0
     for index, token in enumerate(pieces):
-        if token.form is Form.OPERATOR and token.text in {";", "&&", "||"}:
+        if token.form is Form.OPERATOR and token.text in _SEPARATORS:
             start = index + 1
     rest = pieces[start:]
     foreign = any(t.form is Form.COMMENT for t in rest)

@@ -132,16 +132,24 @@ async def test_the_toolbar_tells_context_cluster_and_health(logctl):
         return "".join(text for _, text in repl.toolbar())
 
     with shell_on(logctl) as (repl, _):
-        assert "local" in shown(repl)
         await repl.live.refresh(repl._session())
         text = shown(repl)
-        for part in ("Zm9yIHRl", "brokers 2/3", "under-replicated 2", "offline 1"):
+        for part in (
+            "local",
+            "Zm9yIHRl",
+            "controller 1",
+            "brokers 2/3",
+            "under-replicated 2",
+            "offline 1",
+        ):
             assert part in text
         logctl.doors.fake.failure = ConnectionError("nobody answers")
         await repl.live.refresh(repl._session())
         assert "stale: nobody answers" in shown(repl)
         logctl.doors.current = None
+        await repl.live.refresh(repl._session())
         assert "no cluster" in shown(repl)
+        assert "brokers" not in shown(repl)
 
 
 async def test_a_prompt_comes_while_the_cluster_hangs(logctl):
