@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_journal(debug="--debug" in words or is_true(os.environ.get("LOGCTL_DEBUG", "")))
     runner = Runner(build(registry), terminal_output(), doors)
     try:
+        if words and not words[0].startswith("-") and words[0] not in registry.top_level():
+            words = _expanded(words, doors)
         invocation = runner.parse(words)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - told by explain
         return runner.explain(error)
@@ -60,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return start(registry, runner, invocation)
     return _flush(runner.run_blocking(invocation))
+
+
+def _expanded(words: Sequence[str], doors: Doors) -> list[str]:
+    from shell import preferences
+    from shell.script import expand
+
+    return list(expand(words, preferences.load(doors.environ).aliases, lambda word: False))
 
 
 def _flush(code: ExitCode) -> int:

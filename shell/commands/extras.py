@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.nearest import did_you_mean
-from shell.registry import Argument, Command, Kind
+from shell.output import JSON, TABLE, Table
+from shell.registry import Argument, Command, Kind, Option
+from shell.script import quoted
 from shell.session import Session
 
 SHELLS = ("bash", "zsh", "fish")
@@ -32,7 +34,7 @@ def _completion(session: Session, *, shell: str) -> None:
     session.output.text(completion_script(shell))
 
 
-def _help(session: Session, *, command: Sequence[str]) -> None:
+def _help(session: Session, *, command: Sequence[str], json: bool) -> None:
     from shell.cli import PROGRAM, HelpWanted, build, parse
     from shell.commands import all_commands
 
@@ -44,10 +46,61 @@ def _help(session: Session, *, command: Sequence[str]) -> None:
             + did_you_mean(words[0], registry.top_level()),
             hint=f"See `{PROGRAM} help`.",
         )
+    if json:
+        session.output.format = JSON
+    if session.output.format != TABLE:
+        from shell.command_tree import command_tree
+
+        session.output.document(command_tree(registry, words), list)
+        return
     try:
         parse(build(registry), [*words, "--help"])
     except HelpWanted as wanted:
         session.output.text(wanted.text)
+
+
+def _alias(
+    session: Session, *, name: str | None, words: Sequence[str], remove: bool
+) -> ExitCode | None:
+    from shell import preferences
+
+    if name is None:
+        known = preferences.load(session.doors.environ)
+        for problem in known.problems:
+            session.output.warn(problem)
+        session.output.document(
+            [{"name": n, "text": text} for n, text in known.aliases.items()],
+            lambda: [Table(("ALIAS", "STANDS FOR"), list(known.aliases.items()))],
+        )
+        return None
+    if remove:
+        if words:
+            raise UsageProblem("With --remove give the alias's name alone.")
+        if not preferences.save_alias(name, None):
+            raise Failed(f"There is no alias '{name}'.", hint="See `alias`.")
+        session.output.say(f"Removed alias {name}.")
+        return None
+    if not words:
+        known = preferences.load(session.doors.environ)
+        if name not in known.aliases:
+            raise Failed(f"There is no alias '{name}'.", hint="See `alias`.")
+        session.output.text(known.aliases[name])
+        return None
+    _check_alias(name)
+    text = words[0] if len(words) == 1 else " ".join(quoted(word) for word in words)
+    preferences.save_alias(name, text)
+    session.output.say(f"{name} stands for: {text}")
+    return None
+
+
+def _check_alias(name: str) -> None:
+    from shell.commands import all_commands
+
+    registry = all_commands()
+    if name in registry.top_level() or name in {"logctl", "exit", "quit"}:
+        raise UsageProblem(f"'{name}' is a command; an alias needs a name of its own.")
+    if quoted(name) != name or name.startswith("-"):
+        raise UsageProblem(f"'{name}' cannot be an alias: use letters, digits, - and _.")
 
 
 COMMANDS = (
@@ -73,7 +126,30 @@ COMMANDS = (
                 "COMMAND", "Whose help; without it, all.", Kind.COMMAND, required=False, many=True
             ),
         ),
-        examples=("help", "help topic create"),
+        options=(
+            Option(("--json",), "The same as data, for programs; as --format json.", Kind.FLAG),
+        ),
+        details="As JSON or YAML it is the whole tree of commands with their arguments, options, "
+        "choices and examples.",
+        examples=("help", "help topic create", "help --json"),
         run=_help,
+    ),
+    Command(
+        name="alias",
+        summary="Name the beginning of a command, or list such names.",
+        details="An alias is kept in the configuration file. It stands for the first words of a "
+        "command; what follows is added. Commands are never hidden by an alias.",
+        arguments=(
+            Argument("NAME", "The new word; alone it shows what it stands for.", required=False),
+            Argument("WORDS", "What it stands for.", required=False, many=True),
+        ),
+        options=(Option(("--remove",), "Forget the alias.", kind=Kind.FLAG),),
+        examples=(
+            "alias",
+            "alias td 'topic describe'",
+            "alias tj -- topic list --format json",
+            "alias td --remove",
+        ),
+        run=_alias,
     ),
 )
