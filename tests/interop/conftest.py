@@ -11,6 +11,7 @@ import pytest
 
 from tests.interop import drivers
 from tests.interop.clients import Client
+from tests.interop.drivers import JAVA
 from tests.interop.real_cluster import RealCluster
 from tests.interop.roster import CLIENTS
 
@@ -87,6 +88,13 @@ def client(request: pytest.FixtureRequest) -> Client:
 def readers() -> list[Client]:
     """Every client that is there; the test of the client itself reports a missing one."""
     return [client for client in CLIENTS if client.missing() is None]
+
+
+@pytest.fixture
+def java_client() -> None:
+    """Apache Kafka's own client and tools are there."""
+    if what := JAVA.missing():
+        absent(f"{what}, for Apache Kafka's client and tools,")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ has seen; a commit that a rebalance made void is no failure, as in any consumer.
 """
 
 import asyncio
+import importlib
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,15 @@ class Member:
     """Started at once; `close` ends it as its client wants to be ended."""
 
     module = ""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """What it lacks here to run at all."""
+        try:
+            importlib.import_module(cls.module)
+        except ImportError:
+            return f"the module {cls.module}"
+        return None
 
     def __init__(
         self, bootstrap: str, group: str, topic: str, *, instance: str | None = None

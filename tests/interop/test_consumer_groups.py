@@ -1,20 +1,15 @@
 """Consumer groups of real clients on real brokers: sharing, leaving, failing over, Kafka's tools."""
 
 import asyncio
-import importlib
 import json
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.peers import kafka_libs
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import Record, encode_batch
 from broker.protocol.client import BrokerConnection
@@ -22,6 +17,15 @@ from broker.protocol.errors import ErrorCode, WireError
 from broker.protocol.network import AsyncioNetwork
 from broker.protocol.struct import Struct
 from tests.interop.conftest import StartCluster, absent
+from tests.interop.console_tools import tool
+from tests.interop.foreign_members import (
+    FranzGo,
+    FranzGoRange,
+    JavaCooperative,
+    JavaRange,
+    KafkaJs,
+    Kcat,
+)
 from tests.interop.group_members import MEMBERS, ConfluentRange, Member, until
 from tests.interop.real_cluster import RealCluster
 
@@ -35,6 +39,15 @@ SETTINGS = {
     "group_initial_rebalance_delay_ms": "100",
     "num_partitions": str(PARTITIONS),
 }
+EVERYBODY: tuple[type[Member], ...] = (
+    *MEMBERS,
+    KafkaJs,
+    JavaRange,
+    JavaCooperative,
+    FranzGo,
+    FranzGoRange,
+    Kcat,
+)
 KILLS = 3
 COMMITTERS = 4
 SECONDS_BETWEEN_KILLS = 1.5
@@ -197,10 +210,8 @@ def crowd() -> Iterator[list[Member]]:
 
 
 def need(kind: type[Member]) -> None:
-    try:
-        importlib.import_module(kind.module)
-    except ImportError:
-        absent(f"the module {kind.module}")
+    if what := kind.missing():
+        absent(what)
 
 
 def is_shared(members: list[Member], *, evenly: bool = True) -> bool:
@@ -213,7 +224,7 @@ def is_shared(members: list[Member], *, evenly: bool = True) -> bool:
 # -- sharing
 
 
-@pytest.mark.parametrize("kind", MEMBERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", EVERYBODY, ids=lambda kind: kind.__name__)
 def test_members_share_the_partitions_as_they_come_and_go(
     cluster: RealCluster, crowd: list[Member], kind: type[Member]
 ) -> None:
@@ -245,6 +256,32 @@ def test_members_share_the_partitions_as_they_come_and_go(
     until(lambda: everything(65), "a new member goes on", crowd)
     third.close()
     assert sorted(third.seen) == [(p, n) for p in sorted(EVERY) for n in range(60, 65)]
+
+
+def test_members_of_different_clients_share_one_group(
+    cluster: RealCluster, crowd: list[Member]
+) -> None:
+    kinds: tuple[type[Member], ...] = (ConfluentRange, JavaRange, FranzGoRange, Kcat)
+    for kind in kinds:
+        need(kind)
+    topic = group = "of-all-languages"
+    asyncio.run(make_topic(cluster, topic))
+    for kind in kinds:
+        crowd.append(kind(cluster.bootstrap, group, topic))
+        until(lambda: is_shared(crowd), f"{len(crowd)} members share", crowd)
+    produce(cluster, topic, 20)
+
+    def everything(upto: int) -> bool:
+        seen = {each for member in crowd for each in member.seen}
+        return seen == {(partition, n) for partition in EVERY for n in range(upto)}
+
+    until(lambda: everything(20), "together they see everything", crowd)
+    assert all(member.seen for member in crowd)
+    # The leader of the group, who shares out for all of them, was the first to come.
+    crowd[0].close()
+    until(lambda: is_shared(crowd[1:]), "who stays shares anew", crowd)
+    produce(cluster, topic, 20)
+    until(lambda: everything(40), "who stays sees everything", crowd)
 
 
 def test_a_static_member_restarts_without_a_rebalance(
@@ -398,45 +435,14 @@ async def in_rebalance(talker: Talker) -> None:
 # -- Apache Kafka's tools
 
 
-@pytest.fixture(scope="module")
-def libs() -> Path:
-    """The jars of Apache Kafka."""
-    if shutil.which("java") is None:
-        absent("java")
-    found = kafka_libs()
-    if found is None or not found.is_dir():
-        absent("Apache Kafka")
-    assert found is not None
-    return found
-
-
-def java(libs: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["java", "-Xmx256M", "-XX:+UseSerialGC", "-cp", f"{libs}/*", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-class Tool:
+class Groups:
     """kafka-consumer-groups of one cluster."""
 
-    def __init__(self, libs: Path, bootstrap: str) -> None:
-        self._libs = libs
+    def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
 
     def __call__(self, *arguments: str) -> str:
-        return java(
-            self._libs,
-            "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-            "--bootstrap-server",
-            self._bootstrap,
-            *arguments,
-        )
+        return tool("kafka-consumer-groups", "--bootstrap-server", self._bootstrap, *arguments)
 
     def rows(self, *arguments: str) -> list[list[str]]:
         """The table that it prints, without its heading."""
@@ -445,46 +451,46 @@ class Tool:
 
 
 def test_kafkas_own_tool_reads_and_changes_groups(
-    cluster: RealCluster, crowd: list[Member], libs: Path
+    cluster: RealCluster, crowd: list[Member], java_client: None
 ) -> None:
     need(ConfluentRange)
-    tool = Tool(libs, cluster.bootstrap)
+    groups = Groups(cluster.bootstrap)
     asyncio.run(make_topic(cluster, "tooled"))
     produce(cluster, "tooled", 10)
     member = ConfluentRange(cluster.bootstrap, "tooled", "tooled")
     crowd.append(member)
     until(lambda: len(member.seen) == 60, "the member has read everything", crowd)
 
-    assert ["tooled", "Stable"] in tool.rows("--list", "--state")
-    described = tool.rows("--describe", "--group", "tooled")
+    assert ["tooled", "Stable"] in groups.rows("--list", "--state")
+    described = groups.rows("--describe", "--group", "tooled")
     assert {(int(row[2]), row[3], row[4], row[5]) for row in described} == {
         (partition, "10", "10", "0") for partition in EVERY
     }
     assert {row[7] for row in described} == {"/127.0.0.1"}
-    (state,) = tool.rows("--describe", "--group", "tooled", "--state")
+    (state,) = groups.rows("--describe", "--group", "tooled", "--state")
     assert state[-3:] == ["range", "Stable", "1"]
-    (told,) = tool.rows("--describe", "--group", "tooled", "--members", "--verbose")
+    (told,) = groups.rows("--describe", "--group", "tooled", "--members", "--verbose")
     assert "tooled:0,1,2,3,4,5" in "".join(told)
-    assert "not empty" in tool("--delete", "--group", "tooled")
+    assert "not empty" in groups("--delete", "--group", "tooled")
 
     member.close()
-    reset = tool.rows(
+    reset = groups.rows(
         "--reset-offsets", "--group", "tooled", "--topic", "tooled:0,1", "--to-offset", "4",
         "--execute",
     )  # fmt: skip
     assert sorted(row[1:] for row in reset) == [["tooled", "0", "4"], ["tooled", "1", "4"]]
-    lag = {row[2]: row[5] for row in tool.rows("--describe", "--group", "tooled", "--offsets")
+    lag = {row[2]: row[5] for row in groups.rows("--describe", "--group", "tooled", "--offsets")
            if row[0] == "tooled"}  # fmt: skip
     assert lag == {"0": "6", "1": "6", "2": "0", "3": "0", "4": "0", "5": "0"}
-    deleted = tool("--delete-offsets", "--group", "tooled", "--topic", "tooled:0")
+    deleted = groups("--delete-offsets", "--group", "tooled", "--topic", "tooled:0")
     assert "Successful" in deleted
-    assert len(tool.rows("--describe", "--group", "tooled", "--offsets")) >= PARTITIONS - 1
-    assert "successful" in tool("--delete", "--group", "tooled")
-    assert "tooled" not in tool("--list").split()
+    assert len(groups.rows("--describe", "--group", "tooled", "--offsets")) >= PARTITIONS - 1
+    assert "successful" in groups("--delete", "--group", "tooled")
+    assert "tooled" not in groups("--list").split()
 
 
 async def test_kafkas_dump_tool_decodes_what_is_stored(
-    own_cluster: RealCluster, crowd: list[Member], libs: Path
+    own_cluster: RealCluster, crowd: list[Member], java_client: None
 ) -> None:
     need(ConfluentRange)
     cluster = own_cluster
@@ -508,12 +514,7 @@ async def test_kafkas_dump_tool_decodes_what_is_stored(
     folder = cluster.folder / "data-1"
     path = max(folder.glob("__consumer_offsets-*/*.log"), key=lambda each: each.stat().st_size)
     dumped = await asyncio.to_thread(
-        java,
-        libs,
-        "org.apache.kafka.tools.DumpLogSegments",
-        "--files",
-        str(path),
-        "--offsets-decoder",
+        tool, "kafka-dump-log", "--files", str(path), "--offsets-decoder"
     )
     assert "isvalid: true" in dumped
     assert "isvalid: false" not in dumped

@@ -1,46 +1,21 @@
 """Apache Kafka's own dump tool reads what the storage writes: plain logs and compacted ones."""
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
-from benchmarks.peers import kafka_libs
 from broker.protocol.batch import Compression, Record, encode_batch
 from broker.storage.compaction import Round, plan_round, run_round
 from broker.storage.disk import RealDisk
 from broker.storage.log import Log, LogConfig
-from tests.interop.conftest import absent
+from tests.interop.console_tools import tool
 
 NOW = 1_700_000_000_000
-DUMP = "org.apache.kafka.tools.DumpLogSegments"
 
 
-@pytest.fixture(scope="module")
-def libs() -> Path:
-    """The jars of Apache Kafka."""
-    found = kafka_libs() if shutil.which("java") else None
-    if found is None or not found.is_dir():
-        absent("Apache Kafka")
-    assert found is not None
-    return found
-
-
-def dump(libs: Path, folder: Path, *options: str) -> str:
+def dump(folder: Path, *options: str) -> str:
     suffixes = (".log", ".index", ".timeindex", ".snapshot")
     files = sorted(str(p) for p in folder.iterdir() if p.suffix in suffixes)
-    java = ["java", "-Xmx256M", "-XX:+UseSerialGC", "-cp", f"{libs}/*", DUMP]
-    done = subprocess.run(
-        [*java, "--deep-iteration", *options, "--files", ",".join(files)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return tool("kafka-dump-log", "--deep-iteration", *options, "--files", ",".join(files))
 
 
 def written(folder: Path) -> Log:
@@ -86,14 +61,14 @@ def check(text: str) -> list[tuple[int, str]]:
     return [(int(line[1]), line[2]) for line in re.finditer(r"^\| offset: (\d+) (.*)$", text, re.M)]
 
 
-def test_a_log_as_it_was_written(libs: Path, tmp_path: Path) -> None:
+def test_a_log_as_it_was_written(java_client: None, tmp_path: Path) -> None:
     log = written(tmp_path / "t-0")
     log.close()
-    found = check(dump(libs, tmp_path / "t-0", "--print-data-log"))
+    found = check(dump(tmp_path / "t-0", "--print-data-log"))
     assert [offset for offset, _ in found] == list(range(600))
 
 
-def test_a_log_after_compaction(libs: Path, tmp_path: Path) -> None:
+def test_a_log_after_compaction(java_client: None, tmp_path: Path) -> None:
     log = written(tmp_path / "t-0")
     plan = plan_round(log, -1, log.end_offset, NOW + 5000)
     assert plan is not None
@@ -102,7 +77,7 @@ def test_a_log_after_compaction(libs: Path, tmp_path: Path) -> None:
     )
     assert run_round(round_).complete
     log.close()
-    text = dump(libs, tmp_path / "t-0", "--print-data-log")
+    text = dump(tmp_path / "t-0", "--print-data-log")
     found = check(text)
     assert len(found) == 40
     assert found[-1][0] == 599
