@@ -68,11 +68,23 @@ def build_bundle(
             found = _build(interpreter, items, cache, progress or _silent)
             _write_whole(note, json.dumps(asdict(found), indent=2) + "\n")
             _forget_old(cache)
-        if output is not None:
-            shutil.copyfile(found.path, output)
     except OSError as error:
         raise BundleError(f"the bundle could not be written: {error}") from error
+    if output is not None:
+        _copy(found.path, os.path.expanduser(output))
     return found
+
+
+def _copy(source: str, output: str) -> None:
+    part = f"{output}.{os.getpid()}.part"
+    try:
+        shutil.copyfile(source, part)
+        os.replace(part, output)
+    except OSError as error:
+        raise BundleError(f"cannot write {output}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
 
 
 def _silent(_: str) -> None:

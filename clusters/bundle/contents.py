@@ -25,7 +25,7 @@ _OUR_SUFFIXES = (".py", ".json", ".jsonl", ".yaml")
 _LEFT_OUT_FOLDERS = frozenset(
     {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "pydoc_data"}
     | {"distutils", "site-packages", "dist-packages", "__pycache__", "sqlite3", "curses", "venv"}
-    | {"dbm", "wsgiref", "xmlrpc", "unittest"}
+    | {"dbm", "xmlrpc", "unittest"}
 )
 _LEFT_OUT_FILES = frozenset(
     {"turtle.py", "antigravity.py", "this.py", "sitecustomize.py", "pydoc.py", "doctest.py"}

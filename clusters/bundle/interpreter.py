@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from clusters.bundle.errors import BundleError
 
 ASK_SECONDS = 20
+SAID_CHARACTERS = 120
 _QUESTION = """
 import json, os, platform, sys, sysconfig
 print(json.dumps({
@@ -67,8 +68,8 @@ def ask_interpreter(path: str) -> Interpreter:
         )
         found = Interpreter(**json.loads(done.stdout))
     except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip().splitlines() or ["no output"])[-1]
-        raise BundleError(f"{program} did not run as a Python: {last}") from error
+        said = " ".join(error.stderr.split())[-SAID_CHARACTERS:]
+        raise BundleError(f"{program} did not run as a Python: {said or 'no output'}") from error
     except (OSError, ValueError, TypeError, subprocess.TimeoutExpired) as error:
         raise BundleError(f"{program} did not run as a Python: {error}") from error
     _check(found, program)

@@ -10,6 +10,7 @@ def all_commands() -> Registry:
     from shell.commands import (
         broker,
         broker_process,
+        bundle,
         cluster,
         context,
         demo,
@@ -23,12 +24,14 @@ def all_commands() -> Registry:
     registry = Registry()
     registry.add_group("cluster", "Start, stop and ask after a cluster described by a file.")
     registry.add_group("broker", "The brokers of a cluster.")
+    registry.add_group("bundle", "The archive that runs logd on bare hosts.")
     registry.add_group("topic", "Topics and their partitions.")
     registry.add_group("context", "Saved clusters, and the one in use.")
     for module in (
         cluster,
         broker,
         broker_process,
+        bundle,
         topic,
         produce,
         tail,

@@ -15,6 +15,7 @@ import pytest
 from clusters.supervisor.identity import CHILD, SUPERVISOR, Identity, identity_of, read_identity
 
 WAIT_SECONDS = 20.0
+SUPERVISE = (sys.executable, "-m", "clusters.supervisor")
 ROOT = Path(__file__).parent.parent.parent
 OBEDIENT = "import signal; print('up', flush=True); signal.pause()"
 DEAF = "import signal; signal.signal(15, signal.SIG_IGN); print('up', flush=True)\nwhile 1: signal.pause()"
@@ -37,8 +38,7 @@ class Supervised:
 
     def call(self, action: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "clusters.supervisor", action]
-            + ["--run-dir", str(self.folder), *words],
+            [*SUPERVISE, action, "--run-dir", str(self.folder), *words],
             capture_output=True,
             text=True,
             cwd=ROOT,
