@@ -67,7 +67,7 @@ COMMANDS = (
                 metavar="self|PATH",
             ),
         ),
-        examples=("logctl bundle build", "logctl bundle build --output logd.tar.gz"),
+        examples=("bundle build", "bundle build --output logd.tar.gz"),
         run=_build,
     ),
 )
