@@ -4,7 +4,9 @@ Built from the Python that runs logctl, content-addressed, kept in the cache. Mu
 logd and the supervisor do not need, nor anything of this machine but programs and libraries.
 """
 
-from clusters.bundle.build import Bundle, build_bundle, ensure_bundle
+from clusters.bundle.build import build_bundle, ensure_bundle
 from clusters.bundle.errors import BundleError
+from clusters.bundle.given import read_bundle
+from clusters.bundle.model import Bundle
 
-__all__ = ["Bundle", "BundleError", "build_bundle", "ensure_bundle"]
+__all__ = ["Bundle", "BundleError", "build_bundle", "ensure_bundle", "read_bundle"]

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from clusters.bundle.archive import Entry, write_archive
@@ -24,8 +24,8 @@ from clusters.bundle.errors import BundleError
 from clusters.bundle.interpreter import Interpreter, ask_interpreter
 from clusters.bundle.launchers import launchers
 from clusters.bundle.libraries import Libraries, find_libraries
+from clusters.bundle.model import FORMAT, Bundle
 
-FORMAT = 1
 KEPT_IN_CACHE = 5
 COMPILERS = 4
 COMPILE_SECONDS = 300
@@ -33,18 +33,6 @@ STRIP_SECONDS = 60
 _MEBIBYTE = 1 << 20
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
-    """A built archive. `sha256` is its content's, `architecture` as `uname -m` tells it."""
-
-    path: str
-    sha256: str
-    version: str
-    size_bytes: int
-    architecture: str
-    python_version: str
 
 
 async def ensure_bundle(*, python: str = "self", progress: Say | None = None) -> Bundle:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.bundle import Bundle, BundleError, build_bundle, ensure_bundle
+from clusters.bundle import Bundle, BundleError, build_bundle, ensure_bundle, read_bundle
 from clusters.bundle.contents import list_contents, package_versions
 from clusters.bundle.interpreter import ask_interpreter
 from clusters.bundle.libraries import find_libraries
@@ -184,3 +184,18 @@ def test_libraries_include_loader_and_c_library() -> None:
     found = find_libraries([ask_interpreter("self").executable], frozenset())
     assert found.loader in found.files
     assert "libc.so.6" in found.files
+
+
+def test_a_bundle_in_a_file_is_read(bundle: Bundle, tmp_path: Path) -> None:
+    assert read_bundle(bundle.path) == bundle
+    torn = tmp_path / "torn.tar.gz"
+    torn.write_bytes(Path(bundle.path).read_bytes()[:1_000_000])
+    with pytest.raises(BundleError, match=r"torn\.tar\.gz is no bundle of logctl"):
+        read_bundle(str(torn))
+    other = tmp_path / "other.tar.gz"
+    with tarfile.open(other, "w:gz") as archive:
+        archive.add(__file__, "manifest.json")
+    with pytest.raises(BundleError, match="is no bundle"):
+        read_bundle(str(other))
+    with pytest.raises(BundleError, match="there is no bundle"):
+        read_bundle(str(tmp_path / "absent"))
