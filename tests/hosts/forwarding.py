@@ -43,6 +43,7 @@ class ModuleRun:
 
     def __init__(self, config: pytest.Config, ids: Sequence[str]) -> None:
         self._config = config
+        self._ids = set(ids)
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         reading, writing = os.pipe()
         os.set_inheritable(writing, True)
@@ -82,11 +83,17 @@ class ModuleRun:
     def close(self) -> None:
         """Let it end, or end it."""
         try:
-            self._process.wait(END_SECONDS if self._ended else 0)
+            self._process.wait(END_SECONDS if self._is_complete() else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._output.close()
+
+    def _is_complete(self) -> bool:
+        """Whether every test was reported, so that only the lab is left to be taken down."""
+        with self._changed:
+            ended = {each["nodeid"] for each in self._reports if each.get("when") == "teardown"}
+        return ended >= self._ids
 
     def _read(self, descriptor: int) -> None:
         with os.fdopen(descriptor) as lines:
