@@ -79,12 +79,13 @@ def _leave(
             os.dup2(null, standard)
         _close_all_but({0, 1, 2, lock, log, answer})
         _raise_limit(settings.nofile)
+        # Before the user changes: then the kernel gives a process's own files in /proc to root.
+        with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+            file.write("logd-supervise")
         if account is not None:
             os.initgroups(account.pw_name, account.pw_gid)
             os.setgid(account.pw_gid)
             os.setuid(account.pw_uid)
-        with open("/proc/self/comm", "w", encoding="ascii") as file:
-            file.write("logd-supervise")
         Keeper(settings, log).run(started=lambda: _answer(answer, _STARTED))
         code = 0
     except SupervisorError as error:
