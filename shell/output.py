@@ -61,12 +61,15 @@ class Output:
 
         The text may hold tones made by `paint`.
         """
+        self._write(self.line_text(data, text))
+
+    def line_text(self, data: Mapping[str, Any], text: Callable[[], str]) -> str:
+        """Return what `line` writes, for those that write many at once."""
         if self.format == JSON:
-            self._write(json.dumps(data, ensure_ascii=False) + "\n")
-        elif self.format == YAML:
-            self._write("---\n" + _yaml(data))
-        else:
-            self._write(text() + "\n")
+            return json.dumps(data, ensure_ascii=False) + "\n"
+        if self.format == YAML:
+            return "---\n" + _yaml(data)
+        return text() + "\n"
 
     def raw(self, data: bytes) -> None:
         """Write bytes as they are and flush them."""

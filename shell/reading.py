@@ -7,6 +7,7 @@ reads: the client library is too slow to load for every command.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from broker.protocol.errors import LogctlError
+from shell.client_options import client_options
 from shell.exits import Failed, UsageProblem
-from shell.output import RAW, TABLE
-from shell.records import RECORD_HEADING, ReadRecord, record_json, record_line
+from shell.printing import Printer, read_record
 from shell.session import Session
+from shell.sources import Source
 from shell.values import Anchor, Position
 
 if TYPE_CHECKING:
@@ -29,18 +31,28 @@ _Bounds = dict[TopicPartition, tuple[int, int]]
 _POLL_MS = 200
 _RECORDS_PER_POLL = 500
 _STOP_LIMIT_S = 3.0
+# How soon partitions that are added, or find a leader, are read as well.
+_LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """What to read: from `start` (inclusive) until `until` (exclusive), at most `limit` records."""
+    """What to read: from `start` (inclusive) until `until` (exclusive).
 
-    topic: str
-    partition: int | None
+    `count` is how many records of each partition after its start; `began_ms` when reading began.
+    """
+
+    sources: Sequence[Source]
     start: Position
-    until: Position | None
-    limit: int | None
-    delimiter: bytes = b"\n"
+    until: Position | None = None
+    count: int | None = None
+    began_ms: int = 0
+    committed: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an end."""
+        return self.until is not None or self.count is not None
 
 
 @dataclass(slots=True)
@@ -59,98 +71,104 @@ class _Cursor:
 class _Reader:
     session: Session
     wanted: Range
+    printer: Printer
     consumer: Any
     cursors: dict[TopicPartition, _Cursor] = field(default_factory=dict)
-    count: int = 0
+    # Partitions without a leader at the beginning: read once they have one.
+    waiting: set[TopicPartition] = field(default_factory=set)
     problem: str | None = None
 
     @property
     def finished(self) -> bool:
-        if self.wanted.limit is not None and self.count >= self.wanted.limit:
-            return True
-        return all(cursor.done for cursor in self.cursors.values())
-
-    def show(self, record: Any) -> None:
-        read = ReadRecord(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
+        return self.printer.full or (
+            self.wanted.bounded and all(cursor.done for cursor in self.cursors.values())
         )
-        output = self.session.output
-        if output.format == RAW:
-            output.raw((read.value or b"") + self.wanted.delimiter)
-        else:
-            output.line(record_json(read), lambda: record_line(read))
-        self.count += 1
 
 
-async def tail(session: Session, wanted: Range) -> None:
-    """Print records until the range ends; without an end, until it is cancelled."""
-    async with session.admin() as admin:
-        detail = await admin.topic(wanted.topic)
-    known = _chosen(session, detail, wanted)
+async def tail(session: Session, wanted: Range, printer: Printer) -> None:
+    """Print records until the range ends; without an end, until it is cancelled.
+
+    Raises Failed when reading cannot go on: what was read until then has been printed.
+    """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=list(session.bootstrap()),
-        client_id="logctl",
+        **client_options(session),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",
         request_timeout_ms=max(session.settings.timeout_ms, 1_000),
         fetch_max_wait_ms=_POLL_MS,
+        metadata_max_age_ms=int(_LOOK_EVERY_S * 1000),
+        isolation_level="read_committed" if wanted.committed else "read_uncommitted",
     )
-    reader = _Reader(session, wanted, consumer)
+    reader = _Reader(session, wanted, printer, consumer)
+    names = ", ".join(source.topic for source in wanted.sources)
+    known = await _bounds(reader)
     try:
         await consumer.start()
         await _place(reader, known)
-        if session.output.format == TABLE:
-            session.output.text(RECORD_HEADING)
+        printer.heading()
         await _read(reader)
     except OffsetOutOfRangeError as error:
         raise Failed(
             f"An offset is no longer kept by the brokers: {error}", hint="Read with --from start."
         ) from None
     except KafkaError as error:
-        raise Failed(f"Reading {wanted.topic} failed: {type(error).__name__}: {error}") from None
+        raise Failed(f"Reading {names} failed: {type(error).__name__}: {error}") from None
     finally:
+        printer.flush()
         await _stop(consumer)
 
 
-def _chosen(session: Session, detail: TopicDetail, wanted: Range) -> _Bounds:
-    if wanted.partition is not None:
-        found = [p for p in detail.partitions if p.partition == wanted.partition]
-        if not found:
-            raise UsageProblem(
-                f"Topic {wanted.topic} has partitions 0 to {len(detail.partitions) - 1}; there is "
-                f"no {wanted.partition}."
-            )
-    else:
-        found = list(detail.partitions)
-    known: dict[TopicPartition, tuple[int, int]] = {}
-    for partition in found:
+async def _bounds(reader: _Reader) -> _Bounds:
+    session, wanted = reader.session, reader.wanted
+    async with session.admin() as admin:
+        details = await asyncio.gather(*(admin.topic(s.topic) for s in wanted.sources))
+    known: _Bounds = {}
+    for source, detail in zip(wanted.sources, details, strict=True):
+        known |= _chosen(reader, detail, source)
+    if not known and (wanted.bounded or not reader.waiting):
+        names = ", ".join(source.topic for source in wanted.sources)
+        raise Failed(
+            f"No partition of {names} has a leader: nothing can be read.",
+            hint="See `logctl topic describe` for the replicas that are offline.",
+        )
+    return known
+
+
+def _chosen(reader: _Reader, detail: TopicDetail, source: Source) -> _Bounds:
+    there = {p.partition: p for p in detail.partitions}
+    absent = [p for p in source.partitions or () if p not in there]
+    if absent:
+        raise UsageProblem(
+            f"Topic {source.topic} has partitions 0 to {len(there) - 1}; there is no {absent[0]}."
+        )
+    known: _Bounds = {}
+    for number in source.partitions if source.partitions is not None else there:
+        partition, home = there[number], TopicPartition(source.topic, number)
         start, end = partition.start_offset, partition.end_offset
         if partition.leader < 0 or start is None or end is None:
-            session.output.warn(
-                f"{wanted.topic}-{partition.partition} has no leader now and is left out."
-            )
+            left = "is left out" if reader.wanted.bounded else "is read once it has one"
+            reader.session.output.warn(f"{source.topic}-{number} has no leader now and {left}.")
+            reader.waiting.add(home)
         else:
-            known[TopicPartition(wanted.topic, partition.partition)] = (start, end)
-    if not known:
-        raise Failed(f"No partition of {wanted.topic} has a leader: nothing can be read.")
+            known[home] = (start, end)
     return known
 
 
 async def _place(reader: _Reader, known: _Bounds) -> None:
+    """Begin to read partitions where the range says."""
     wanted, consumer = reader.wanted, reader.consumer
-    consumer.assign(list(known))
+    consumer.assign([*reader.cursors, *known])
     starts = await _offsets(consumer, known, wanted.start)
-    stops = await _offsets(consumer, known, wanted.until) if wanted.until is not None else {}
+    stops: Mapping[TopicPartition, int] = {}
+    if wanted.count is not None:
+        stops = {home: start + wanted.count for home, start in starts.items()}
+    elif wanted.until is not None:
+        stops = await _offsets(consumer, known, wanted.until)
     for home in known:
         reader.cursors[home] = _Cursor(starts[home], stops.get(home))
-        consumer.seek(home, starts[home])
+    for home, cursor in reader.cursors.items():
+        consumer.seek(home, cursor.next)
 
 
 async def _offsets(consumer: Any, known: _Bounds, position: Position) -> dict[TopicPartition, int]:
@@ -178,30 +196,83 @@ async def _offsets(consumer: Any, known: _Bounds, position: Position) -> dict[To
 async def _read(reader: _Reader) -> None:
     loop = asyncio.get_running_loop()
     idle_limit_s = reader.session.settings.timeout_ms / 1000
-    last_news = loop.time()
+    last_news = last_look = loop.time()
     _pause_finished(reader)
     while not reader.finished:
         room = _RECORDS_PER_POLL
-        if reader.wanted.limit is not None:
-            room = min(room, reader.wanted.limit - reader.count)
+        if reader.printer.limit is not None and reader.printer.filter is None:
+            room = min(room, reader.printer.limit - reader.printer.shown)
         batches = await reader.consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
         for home, records in batches.items():
-            cursor = reader.cursors[home]
-            for record in records:
-                if cursor.done or (cursor.stop is not None and record.offset >= cursor.stop):
-                    cursor.next = cursor.stop or cursor.next
-                    break
-                reader.show(record)
-                cursor.next = record.offset + 1
+            _take(reader, home, records)
+        reader.printer.flush()
+        now = loop.time()
         if batches:
-            last_news = loop.time()
+            last_news = now
         await _pass_invisible(reader)
         _pause_finished(reader)
-        if loop.time() - last_news > idle_limit_s:
-            if reader.wanted.until is not None:
+        if not reader.wanted.bounded and now - last_look > _LOOK_EVERY_S:
+            await _take_in_new_partitions(reader)
+            last_look = now
+        if now - last_news > idle_limit_s:
+            if reader.wanted.bounded:
                 raise Failed(_stuck(reader, idle_limit_s))
             await _look_whether_anybody_answers(reader)
             last_news = loop.time()
+
+
+def _take(reader: _Reader, home: TopicPartition, records: Sequence[Any]) -> None:
+    cursor = reader.cursors[home]
+    for record in records:
+        if cursor.done or (cursor.stop is not None and record.offset >= cursor.stop):
+            cursor.next = cursor.stop or cursor.next
+            return
+        reader.printer.add(read_record(record))
+        cursor.next = record.offset + 1
+        if reader.printer.full:
+            return
+
+
+async def _take_in_new_partitions(reader: _Reader) -> None:
+    """Read partitions that were added or found a leader since: what came after reading began."""
+    added = {
+        TopicPartition(source.topic, number)
+        for source in reader.wanted.sources
+        if source.partitions is None
+        for number in reader.consumer.partitions_for_topic(source.topic) or ()
+    }
+    added -= {*reader.cursors, *reader.waiting}
+    if not added and not reader.waiting:
+        return
+    for home in sorted({*added, *reader.waiting}):
+        cursor = await _late_cursor(reader, home, new=home in added)
+        if cursor is not None:
+            reader.waiting.discard(home)
+            reader.cursors[home] = cursor
+            reader.consumer.assign(list(reader.cursors))
+            for known, placed in reader.cursors.items():
+                reader.consumer.seek(known, placed.next)
+            said = "was added" if home in added else "has a leader"
+            reader.session.output.say(f"{home.topic}-{home.partition} {said} and is read.", "dim")
+
+
+async def _late_cursor(reader: _Reader, home: TopicPartition, *, new: bool) -> _Cursor | None:
+    try:
+        async with reader.session.admin() as admin:
+            detail = await admin.topic(home.topic)
+    except LogctlError:
+        return None
+    found = next((p for p in detail.partitions if p.partition == home.partition), None)
+    if found is None or found.leader < 0 or found.start_offset is None or found.end_offset is None:
+        return None
+    bounds = {home: (found.start_offset, found.end_offset)}
+    if new:
+        return _Cursor(found.start_offset, None)
+    position = reader.wanted.start
+    if position.anchor is Anchor.END:
+        position = Position(Anchor.TIME, reader.wanted.began_ms)
+    reader.consumer.assign([*reader.cursors, home])
+    return _Cursor((await _offsets(reader.consumer, bounds, position))[home], None)
 
 
 async def _look_whether_anybody_answers(reader: _Reader) -> None:
@@ -210,7 +281,7 @@ async def _look_whether_anybody_answers(reader: _Reader) -> None:
     try:
         async with reader.session.admin() as admin:
             await admin.cluster()
-    except LogctlError as error:
+    except (LogctlError, Failed) as error:
         problem = str(error)
     if problem is not None and problem != reader.problem:
         reader.session.output.warn(f"{problem.rstrip('.')}. Still waiting for records.")
@@ -221,6 +292,8 @@ async def _look_whether_anybody_answers(reader: _Reader) -> None:
 
 async def _pass_invisible(reader: _Reader) -> None:
     # Offsets may hold nothing to show: transaction markers, or what compaction removed.
+    if not reader.wanted.bounded or reader.printer.full:
+        return
     for home, cursor in reader.cursors.items():
         if not cursor.done and cursor.stop is not None:
             cursor.next = max(cursor.next, await reader.consumer.position(home))

@@ -6,16 +6,19 @@ Pure: takes a record's fields, returns data or text.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shell.decoding import decode
 from shell.values import format_time
 
 # Bytes of a binary value that a line for reading shows.
 _PREVIEW_BYTES = 12
 # Characters of a text value that a line for reading shows.
 _TEXT_CHARACTERS = 2_000
+_PLACE_COLUMNS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +38,12 @@ def record_json(record: ReadRecord) -> dict[str, Any]:
     """Return the record for JSON.
 
     Text stays text. What is not UTF-8 becomes base64, and `encoding` (of the value), `key_encoding`
-    and a header's `encoding` say so: "utf-8" or "base64".
+    and a header's `encoding` say so: "utf-8" or "base64". Records of internal topics also have
+    `decoded`.
     """
     value, encoding = _encoded(record.value)
     key, key_encoding = _encoded(record.key)
-    return {
+    data = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
@@ -50,20 +54,35 @@ def record_json(record: ReadRecord) -> dict[str, Any]:
         "encoding": encoding,
         "key_encoding": key_encoding,
     }
+    decoded = decode(record.topic, record.key, record.value)
+    return data if decoded is None else data | {"decoded": decoded}
 
 
-def record_line(record: ReadRecord) -> str:
-    """Return the record on one line; control characters are escaped, binary values summarised."""
+def record_line(record: ReadRecord, *, topics: bool = False) -> str:
+    """Return the record on one line; control characters are escaped, binary values summarised.
+
+    `topics` names the topic beside the partition, for lines of more than one topic.
+    """
     time = format_time(record.timestamp_ms) if record.timestamp_ms >= 0 else "-"
     headers = " ".join(f"{name}={_readable(content)}" for name, content in record.headers)
+    place = f"{record.topic}:{record.partition}" if topics else str(record.partition)
+    width = _PLACE_COLUMNS if topics else len("PARTITION")
+    place = f"{place:<{width}}" if topics else f"{place:>{width}}"
+    decoded = decode(record.topic, record.key, record.value)
+    if decoded is not None:
+        said = json.dumps(decoded, ensure_ascii=False)
+        return f"{place}  {record.offset:>8}  {time:<24}  {said}"
     line = (
-        f"{record.partition:>9}  {record.offset:>8}  {time:<24}  {_readable(record.key):<16}  "
+        f"{place}  {record.offset:>8}  {time:<24}  {_readable(record.key):<16}  "
         f"{_readable(record.value)}"
     )
     return f"{line}  [{headers}]" if headers else line
 
 
-RECORD_HEADING = f"{'PARTITION':>9}  {'OFFSET':>8}  {'TIMESTAMP':<24}  {'KEY':<16}  VALUE"
+def record_heading(*, topics: bool = False) -> str:
+    """Return the heading over `record_line`."""
+    place = f"{'PARTITION':<{_PLACE_COLUMNS}}" if topics else "PARTITION"
+    return f"{place}  {'OFFSET':>8}  {'TIMESTAMP':<24}  {'KEY':<16}  VALUE"
 
 
 def _header_json(name: str, content: bytes | None) -> dict[str, Any]:

@@ -1,53 +1,168 @@
-"""Read records of a topic, as they come or up to a point."""
+"""Read records of topics, as they come or up to a point."""
 
 from __future__ import annotations
 
-from shell.exits import ExitCode
-from shell.output import RAW
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from shell.exits import ExitCode, UsageProblem
+from shell.output import HEX, RAW, STRING, TEMPLATE
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
+
+if TYPE_CHECKING:
+    from shell.printing import Printer
+    from shell.sources import Source
 
 
 async def _tail(
     session: Session,
     *,
-    topic: str,
+    topic: Sequence[str],
     from_: str,
     until: str | None,
     max: int | None,  # noqa: A002
+    grep: Sequence[str],
+    key: Sequence[str],
+    value: Sequence[str],
+    header: Sequence[str],
+    where: Sequence[str],
+    template: str | None,
     delimiter: str,
+    group: str | None,
+    committed: bool,
 ) -> ExitCode:
-    import time
+    from shell.record_filters import build_filter
 
-    from shell.reading import Range, tail
-    from shell.values import parse_position, parse_topic_partition
-
-    now_ms = int(time.time() * 1000)
-    name, partition = parse_topic_partition(topic)
-    wanted = Range(
-        topic=name,
-        partition=partition,
-        start=parse_position(from_, now_ms),
-        until=parse_position(until, now_ms) if until is not None else None,
-        limit=max,
-        delimiter=_unescape(delimiter).encode(),
-    )
-    await tail(session, wanted)
+    accepted = build_filter(grep=grep, key=key, value=value, header=header, where=where)
+    printer = _printer(session, template, delimiter)
+    printer.filter, printer.limit = accepted, max
+    sources = await _sources(session, topic)
+    printer.topics = len(sources) > 1
+    if group is not None:
+        await _as_member(session, group, sources, from_, until, printer)
+    else:
+        await _by_assignment(session, sources, from_, until, printer, committed=committed)
+    if accepted is not None and until is not None:
+        session.output.say(f"{printer.shown} of {printer.read} records shown.", "dim")
     return ExitCode.DONE
 
 
-def _unescape(text: str) -> str:
-    return text.replace("\\n", "\n").replace("\\t", "\t").replace("\\0", "\0")
+def _printer(session: Session, template: str | None, delimiter: str) -> Printer:
+    from shell.printing import Printer
+    from shell.record_formats import parse_template, unescape
 
+    if session.output.format == TEMPLATE and template is None:
+        raise UsageProblem(
+            "--format template needs a template.",
+            hint="Give one: --template '{topic}-{partition}@{offset} {key} {value}'.",
+        )
+    return Printer(
+        session.output,
+        template=parse_template(template) if template is not None else None,
+        delimiter=unescape(delimiter).encode(),
+    )
+
+
+async def _sources(session: Session, words: Sequence[str]) -> list[Source]:
+    from shell.sources import chosen_sources, is_pattern, parse_source
+
+    names: list[str] = []
+    if any(is_pattern(parse_source(word).topic) for word in words):
+        async with session.admin() as admin:
+            names = [topic.topic for topic in await admin.topics()]
+    return chosen_sources(words, names)
+
+
+async def _by_assignment(
+    session: Session,
+    sources: Sequence[Source],
+    from_: str,
+    until: str | None,
+    printer: Printer,
+    *,
+    committed: bool,
+) -> None:
+    import time
+
+    from shell.reading import Range, tail
+    from shell.values import parse_position
+
+    now_ms = int(time.time() * 1000)
+    relative = (until or "").removeprefix("+") if (until or "").startswith("+") else ""
+    count = int(relative) if relative.isdecimal() else None
+    if count is not None:
+        until = None
+    wanted = Range(
+        sources=sources,
+        start=parse_position(from_, now_ms),
+        until=parse_position(until, now_ms) if until is not None else None,
+        count=count,
+        began_ms=now_ms,
+        committed=committed,
+    )
+    await tail(session, wanted, printer)
+
+
+async def _as_member(
+    session: Session,
+    group: str,
+    sources: Sequence[Source],
+    from_: str,
+    until: str | None,
+    printer: Printer,
+) -> None:
+    if any(source.partitions is not None for source in sources):
+        raise UsageProblem("With --group the group chooses the partitions: name topics alone.")
+    if from_ not in {"start", "end"}:
+        raise UsageProblem(
+            "With --group, --from is start or end: where to begin when nothing is committed.",
+            hint="`logctl group reset` moves a group to any other place.",
+        )
+    if until not in {None, "end"}:
+        raise UsageProblem("With --group, --until can only be end.")
+    if session.read_only():
+        from shell.exits import Refused
+
+        raise Refused(
+            "Reading as a member of a group commits offsets, and this session is read-only.",
+            hint="Leave out --group to read without committing.",
+        )
+    from shell.group_reading import Membership, tail_as_member
+
+    wanted = Membership(
+        group=group,
+        sources=tuple(sources),
+        from_start=from_ == "start",
+        to_end=until is not None,
+    )
+    await tail_as_member(session, wanted, printer)
+
+
+_PATTERN = "!PATTERN turns it round; may repeat."
 
 COMMANDS = (
     Command(
         name="tail",
-        summary="Read a topic's records, as they come or up to a point.",
+        summary="Read topics' records, as they come or up to a point.",
         details="Positions: start, end, an offset (42), the last N of each partition (-5), or a "
-        "time (@2026-01-31T12:00, @-10m). Without --until it waits for more; Ctrl-C ends it. JSON "
-        "lines hold values as text, or as base64 with encoding base64 when they are not UTF-8.",
-        arguments=(Argument("TOPIC[:PARTITION]", "What to read.", kind=Kind.TOPIC_PARTITION),),
+        "time (@2026-01-31T12:00, @-10m); --until also takes +N, so many of each partition. "
+        "Without --until it waits for more; Ctrl-C ends it.\n\n"
+        "All filters must fit. PATTERN is a regular expression. A condition of --where is a path "
+        "into a JSON value, alone or with = != < <= > >= ~ or !~ and a value: 'total>100', "
+        "'items[*].sku~^A'.\n\n"
+        "JSON lines hold values as text, or as base64 with encoding base64 when they are not "
+        "UTF-8; `produce --input records` writes them again unchanged. A template has {topic} "
+        "{partition} {offset} {time} {timestamp} {key} {value} {headers} {header.NAME} "
+        "{value.PATH} {json}. Records of __consumer_offsets are shown decoded.",
+        arguments=(
+            Argument(
+                "TOPIC[:PARTITIONS]",
+                "What to read: orders, orders:3, orders:0,4-7, 'orders-*'.",
+                kind=Kind.TOPIC_PARTITION,
+                many=True,
+            ),
+        ),
         options=(
             Option(
                 ("--from", "-f"),
@@ -58,16 +173,50 @@ COMMANDS = (
             ),
             Option(("--until", "-u"), "Where to stop.", Kind.POSITION, metavar="POSITION"),
             Option(("--max", "-n"), "Stop after this many records.", kind=Kind.INTEGER, minimum=1),
-            Option(("--delimiter",), "What follows each value with --format raw.", default="\\n"),
+            Option(
+                ("--grep", "-g"),
+                f"Only with PATTERN in key, value or a header. {_PATTERN}",
+                many=True,
+                metavar="PATTERN",
+            ),
+            Option(("--key", "-k"), "Only with PATTERN in the key.", many=True, metavar="PATTERN"),
+            Option(("--value",), "Only with PATTERN in the value.", many=True, metavar="PATTERN"),
+            Option(
+                ("--header", "-H"),
+                "Only with this header, or with PATTERN in it.",
+                many=True,
+                metavar="NAME[=PATTERN]",
+            ),
+            Option(
+                ("--where", "-w"),
+                "Only where this holds of the JSON value.",
+                many=True,
+                metavar="CONDITION",
+            ),
+            Option(("--template", "-t"), "Write each record by this template.", metavar="TEXT"),
+            Option(
+                ("--delimiter",),
+                "What follows each record of the formats raw, string and template.",
+                default="\\n",
+            ),
+            Option(
+                ("--group", "-G"),
+                "Read as a member of this group, and commit what was printed.",
+                kind=Kind.GROUP,
+            ),
+            Option(("--committed",), "Leave out records of aborted transactions.", kind=Kind.FLAG),
         ),
         examples=(
             "tail orders",
-            "tail orders --from start --until end --format json",
-            "tail orders:3 --from -5",
+            "tail orders:0,3 signups --from start --until end --format json",
+            "tail orders --from @-10m --where 'customer.id=c42' --where 'total>100'",
+            "tail orders --from start --until end --key '^c4' --template '{offset} {value.total}'",
+            "tail orders --group billing --from start",
+            "tail __consumer_offsets --from start --until end",
             "tail pictures --from start --max 1 --format raw --delimiter '' > cat.png",
         ),
         run=_tail,
-        extra_formats=(RAW,),
+        extra_formats=(RAW, HEX, STRING, TEMPLATE),
         endless=True,
     ),
 )

@@ -1,0 +1,15 @@
+"""What the client library needs to reach a session's cluster.
+
+The one place that turns a context into aiokafka's options. Must never put a secret anywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shell.session import Session
+
+
+def client_options(session: Session) -> dict[str, Any]:
+    """Return keyword arguments for a producer or a consumer of aiokafka."""
+    return {"bootstrap_servers": list(session.bootstrap()), "client_id": "logctl"}

@@ -1,0 +1,177 @@
+"""Reads as a member of a consumer group, and commits what was printed.
+
+A record is committed only after it was written out, also when the group rebalances or the reader is
+interrupted; so nothing is skipped, and after a crash the last records may come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from shell.client_options import client_options
+from shell.exits import Failed
+from shell.printing import Printer, read_record
+from shell.session import Session
+from shell.sources import Source
+
+_POLL_MS = 200
+_RECORDS_PER_POLL = 500
+_COMMIT_EVERY_S = 1.0
+_END_LIMIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """How to take part: the group, where it begins without committed offsets, whether to end.
+
+    `to_end` stops once everything that was there at the beginning has been read.
+    """
+
+    group: str
+    sources: tuple[Source, ...]
+    from_start: bool
+    to_end: bool
+
+
+@dataclass(slots=True)
+class _Member:
+    session: Session
+    wanted: Membership
+    printer: Printer
+    consumer: Any
+    # The next offset of each partition after what was printed, as far as it is not committed.
+    printed: dict[TopicPartition, int] = field(default_factory=dict)
+    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    # Partitions whose beginning is still to be noted.
+    fresh: set[TopicPartition] = field(default_factory=set)
+
+    async def note_beginnings(self) -> None:
+        """Have the place committed where reading began, also where nothing was printed yet.
+
+        Otherwise the next member would choose another beginning, and records would be skipped.
+        """
+        fresh, self.fresh = self.fresh, set()
+        for home in fresh & self.consumer.assignment():
+            if await self.consumer.committed(home) is None:
+                position = await self.consumer.position(home)
+                self.printed.setdefault(home, position)
+
+    async def commit(self) -> None:
+        """Commit what was printed; a refused commit is told and not tried again."""
+        self.printer.flush()
+        if not self.printed:
+            return
+        offsets, self.printed = self.printed, {}
+        try:
+            await self.consumer.commit(offsets)
+        except KafkaError as error:
+            self.session.output.warn(
+                f"The group took no commit ({type(error).__name__}: {error}); "
+                "the last records may be read again."
+            )
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Commits before partitions go, and tells which ones came."""
+
+    def __init__(self, member: _Member) -> None:
+        self._member = member
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Commit what was printed of the partitions that go."""
+        await self._member.commit()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Tell the person what is read from now on, and note where it ends."""
+        member = self._member
+        names = ", ".join(f"{home.topic}-{home.partition}" for home in sorted(assigned))
+        group = member.wanted.group
+        member.session.output.say(f"Group {group} gave us {names or 'no partition'}.", "dim")
+        member.ends, member.fresh = {}, set(assigned)
+        if member.wanted.to_end and assigned:
+            member.ends = await member.consumer.end_offsets(list(assigned))
+
+
+async def tail_as_member(session: Session, wanted: Membership, printer: Printer) -> None:
+    """Print what the group has not read yet, until the end, the limit or a cancellation."""
+    async with session.admin() as admin:
+        for source in wanted.sources:
+            await admin.topic(source.topic, offsets=False)
+    consumer = AIOKafkaConsumer(
+        **client_options(session),
+        group_id=wanted.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest" if wanted.from_start else "latest",
+        request_timeout_ms=max(session.settings.timeout_ms, 11_000),
+        fetch_max_wait_ms=_POLL_MS,
+    )
+    member = _Member(session, wanted, printer, consumer)
+    try:
+        consumer.subscribe([s.topic for s in wanted.sources], listener=_Listener(member))
+        await _start(member)
+        printer.heading()
+        await _read(member)
+    except KafkaError as error:
+        raise Failed(
+            f"Reading as group {wanted.group} failed: {type(error).__name__}: {error}"
+        ) from None
+    finally:
+        await _leave(member)
+
+
+async def _start(member: _Member) -> None:
+    timeout_s = member.session.settings.timeout_ms / 1000
+    try:
+        await asyncio.wait_for(member.consumer.start(), timeout_s)
+    except TimeoutError:
+        raise Failed(
+            f"The group's coordinator did not answer within {timeout_s:g} s.",
+            hint="See `logctl group describe`; --timeout waits longer.",
+        ) from None
+
+
+async def _read(member: _Member) -> None:
+    loop = asyncio.get_running_loop()
+    printer, consumer = member.printer, member.consumer
+    next_commit = loop.time() + _COMMIT_EVERY_S
+    while not printer.full and not await _at_end(member):
+        room = _RECORDS_PER_POLL
+        if printer.limit is not None:
+            room = 1 if printer.filter is not None else min(room, printer.limit - printer.shown)
+        batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
+        if member.fresh:
+            await member.note_beginnings()
+        for home, records in batches.items():
+            for record in records:
+                printer.add(read_record(record))
+                member.printed[home] = record.offset + 1
+        printer.flush()
+        if loop.time() >= next_commit:
+            await member.commit()
+            next_commit = loop.time() + _COMMIT_EVERY_S
+
+
+async def _at_end(member: _Member) -> bool:
+    if not member.ends:
+        return False
+    for home, end in member.ends.items():
+        if home not in member.consumer.assignment():
+            return False
+        if await member.consumer.position(home) < end:
+            return False
+    return True
+
+
+async def _leave(member: _Member) -> None:
+    """Commit and leave the group, also when interrupted: others wait for our partitions."""
+    try:
+        async with asyncio.timeout(_END_LIMIT_S):
+            await member.commit()
+            await member.consumer.stop()
+    except (TimeoutError, KafkaError):
+        return
