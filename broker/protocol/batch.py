@@ -7,8 +7,7 @@ batches, at the end of this file, are what a log says about itself; consumers ne
 """
 
 import struct
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -428,33 +427,31 @@ def encode_leader_change(
     leader_epoch: int,
     timestamp_ms: int,
     leader_id: int,
-    voters: Mapping[int, uuid.UUID],
-    granting_voters: Mapping[int, uuid.UUID],
+    voters: Iterable[int],
+    granting_voters: Iterable[int],
 ) -> bytes:
-    """The batch with which a new leader of the quorum opens its epoch (KIP-595, KIP-853).
+    """The batch with which a new leader of the quorum opens its epoch (KIP-595).
 
-    ``voters`` and ``granting_voters`` map node ids to directory ids (ZERO_UUID when unknown).
+    Version 0: voters without directory ids, as it is while kraft.version is 0. Readers do not take
+    the version from the message but from that feature (KIP-853).
     """
     body = Struct(
-        version=1,
+        version=0,
         leader_id=leader_id,
         voters=_voters(voters),
         granting_voters=_voters(granting_voters),
     )
     return encode_control_batch(
         ControlType.LEADER_CHANGE,
-        encode_data("leader_change_message", 1, body),
+        encode_data("leader_change_message", 0, body),
         base_offset=base_offset,
         leader_epoch=leader_epoch,
         timestamp_ms=timestamp_ms,
     )
 
 
-def _voters(ids: Mapping[int, uuid.UUID]) -> list[Struct]:
-    return [
-        Struct(voter_id=node, voter_directory_id=directory)
-        for node, directory in sorted(ids.items())
-    ]
+def _voters(ids: Iterable[int]) -> list[Struct]:
+    return [Struct(voter_id=node) for node in sorted(ids)]
 
 
 def encode_snapshot_header(

@@ -15,7 +15,6 @@ from broker.protocol.batch import (
 )
 from broker.protocol.errors import InvalidBatch
 from broker.protocol.metadata_records import MetadataRecord, decode_record
-from broker.protocol.struct import ZERO_UUID
 from broker.raft import messages as ms
 from broker.raft.effects import AppendFetched, AppendLeaderChange, AppendRecords
 from broker.raft.log_state import LogState
@@ -101,8 +100,8 @@ class MetadataLog:
             leader_epoch=effect.epoch,
             timestamp_ms=now_ms,
             leader_id=effect.leader_id,
-            voters=dict.fromkeys(effect.voters, ZERO_UUID),
-            granting_voters=dict.fromkeys(effect.granting_voters, ZERO_UUID),
+            voters=effect.voters,
+            granting_voters=effect.granting_voters,
         )
         self._append(batch, effect.base_offset)
 

@@ -11,12 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import iter_batches
-from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ErrorCode
-from broker.protocol.network import AsyncioNetwork
-from broker.protocol.struct import Struct
+from tests.interop.mover import Mover, Targets
 from tests.interop.producing import PARTITIONS, Ledger, check, producing
 from tests.interop.real_cluster import RealCluster, until
 
@@ -26,65 +23,11 @@ ROUNDS = int(os.environ.get("LOGCTL_REASSIGNMENT_ROUNDS") or 4)
 TOPIC = "ledger"
 NODES = (1, 2, 3, 4)
 
-Targets = dict[int, list[int] | None]
-
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[RealCluster]:
     with RealCluster(tmp_path, {"min.insync.replicas": "2"}, brokers=4) as cluster:
         yield cluster
-
-
-class Mover:
-    """Asks through one broker, whichever leads the quorum."""
-
-    def __init__(self, connection: BrokerConnection) -> None:
-        self._connection = connection
-
-    async def move(self, targets: Targets) -> dict[int, ErrorCode]:
-        answer = await self._connection.request(
-            ApiKey.ALTER_PARTITION_REASSIGNMENTS,
-            Struct(
-                timeout_ms=30_000,
-                topics=[
-                    Struct(
-                        name=TOPIC,
-                        partitions=[
-                            Struct(partition_index=index, replicas=replicas)
-                            for index, replicas in targets.items()
-                        ],
-                    )
-                ],
-            ),
-        )
-        assert answer.error_code == ErrorCode.none
-        rows = answer.responses[0].partitions
-        return {row.partition_index: row.error_code for row in rows}
-
-    async def under_way(self) -> dict[int, Struct]:
-        answer = await self._connection.request(
-            ApiKey.LIST_PARTITION_REASSIGNMENTS, Struct(timeout_ms=30_000, topics=None)
-        )
-        assert answer.error_code == ErrorCode.none
-        return {row.partition_index: row for topic in answer.topics for row in topic.partitions}
-
-    async def finished(self) -> None:
-        async with asyncio.timeout(60):
-            while await self.under_way():
-                await asyncio.sleep(0.05)
-
-    async def are_on(self, targets: Targets) -> None:
-        """The asked broker hears of what the controller decided a moment later."""
-        async with asyncio.timeout(60):
-            while (found := await self.replicas()) != targets:
-                assert found.keys() == targets.keys()
-                await asyncio.sleep(0.01)
-
-    async def replicas(self) -> dict[int, list[int]]:
-        answer = await self._connection.request(
-            ApiKey.METADATA, Struct(topics=[Struct(name=TOPIC)], allow_auto_topic_creation=False)
-        )
-        return {p.partition_index: p.replica_nodes for p in answer.topics[0].partitions}
 
 
 def holders(cluster: RealCluster, index: int) -> list[int]:
@@ -126,9 +69,7 @@ async def test_replicas_move_under_load(cluster: RealCluster) -> None:
         lambda admin: admin.create_topic(TOPIC, PARTITIONS, 3, {"min.insync.replicas": "2"})
     )
     await cluster.whole()
-    host, port = cluster.address(1).split(":")
-    connection = await BrokerConnection.open(AsyncioNetwork(), host, int(port))
-    mover = Mover(connection)
+    mover = await Mover.open(cluster.address(1), TOPIC)
     async with producing(cluster.bootstrap, TOPIC) as ledgers:
         for turn in range(ROUNDS):
             # Everything at once, leaders included; each round leaves another broker out.
@@ -144,15 +85,13 @@ async def test_replicas_move_under_load(cluster: RealCluster) -> None:
     final = await mover.replicas()
     await cluster.whole()
     await asyncio.to_thread(check_everything, cluster, ledgers, final)
-    connection.close()
+    mover.close()
 
 
 async def test_a_move_to_a_dead_broker_waits_and_can_be_given_up(cluster: RealCluster) -> None:
     await cluster.ask(lambda admin: admin.create_topic(TOPIC, 1, 3, {}))
     await cluster.whole()
-    host, port = cluster.address(1).split(":")
-    connection = await BrokerConnection.open(AsyncioNetwork(), host, int(port))
-    mover = Mover(connection)
+    mover = await Mover.open(cluster.address(1), TOPIC)
     await mover.move({0: [1, 2, 3]})
     await mover.finished()
     cluster.stop(4)
@@ -172,4 +111,4 @@ async def test_a_move_to_a_dead_broker_waits_and_can_be_given_up(cluster: RealCl
     await asyncio.to_thread(
         until, lambda: holders(cluster, 0) == [1, 2, 3], "the broker that came back holds nothing"
     )
-    connection.close()
+    mover.close()

@@ -3,7 +3,6 @@
 import gzip
 import random
 import struct
-import uuid
 
 import cramjam
 import pytest
@@ -16,7 +15,6 @@ from broker.protocol.batch import Compression, ControlType, Record
 from broker.protocol.codec import decode_data
 from broker.protocol.compression import compress, decompress
 from broker.protocol.errors import EncodeError, InvalidBatch, TornBatch
-from broker.protocol.struct import ZERO_UUID
 
 NOW = 1_700_000_000_000
 RECORDS = [
@@ -209,14 +207,13 @@ def test_what_no_batch_can_hold_is_an_encode_error() -> None:
 
 
 def test_a_leader_change_is_a_control_batch() -> None:
-    directory = uuid.uuid4()
     data = batch.encode_leader_change(
         base_offset=40,
         leader_epoch=6,
         timestamp_ms=NOW,
         leader_id=2,
-        voters={3: ZERO_UUID, 2: directory},
-        granting_voters={2: directory},
+        voters=(3, 2),
+        granting_voters=(2,),
     )
     header = batch.read_header(data)
     assert header.is_control
@@ -224,12 +221,10 @@ def test_a_leader_change_is_a_control_batch() -> None:
     (record,) = batch.decode_records(data)
     assert (record.offset, batch.control_type(record)) == (40, ControlType.LEADER_CHANGE)
     assert record.value is not None
-    body = decode_data("leader_change_message", 1, record.value)
-    assert body.leader_id == 2
-    assert [(v.voter_id, v.voter_directory_id) for v in body.voters] == [
-        (2, directory),
-        (3, ZERO_UUID),
-    ]
+    body = decode_data("leader_change_message", 0, record.value)
+    assert (body.version, body.leader_id) == (0, 2)
+    assert [v.voter_id for v in body.voters] == [2, 3]
+    assert [v.voter_id for v in body.granting_voters] == [2]
 
 
 def test_gzip_of_the_standard_library_is_read() -> None:
