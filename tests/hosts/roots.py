@@ -91,7 +91,12 @@ def missing() -> str | None:
         return "root (hosts live in namespaces of their own)"
     tools = ("debootstrap", "unshare", "nsenter", "ip", "nft")
     absent = [tool for tool in tools if shutil.which(tool) is None]
-    return ", ".join(absent) if absent else None
+    if absent:
+        return ", ".join(absent)
+    tried = subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True
+    )
+    return f"namespaces of its own ({tried.stderr.strip()})" if tried.returncode != 0 else None
 
 
 def ensure_root(suite: str) -> Root:
