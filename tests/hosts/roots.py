@@ -7,6 +7,7 @@ can prepare them before anything is installed: `python3 -m tests.hosts.roots`.
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -83,6 +84,7 @@ def cache_folder() -> Path:
     return Path(home) / "logctl" / "roots"
 
 
+@functools.cache
 def missing() -> str | None:
     """What this machine lacks to build roots and run hosts; None when nothing."""
     if sys.platform != "linux":
@@ -93,9 +95,8 @@ def missing() -> str | None:
     absent = [tool for tool in tools if shutil.which(tool) is None]
     if absent:
         return ", ".join(absent)
-    tried = subprocess.run(
-        ["unshare", "--net", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True
-    )
+    words = ["unshare", "--net", "--mount", "--pid", "--fork", "true"]
+    tried = subprocess.run(words, capture_output=True, text=True, check=False)
     return f"namespaces of its own ({tried.stderr.strip()})" if tried.returncode != 0 else None
 
 
