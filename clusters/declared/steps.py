@@ -1,0 +1,163 @@
+"""Steps of a plan: what is to change, from what to what, and why. Plain data, pure.
+
+`before` is what the step was planned against and `after` what it makes, both as JSON values, so
+that a saved plan can tell whether the world still is as it was, or the step is already done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from clusters.declared.world import World, WorldTopic
+
+
+class Kind(StrEnum):
+    """What a step does; in the order in which steps are done."""
+
+    CREATE_TOPIC = "create topic"
+    ADD_PARTITIONS = "add partitions"
+    SET_CONFIGS = "set configs"
+    MOVE_REPLICAS = "move replicas"
+    COMMIT_OFFSETS = "commit offsets"
+    DELETE_TOPIC = "delete topic"
+
+
+ORDER = tuple(Kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One change. `subject` is a topic, for offsets `GROUP`; `topic` is set for both."""
+
+    kind: Kind
+    topic: str
+    group: str | None = None
+    before: Any = None
+    after: Any = None
+    reasons: tuple[str, ...] = ()
+    where: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What is changed, for the reader."""
+        return f"{self.group}: {self.topic}" if self.group is not None else self.topic
+
+    @property
+    def destroys(self) -> bool:
+        """Whether records are lost by it."""
+        return self.kind is Kind.DELETE_TOPIC
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented fields, in order."""
+        return {
+            "kind": str(self.kind),
+            "topic": self.topic,
+            "group": self.group,
+            "before": self.before,
+            "after": self.after,
+            "reasons": list(self.reasons),
+            "where": self.where,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Step:
+        """The step of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
+        group = data["group"]
+        if not isinstance(data["topic"], str) or not isinstance(group, str | None):
+            raise TypeError("a step names a topic and a group")
+        return cls(
+            kind=Kind(data["kind"]),
+            topic=data["topic"],
+            group=group,
+            before=data["before"],
+            after=data["after"],
+            reasons=tuple(map(str, data["reasons"])),
+            where=str(data["where"]),
+        )
+
+
+class Progress(StrEnum):
+    """How a step stands to the world."""
+
+    PENDING = "pending"
+    DONE = "done"
+    MOVED = "moved"
+
+
+def progress(step: Step, world: World) -> tuple[Progress, Any]:
+    """Whether a step is still to be done, and what the world shows where it would change it."""
+    seen = current(step, world)
+    if seen == step.before:
+        return Progress.PENDING, seen
+    return (Progress.DONE if _reached(step, seen) else Progress.MOVED), seen
+
+
+def current(step: Step, world: World) -> Any:
+    """What the world shows in the shape of `before`."""
+    if step.kind is Kind.COMMIT_OFFSETS:
+        committed = world.offsets.get(step.group or "", {})
+        return {
+            "offsets": {
+                partition: committed.get((step.topic, int(partition)))
+                for partition in step.after["offsets"]
+            }
+        }
+    topic = world.topics.get(step.topic)
+    if topic is None:
+        return None
+    match step.kind:
+        case Kind.ADD_PARTITIONS | Kind.CREATE_TOPIC:
+            return {"id": topic.id, "partitions": len(topic.assignment)}
+        case Kind.DELETE_TOPIC:
+            return {"id": topic.id}
+        case Kind.MOVE_REPLICAS:
+            return {"id": topic.id, "assignment": _assignment(topic, step.after["assignment"])}
+        case _:
+            return {"id": topic.id, "configs": own_values(topic, step.after["configs"])}
+
+
+def own_values(topic: WorldTopic, names: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The values set for the topic itself; None for those it inherits."""
+    settings = topic.settings or {}
+    return {
+        name: settings[name].value if name in settings and settings[name].own else None
+        for name in names
+    }
+
+
+def _assignment(topic: WorldTopic, partitions: Mapping[str, Any]) -> dict[str, list[int] | None]:
+    return {
+        number: list(topic.assignment[int(number)]) if int(number) < len(topic.assignment) else None
+        for number in partitions
+    }
+
+
+def _reached(step: Step, seen: Any) -> bool:
+    if step.kind is Kind.DELETE_TOPIC:
+        return seen is None
+    if seen is None:
+        return False
+    if step.kind is Kind.COMMIT_OFFSETS:
+        return bool(seen["offsets"] == step.after["offsets"])
+    if step.kind is not Kind.CREATE_TOPIC and seen["id"] != step.before["id"]:
+        return False
+    match step.kind:
+        case Kind.CREATE_TOPIC:
+            return step.after["partitions"] in {None, seen["partitions"]}
+        case Kind.ADD_PARTITIONS:
+            return bool(seen["partitions"] == step.after["partitions"])
+        case Kind.MOVE_REPLICAS:
+            return bool(seen["assignment"] == step.after["assignment"])
+        case _:
+            return bool(seen["configs"] == step.after["configs"])
+
+
+def fingerprint(cluster_id: str, steps: Sequence[Step]) -> str:
+    """A name for a plan: the same cluster, the same steps against the same state."""
+    content = json.dumps([cluster_id, [step.to_json() for step in steps]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
