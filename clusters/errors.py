@@ -50,3 +50,15 @@ class CheckFailed(OperationError):
 
 class StateError(LogctlError):
     """A file of logctl's own state or configuration is unreadable or contradicts itself."""
+
+
+class GateClosed(OperationError):
+    """A broker was not stopped, because that would have interrupted partitions or the quorum."""
+
+
+class Interrupted(OperationError):
+    """A person interrupted a roll; what was begun is finished, what is left is named."""
+
+
+class Locked(OperationError):
+    """Somebody else is changing the cluster; the text says who and since when."""

@@ -27,7 +27,10 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerRecord:
-    """One broker as it was last started. `process` is None after it was stopped on request."""
+    """One broker as it was last started. `process` is None after it was stopped on request, and
+    for brokers on other machines, whose supervisors know them. `generation` names release and
+    settings.
+    """
 
     id: int
     address: str
@@ -36,6 +39,9 @@ class BrokerRecord:
     config_digest: str
     log_path: str
     data_dirs: tuple[str, ...]
+    host: str = "local"
+    generation: str = ""
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,42 @@ def save_manifest(manifest: Manifest) -> None:
         raise StateError(f"{path} cannot be written: {error.strerror}") from None
 
 
+class ManifestFile:
+    """The manifest of one cluster on disk; each change is written at once."""
+
+    def __init__(self, cluster: str) -> None:
+        self._cluster = cluster
+        self.manifest: Manifest | None = load_manifest(cluster)
+
+    def record(self, broker_id: int) -> BrokerRecord | None:
+        """What is known of a broker."""
+        return self.manifest.brokers.get(broker_id) if self.manifest is not None else None
+
+    def begin(self, cluster_id: str, spec_path: str, engine: str) -> None:
+        """Write what holds for the whole cluster. Raises StateError before anything runs."""
+        brokers = self.manifest.brokers if self.manifest is not None else {}
+        self.manifest = Manifest(
+            cluster=self._cluster,
+            cluster_id=cluster_id,
+            spec_path=spec_path,
+            engine=engine,
+            brokers=brokers,
+        )
+        save_manifest(self.manifest)
+
+    def put(self, record: BrokerRecord) -> None:
+        """Replace what is known of a broker."""
+        assert self.manifest is not None, "begin() comes first"
+        self.manifest = self.manifest.with_broker(record)
+        save_manifest(self.manifest)
+
+    def forget_process(self, broker_id: int) -> None:
+        """A broker was stopped on request."""
+        if self.manifest is not None and broker_id in self.manifest.brokers:
+            self.manifest = self.manifest.without_process(broker_id)
+            save_manifest(self.manifest)
+
+
 def _to_json(manifest: Manifest) -> dict[str, Any]:
     return {
         "version": VERSION,
@@ -114,6 +156,9 @@ def _from_json(data: dict[str, Any]) -> Manifest:
             config_digest=str(entry["config_digest"]),
             log_path=str(entry["log_path"]),
             data_dirs=tuple(str(path) for path in entry["data_dirs"]),
+            host=str(entry.get("host", "local")),
+            generation=str(entry.get("generation", "")),
+            release=str(entry.get("release", "")),
         )
     return Manifest(
         cluster=str(data["cluster"]),

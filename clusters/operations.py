@@ -1,40 +1,57 @@
-"""Operations on the brokers of a cluster file: up, down, status, destroy, and one broker alone.
+"""Operations on the brokers of a cluster file, wherever they run: the one way for all of them.
 
-Never leaves anything half-started: brokers started by a failing or interrupted run are stopped
-again. Never signals a process that is not known to be ours, never removes a folder without our
-marker.
+Each operation connects, takes the locks, looks, and only then acts. Never signals a process that
+is not known to be ours, never removes a folder without our marker. Brokers of this machine that a
+failing or interrupted run started are stopped again; on other machines what was begun stays, and
+running again completes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from broker.protocol.errors import LogctlError
 from broker.protocol.network import Network
-from clusters.admin.client import AdminClient
-from clusters.admin.model import ClusterInfo
+from clusters import audit
 from clusters.engines import engine_named
-from clusters.errors import HostError, OperationError, Problem, SpecError
-from clusters.hosts import Connection, connect
-from clusters.layout import MARKER, BrokerLayout, broker_layout
-from clusters.lock import cluster_lock
-from clusters.manifest import BrokerRecord, Manifest, load_manifest, manifest_path, save_manifest
+from clusters.errors import Interrupted, OperationError, Problem, SpecError
+from clusters.hosts.connect import Connector
+from clusters.hosts.local import LocalConnection
+from clusters.hosts.secrets import Secrets
+from clusters.hosts.tunnel import TunnelNetwork
+from clusters.lock import cluster_lock, host_lock
+from clusters.manifest import ManifestFile
 from clusters.nearest import hint
-from clusters.phases import CHANGE, UP, Phase, Progress, Run
-from clusters.phases.facts import read_marker
-from clusters.phases.stop import kill_broker, stop_brokers
+from clusters.operation_results import (
+    BrokerStatus,
+    ClusterStatus,
+    Destroyed,
+    DownResult,
+    UpResult,
+)
+from clusters.phases import CHANGE, LOOK, Connect, Phase, Progress, Record, Run
+from clusters.phases.base import Node
+from clusters.phases.gate import gate_before
+from clusters.phases.host_checks import CheckResult
+from clusters.phases.plan_model import Plan
+from clusters.phases.roll import Roll
+from clusters.phases.start import Start
+from clusters.phases.verify import Verify
+from clusters.plans import restart_plan, rollback_plan, starts_only
+from clusters.removal import destroy_cluster
 from clusters.spec import ClusterSpec, load_spec
-from clusters.state import remove_context
+from clusters.statuses import cluster_status
+from clusters.stopping import stop_nodes, stray_nodes
 
 __all__ = [
     "BrokerStatus",
+    "CheckResult",
     "ClusterStatus",
     "DownResult",
     "Operations",
+    "Plan",
     "Problem",
     "Progress",
     "SpecError",
@@ -43,116 +60,20 @@ __all__ = [
 ]
 
 START_TIMEOUT_MS = 30_000
+REMOTE_START_TIMEOUT_MS = 90_000
 STOP_TIMEOUT_MS = 15_000
 ROLL_BACK_MS = 3_000
 STATUS_TIMEOUT_MS = 2_000
 
-BrokerState = Literal["running", "stopped", "stale"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerStatus:
-    """One broker: its process as we know it, and what the cluster says about it.
-
-    `state`: running; stopped (not started, or stopped on request); stale (it was started, and
-    ended by itself). `cluster_state` is the cluster's word: up, fenced, down, or None (no answer).
-    """
-
-    id: int
-    address: str
-    rack: str | None
-    roles: tuple[str, ...]
-    state: BrokerState
-    pid: int | None
-    uptime_ms: int | None
-    cluster_state: str | None
-    is_controller: bool
-    log_path: str
-    data_dirs: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for output."""
-        return {
-            **asdict(self),
-            "roles": list(self.roles),
-            "data_dirs": list(self.data_dirs),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterStatus:
-    """A cluster; `problem` says in words why it is not healthy, None when it is."""
-
-    cluster: str
-    cluster_id: str | None
-    spec_path: str
-    bootstrap: tuple[str, ...]
-    controller_id: int
-    brokers: tuple[BrokerStatus, ...]
-    problem: str | None
-
-    @property
-    def healthy(self) -> bool:
-        """Every broker of the file runs, is registered and unfenced, and there is a controller."""
-        return self.problem is None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for output."""
-        return {
-            "cluster": self.cluster,
-            "cluster_id": self.cluster_id,
-            "spec": self.spec_path,
-            "bootstrap": list(self.bootstrap),
-            "controller_id": self.controller_id,
-            "healthy": self.healthy,
-            "problem": self.problem,
-            "brokers": [broker.to_json() for broker in self.brokers],
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpResult:
-    """What `up` did: `changed` is False when everything was running already."""
-
-    changed: bool
-    started: tuple[int, ...]
-    status: ClusterStatus
-    elapsed_ms: int
-
-    @property
-    def brokers(self) -> tuple[BrokerStatus, ...]:
-        """Every broker of the file, after the operation."""
-        return self.status.brokers
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for output."""
-        return {
-            "changed": self.changed,
-            "started": list(self.started),
-            "elapsed_ms": self.elapsed_ms,
-            **self.status.to_json(),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownResult:
-    """What `down` did: ids of brokers that were stopped, and of those that had to be killed."""
-
-    changed: bool
-    stopped: tuple[int, ...]
-    killed: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for output."""
-        return {
-            "changed": self.changed,
-            "stopped": list(self.stopped),
-            "killed": list(self.killed),
-        }
+Confirm = Callable[[Plan], None]
 
 
 def _silent(_: Progress) -> None:
     """For callers that do not want to hear."""
+
+
+def _agreed(_: Plan) -> None:
+    """For callers that need not ask."""
 
 
 class Operations:
@@ -164,260 +85,341 @@ class Operations:
         *,
         report: Callable[[Progress], None] = _silent,
         network: Network | None = None,
-        start_timeout_ms: int = START_TIMEOUT_MS,
-        stop_timeout_ms: int = STOP_TIMEOUT_MS,
+        secrets: Secrets | None = None,
+        start_timeout_ms: int | None = None,
+        stop_timeout_ms: int | None = None,
     ) -> None:
         self._spec = spec
         self._report = report
         self._network = network
-        self._start_timeout_ms = start_timeout_ms
-        self._stop_timeout_ms = stop_timeout_ms
+        self._secrets = secrets or Secrets()
+        local = spec.is_local
+        self._start_timeout_ms = start_timeout_ms or (
+            START_TIMEOUT_MS if local else REMOTE_START_TIMEOUT_MS
+        )
+        self._stop_timeout_ms = stop_timeout_ms or (
+            STOP_TIMEOUT_MS if local else spec.run.stop_timeout
+        )
 
     @property
     def spec(self) -> ClusterSpec:
         """The cluster file."""
         return self._spec
 
-    async def up(self) -> UpResult:
-        """Start what does not run; complete a cluster that runs in part; else change nothing.
+    # Up, and everything that goes its way
 
-        Raises LogctlError subclasses; brokers started by this call are stopped again then.
+    async def up(
+        self, *, confirm: Confirm = _agreed, force: bool = False, auto_rollback: bool = False
+    ) -> UpResult:
+        """Make the cluster what the file says: install, configure, upgrade, repair; else nothing.
+
+        `confirm` is shown the plan when it changes something, and raises to refuse. Raises
+        LogctlError subclasses.
         """
-        return await self._up(tuple(host.id for host in self._spec.hosts))
+        return await self._up(
+            self._ids(), "up", confirm=confirm, force=force, auto_rollback=auto_rollback
+        )
+
+    async def plan(self) -> Plan:
+        """What `up` would do. Changes nothing."""
+        async with self._run(self._ids(), lock=None) as run:
+            await self._ship_list(run)
+            await self._phases(run, LOOK)
+            assert run.plan is not None
+            return run.plan
 
     async def start_broker(self, broker_id: int) -> UpResult:
         """Start one broker of the cluster and wait until the cluster has taken it in."""
         self._known(broker_id)
-        return await self._up((broker_id,))
+        return await self._up((broker_id,), f"broker start {broker_id}", only_starts=True)
+
+    async def restart(
+        self,
+        ids: Sequence[int] | None = None,
+        *,
+        confirm: Confirm = _agreed,
+        force: bool = False,
+    ) -> UpResult:
+        """Restart brokers one at a time with what they have; those that are down are started."""
+        for broker_id in ids or ():
+            self._known(broker_id)
+        return await self._again("restart", restart_plan, tuple(ids or self._ids()), confirm, force)
+
+    async def rollback(self, *, confirm: Confirm = _agreed, force: bool = False) -> UpResult:
+        """Roll every broker back to the release and settings that it had before the last change."""
+        return await self._again("rollback", rollback_plan, self._ids(), confirm, force)
+
+    async def _up(
+        self,
+        targets: tuple[int, ...],
+        command: str,
+        *,
+        confirm: Confirm = _agreed,
+        force: bool = False,
+        auto_rollback: bool = False,
+        only_starts: bool = False,
+    ) -> UpResult:
+        async with self._run(targets, lock=command) as run, self._audited(run, command):
+            run.force, run.auto_rollback = force, auto_rollback
+            await self._ship_list(run)
+            await self._note_others(run)
+            try:
+                await self._phases(run, LOOK)
+                assert run.plan is not None
+                if only_starts:
+                    run.plan = starts_only(run.plan)
+                if run.plan.changes:
+                    confirm(run.plan)
+                    await self._phases(run, _needed(run.plan))
+                else:
+                    await self._phases(run, (Record(),))
+            except BaseException:
+                await self._roll_back(run)
+                raise
+            return await self._result(run)
+
+    async def _again(
+        self,
+        command: str,
+        make: Callable[[Run], Plan],
+        targets: tuple[int, ...],
+        confirm: Confirm,
+        force: bool,
+    ) -> UpResult:
+        async with self._run(targets, lock=command) as run, self._audited(run, command):
+            run.force = force
+            await self._note_others(run)
+            await self._phases(run, LOOK)
+            run.plan = make(run)
+            if run.plan.changes:
+                confirm(run.plan)
+                phases = (Start(), Verify(), Roll(), Record())
+                await self._phases(run, phases if run.plan.starts else phases[2:])
+            return await self._result(run)
+
+    async def _ship_list(self, run: Run) -> None:
+        if not self._spec.is_local:
+            run.release = await run.engine.release(lambda text: run.say("bundle", "wait", text))
+
+    async def _note_others(self, run: Run) -> None:
+        """Which brokers of this machine run beside the targets: they count for the quorum."""
+        for host in self._spec.hosts:
+            if host.is_local and host.id not in run.targets:
+                record = run.manifest.record(host.id)
+                process = record.process if record is not None else None
+                alive = process is not None and await LocalConnection().is_alive(process)
+                run.others_run[host.id] = alive
+
+    async def _result(self, run: Run) -> UpResult:
+        return UpResult(
+            changed=bool(run.started) or (run.plan is not None and run.plan.changes),
+            started=tuple(each for each in run.started if each not in run.rolled),
+            restarted=tuple(run.rolled),
+            status=await self._status_of(run, STATUS_TIMEOUT_MS),
+            elapsed_ms=self._elapsed_ms(),
+            plan=run.plan,
+        )
+
+    async def _roll_back(self, run: Run) -> None:
+        """Stop again what this run started on this machine: nobody else looks after it."""
+        nodes = [
+            run.nodes[each]
+            for each in run.started
+            if each not in run.rolled and run.nodes[each].connection.is_local
+        ]
+        if not nodes or (run.plan is not None and run.plan.restarts):
+            return
+        names = ", ".join(str(node.id) for node in nodes)
+        run.say("roll back", "warning", f"stopping broker {names} again")
+        await stop_nodes(nodes, self._report, ROLL_BACK_MS)
+
+    # Down
 
     async def down(self) -> DownResult:
         """Stop every broker: a controlled shutdown, cut short after a limit."""
-        async with cluster_lock(self._spec.name):
-            return await self._down()
+        return await self._down(self._ids(), "down")
 
     async def stop_broker(self, broker_id: int) -> DownResult:
         """Stop one broker by a controlled shutdown, cut short after a limit."""
         self._known(broker_id)
-        async with cluster_lock(self._spec.name):
-            return await self._down(only=broker_id)
+        return await self._down((broker_id,), f"broker stop {broker_id}")
 
     async def kill_broker(self, broker_id: int) -> bool:
         """Kill one broker at once (SIGKILL), as a crash would. False when it did not run."""
         self._known(broker_id)
-        async with cluster_lock(self._spec.name):
-            manifest = load_manifest(self._spec.name)
-            record = manifest.brokers.get(broker_id) if manifest is not None else None
-            if manifest is None or record is None:
-                return False
-            killed = await kill_broker(await self._connection(broker_id), record)
-            save_manifest(manifest.without_process(broker_id))
-            return killed
+        command = f"broker kill {broker_id}"
+        async with self._run((broker_id,), lock=command) as run, self._audited(run, command):
+            await self._phases(run, LOOK[:1])
+            run.started.append(broker_id)
+            return await run.nodes[broker_id].driver.kill()
+
+    async def may_stop(self, broker_id: int) -> None:
+        """Raise GateClosed when stopping a broker now would interrupt partitions or the quorum."""
+        self._known(broker_id)
+        async with self._run((broker_id,), lock=None) as run:
+            await gate_before(run, run.nodes[broker_id], "gate")
+
+    async def _down(self, targets: tuple[int, ...], command: str) -> DownResult:
+        every = len(targets) == len(self._spec.hosts)
+        async with (
+            self._run(targets, lock=command, partial=every) as run,
+            self._audited(run, command),
+        ):
+            await self._phases(run, LOOK[:1])
+            nodes = list(run.nodes.values())
+            if every:
+                nodes += stray_nodes(run)
+            result = await stop_nodes(nodes, self._report, self._stop_timeout_ms)
+            run.started += result.stopped
+            if run.unreachable:
+                told = "\n".join(dict.fromkeys(run.unreachable.values()))
+                raise OperationError(f"Not every broker was stopped.\n{told}")
+            return result
+
+    # Looking
 
     async def status(self, *, timeout_ms: int = STATUS_TIMEOUT_MS) -> ClusterStatus:
         """What runs, and what the cluster says about it. Never fails for a sick cluster."""
-        manifest = load_manifest(self._spec.name)
-        cluster, silence = await self._ask(timeout_ms)
-        if (
-            cluster is not None
-            and manifest is not None
-            and (cluster.cluster_id != manifest.cluster_id)
-        ):
-            silence = (
-                f"another cluster ({cluster.cluster_id}) answers at "
-                f"{', '.join(self._spec.bootstrap)}"
-            )
-            cluster = None
-        brokers = tuple(
-            [
-                await self._broker_status(broker_layout(self._spec, host), manifest, cluster)
-                for host in self._spec.hosts
-            ]
-        )
-        controller_id = cluster.controller_id if cluster is not None else -1
-        return ClusterStatus(
-            cluster=self._spec.name,
-            cluster_id=manifest.cluster_id if manifest is not None else None,
-            spec_path=self._spec.source,
-            bootstrap=tuple(self._spec.bootstrap),
-            controller_id=controller_id,
-            brokers=brokers,
-            problem=_problem(brokers, controller_id, silence),
-        )
+        async with self._run(self._ids(), lock=None, partial=True) as run:
+            return await self._status_of(run, timeout_ms)
 
-    async def destroy(self) -> list[str]:
-        """Stop every broker, then remove data, logs and state. Returns the removed folders.
+    async def _status_of(self, run: Run, timeout_ms: int) -> ClusterStatus:
+        if len(run.targets) == len(self._spec.hosts):
+            return await cluster_status(run, timeout_ms)
+        async with self._run(self._ids(), lock=None, partial=True) as whole:
+            return await cluster_status(whole, timeout_ms)
+
+    async def check(self) -> list[CheckResult]:
+        """Whether the hosts are fit to run the cluster. Changes nothing."""
+        from clusters.checking import check_cluster
+
+        async with self._run(self._ids(), lock=None, partial=True) as run:
+            return await check_cluster(run)
+
+    async def fix(self, confirm: Callable[[str, str], None]) -> list[str]:
+        """Write what `check` would have written; `confirm(host, text)` is shown it first."""
+        from clusters.checking import fix_hosts
+
+        command = "check --fix"
+        async with self._run(self._ids(), lock=command) as run, self._audited(run, command):
+            await self._phases(run, LOOK[:1])
+            return await fix_hosts(run, confirm)
+
+    @contextlib.asynccontextmanager
+    async def reach(self, ids: Sequence[int] | None = None) -> AsyncIterator[dict[int, Node]]:
+        """The hosts of brokers, connected for the time of a block, without a lock."""
+        for broker_id in ids or ():
+            self._known(broker_id)
+        async with self._run(tuple(ids or self._ids()), lock=None) as run:
+            yield run.nodes
+
+    # Removing
+
+    async def destroy(self, *, data: bool = True) -> Destroyed:
+        """Stop every broker, then remove what logctl made; data and logs only when asked for.
 
         A data folder is removed only when it holds our marker for this very broker; one that
         holds none is left and reported.
         """
-        async with cluster_lock(self._spec.name):
-            await self._down()
-            removed: list[str] = []
-            for host in self._spec.hosts:
-                layout = broker_layout(self._spec, host)
-                removed += await self._remove_data(layout, await self._connection(host.id))
-            await self._remove_state()
-        remove_context(self._spec.name)
-        return removed
+        async with self._run(self._ids(), lock="destroy") as run, self._audited(run, "destroy"):
+            await self._phases(run, LOOK[:1])
+            nodes = [*run.nodes.values(), *stray_nodes(run)]
+            await stop_nodes(nodes, self._report, self._stop_timeout_ms)
+            run.started += list(run.nodes)
+            return await destroy_cluster(run, data=data)
 
-    # Starting
+    # The frame of every operation
 
-    async def _up(self, targets: tuple[int, ...]) -> UpResult:
-        began = asyncio.get_running_loop().time()
+    def _ids(self) -> tuple[int, ...]:
+        return tuple(host.id for host in self._spec.hosts)
+
+    @contextlib.asynccontextmanager
+    async def _run(
+        self, targets: tuple[int, ...], *, lock: str | None, partial: bool = False
+    ) -> AsyncIterator[Run]:
+        """A run with connections, and with the locks when `lock` names what they are for."""
+        self._began = asyncio.get_running_loop().time()
+        engine = engine_named(self._spec.engine)
+        connector = Connector(self._spec, self._secrets)
+        network = self._network
+        tunnel: TunnelNetwork | None = None
+        if network is None and any(self._spec.ssh_of(host).jump for host in self._spec.hosts):
+            network = tunnel = TunnelNetwork()
         run = Run(
             spec=self._spec,
-            engine=engine_named(self._spec.engine),
-            layouts={host.id: broker_layout(self._spec, host) for host in self._spec.hosts},
+            engine=engine,
+            connector=connector,
+            manifest=ManifestFile(self._spec.name),
             targets=targets,
             report=self._report,
             start_timeout_ms=self._start_timeout_ms,
-            network=self._network,
+            stop_timeout_ms=self._stop_timeout_ms,
+            network=network,
         )
-        await self._phases(run, UP[:1])  # an unreachable host is told before a lock is taken
-        async with cluster_lock(self._spec.name):
-            try:
-                await self._phases(run, UP)
-                if run.to_start:
-                    await self._phases(run, CHANGE)
-                else:
-                    await self._phases(run, CHANGE[-1:])
-            except BaseException:
-                await self._roll_back(run)
-                raise
-        elapsed_ms = round((asyncio.get_running_loop().time() - began) * 1000)
-        return UpResult(
-            changed=bool(run.started),
-            started=tuple(run.started),
-            status=await self.status(),
-            elapsed_ms=elapsed_ms,
-        )
+        try:
+            self._say_start(Connect.title)
+            await Connect().run(run, partial=partial)
+            if tunnel is not None:
+                tunnel.ways = [node.connection for node in run.nodes.values()]
+            async with contextlib.AsyncExitStack() as locks:
+                if lock is not None:
+                    await self._take_locks(run, locks, lock)
+                yield run
+        finally:
+            if tunnel is not None:
+                tunnel.close()
+            await connector.close()
+
+    async def _take_locks(self, run: Run, locks: contextlib.AsyncExitStack, command: str) -> None:
+        await locks.enter_async_context(cluster_lock(self._spec.name, command=command))
+        run.manifest = ManifestFile(self._spec.name)  # as the holder before us left it
+        for nodes in run.machines():
+            connection = nodes[0].connection
+            if not connection.is_local:
+                await locks.enter_async_context(host_lock(connection, self._spec.name, command))
+
+    @contextlib.asynccontextmanager
+    async def _audited(self, run: Run, command: str) -> AsyncIterator[None]:
+        outcome, detail = "failed", ""
+        try:
+            yield
+            acted = run.started or run.rolled or (run.plan is not None and run.plan.changes)
+            outcome = "done" if acted else "unchanged"
+        except (Interrupted, asyncio.CancelledError) as error:
+            outcome, detail = "interrupted", str(error)
+            raise
+        except LogctlError as error:
+            detail = str(error)
+            raise
+        finally:
+            entry = audit.new_entry(
+                command,
+                outcome,
+                brokers=tuple(sorted({*run.started, *run.rolled})),
+                elapsed_ms=self._elapsed_ms(),
+                spec=self._spec.source,
+                detail=detail,
+            )
+            audit.append(self._spec.name, entry)
+            if outcome != "unchanged":
+                for nodes in run.machines():
+                    if not nodes[0].connection.is_local:
+                        path = nodes[0].layout.audit_path
+                        await audit.append_on_host(nodes[0].connection, path, entry)
 
     async def _phases(self, run: Run, phases: Iterable[Phase]) -> None:
         for phase in phases:
-            self._report(Progress(phase=phase.title, step="start", message=""))
+            self._say_start(phase.title)
             await phase.run(run)
 
-    async def _roll_back(self, run: Run) -> None:
-        if not run.started:
-            return
-        names = ", ".join(str(broker_id) for broker_id in run.started)
-        message = f"stopping broker {names} again"
-        self._report(Progress(phase="roll back", step="warning", message=message))
-        records = [
-            (run.connections[broker_id], run.saved().brokers[broker_id])
-            for broker_id in run.started
-        ]
-        try:
-            await stop_brokers(records, report=self._report, timeout_ms=ROLL_BACK_MS)
-        finally:
-            for broker_id in run.started:
-                run.manifest = run.saved().without_process(broker_id)
-            save_manifest(run.saved())
+    def _say_start(self, title: str) -> None:
+        self._report(Progress(phase=title, step="start", message=""))
 
-    # Stopping
-
-    async def _down(self, only: int | None = None) -> DownResult:
-        manifest = load_manifest(self._spec.name)
-        if manifest is None:
-            return DownResult(changed=False, stopped=(), killed=())
-        running: list[tuple[Connection, BrokerRecord]] = []
-        for broker_id, record in sorted(manifest.brokers.items()):
-            if record.process is None or only not in {None, broker_id}:
-                continue
-            connection = await self._connection(broker_id)
-            if await connection.is_alive(record.process):
-                running.append((connection, record))
-            manifest = manifest.without_process(broker_id)
-        try:
-            killed = await stop_brokers(
-                running, report=self._report, timeout_ms=self._stop_timeout_ms
-            )
-        finally:
-            save_manifest(manifest)
-        return DownResult(
-            changed=bool(running),
-            stopped=tuple(record.id for _, record in running),
-            killed=tuple(killed),
-        )
-
-    # Looking
-
-    async def _ask(self, timeout_ms: int) -> tuple[ClusterInfo | None, str | None]:
-        try:
-            async with AdminClient(
-                self._spec.bootstrap, timeout_ms=timeout_ms, network=self._network
-            ) as client:
-                return await client.cluster(), None
-        except LogctlError as error:
-            return None, str(error)
-
-    async def _broker_status(
-        self, layout: BrokerLayout, manifest: Manifest | None, cluster: ClusterInfo | None
-    ) -> BrokerStatus:
-        record = manifest.brokers.get(layout.id) if manifest is not None else None
-        process = record.process if record is not None else None
-        state: BrokerState = "stopped"
-        uptime_ms: int | None = None
-        if process is not None:
-            connection = await self._connection(layout.id)
-            alive = await connection.is_alive(process)
-            state = "running" if alive else "stale"
-            uptime_ms = await connection.uptime_ms(process) if alive else None
-        told = [broker for broker in cluster.brokers if broker.id == layout.id] if cluster else []
-        cluster_state = None if cluster is None else "down"
-        return BrokerStatus(
-            id=layout.id,
-            address=layout.address,
-            rack=layout.host.rack,
-            roles=tuple(layout.host.roles),
-            state=state,
-            pid=process.pid if process is not None and state == "running" else None,
-            uptime_ms=uptime_ms,
-            cluster_state=told[0].state if told else cluster_state,
-            is_controller=cluster is not None and cluster.controller_id == layout.id,
-            log_path=layout.log_path,
-            data_dirs=layout.data_dirs,
-        )
-
-    # Removing
-
-    async def _remove_data(self, layout: BrokerLayout, connection: Connection) -> list[str]:
-        removed = []
-        for folder in layout.data_dirs:
-            marker = await read_marker(connection, folder)
-            if marker is None:
-                if await connection.list_folder(folder):
-                    message = f"{folder} has no marker of logctl; it is left as it is"
-                    self._report(Progress(phase="destroy", step="warning", message=message))
-                continue
-            if marker.get("cluster") != self._spec.name or marker.get("node_id") != layout.id:
-                raise HostError(
-                    f"{folder} belongs to broker {marker.get('node_id')} of the cluster "
-                    f"{marker.get('cluster')}; it is left as it is"
-                )
-            await connection.remove_folder(folder)
-            removed.append(folder)
-            root = os.path.dirname(folder)
-            if await connection.list_folder(root) == [MARKER]:
-                await connection.remove_folder(root)
-                removed.append(root)
-        return removed
-
-    async def _remove_state(self) -> None:
-        for host in self._spec.hosts:
-            layout = broker_layout(self._spec, host)
-            connection = await self._connection(host.id)
-            await connection.remove_file(layout.config_path)
-            await connection.remove_file(layout.log_path)
-        connection = await self._connection(self._spec.hosts[0].id)
-        await connection.remove_file(manifest_path(self._spec.name))
-
-    async def _connection(self, broker_id: int) -> Connection:
-        hosts = {host.id: host for host in self._spec.hosts}
-        return await connect(self._spec, hosts.get(broker_id, self._spec.hosts[0]))
+    def _elapsed_ms(self) -> int:
+        return round((asyncio.get_running_loop().time() - self._began) * 1000)
 
     def _known(self, broker_id: int) -> None:
-        ids = [str(host.id) for host in self._spec.hosts]
+        ids = [str(each) for each in self._ids()]
         if str(broker_id) not in ids:
             where = self._spec.source or "the cluster file"
             raise OperationError(
@@ -425,21 +427,7 @@ class Operations:
             )
 
 
-def _problem(
-    brokers: Iterable[BrokerStatus], controller_id: int, silence: str | None
-) -> str | None:
-    listed = list(brokers)
-    if all(broker.state == "stopped" for broker in listed):
-        return "no broker runs"
-    words: list[str] = []
-    for broker in listed:
-        if broker.state != "running":
-            ended = "ended by itself" if broker.state == "stale" else "is stopped"
-            words.append(f"broker {broker.id} {ended}")
-        elif broker.cluster_state not in {"up", None} and "broker" in broker.roles:
-            words.append(f"broker {broker.id} is {broker.cluster_state}")
-    if silence is not None:
-        words.append(silence)
-    elif controller_id < 0:
-        words.append("there is no controller")
-    return "; ".join(words) or None
+def _needed(plan: Plan) -> list[Phase]:
+    """The phases of a change; a roll alone needs no starts, starts alone no roll."""
+    left_out: set[str] = set() if plan.restarts else {Roll.title}
+    return [phase for phase in CHANGE if phase.title not in left_out]

@@ -65,6 +65,16 @@ def _parse(text: str, units: dict[str, int], what: str, examples: str) -> Fracti
     return Fraction(match.group(1)) * unit
 
 
+def size_text(count_bytes: int) -> str:
+    """A size for people, such as `1.5 GiB`."""
+    size, unit = float(count_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
+
+
 def setting_text(name: str, value: object) -> str:
     """The text of a setting in a broker's configuration file.
 

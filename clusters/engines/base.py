@@ -1,12 +1,31 @@
-"""What differs between kinds of broker: configuration, command line, words of its log."""
+"""What differs between kinds of broker: what to ship, configuration, command line, its log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from clusters.layout import BrokerLayout
 from clusters.spec.models import ClusterSpec
+
+RELEASE_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A tar.gz archive that holds all that a host needs; `architecture` as `uname -m` tells it."""
+
+    path: str
+    sha256: str
+    version: str
+    size_bytes: int
+    architecture: str
+
+    @property
+    def name(self) -> str:
+        """Its folder on hosts: named by its content."""
+        return self.sha256[:RELEASE_DIGITS]
 
 
 class Engine(Protocol):
@@ -16,11 +35,14 @@ class Engine(Protocol):
     def name(self) -> str:
         """As the cluster file spells it."""
 
+    async def release(self, say: Callable[[str], None]) -> Release:
+        """What is shipped to other machines, built when there is none yet."""
+
     def configuration(self, spec: ClusterSpec, layout: BrokerLayout, cluster_id: str) -> str:
         """The text of a broker's configuration file."""
 
     def command(self, python: str, layout: BrokerLayout) -> Sequence[str]:
-        """The command that starts a broker in the foreground."""
+        """The command that starts a broker in the foreground; `python` is for this machine."""
 
     def log_lines(self, output: str) -> list[str]:
         """A broker's output as lines for people."""

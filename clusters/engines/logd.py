@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from clusters.engines.base import Release
 from clusters.engines.properties import properties_text
 from clusters.layout import BrokerLayout
 from clusters.spec.models import ClusterSpec
@@ -27,7 +28,20 @@ _NOT_DETAILS = {
 
 
 class LogdEngine:
-    """Runs `python -m broker`."""
+    """Runs `python -m broker` on this machine, and the bundle's `bin/logd` on others."""
+
+    async def release(self, say: Callable[[str], None]) -> Release:
+        """The bundle of this logctl, from the cache when nothing changed."""
+        from clusters.bundle import ensure_bundle
+
+        bundle = await ensure_bundle(progress=say)
+        return Release(
+            path=bundle.path,
+            sha256=bundle.sha256,
+            version=bundle.version,
+            size_bytes=bundle.size_bytes,
+            architecture=bundle.architecture,
+        )
 
     @property
     def name(self) -> str:
@@ -68,7 +82,9 @@ class LogdEngine:
 
     def command(self, python: str, layout: BrokerLayout) -> Sequence[str]:
         """The command that starts a broker in the foreground."""
-        return [python, "-m", "broker", "--config", layout.config_path]
+        if layout.host.is_local:
+            return [python, "-m", "broker", "--config", layout.config_path]
+        return [f"{layout.current}/release/bin/logd", "--config", layout.config_path]
 
     def log_lines(self, output: str) -> list[str]:
         """JSON log lines as text; other output stays as it is."""

@@ -31,9 +31,26 @@ def folder_facts(path: str, create: bool) -> FolderFacts:
     )
 
 
-def make_folder(path: str) -> None:
-    """Create a folder (0700) and its parents."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+def make_folder(path: str, mode: int) -> None:
+    """Create a folder and its parents."""
+    os.makedirs(path, mode=mode, exist_ok=True)
+
+
+def read_link(path: str) -> str | None:
+    """Where a symbolic link points to; None when there is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def swap_link(path: str, target: str) -> None:
+    """Make a symbolic link point to a target, in one step."""
+    temporary = f"{path}.new.{os.getpid()}"
+    with contextlib.suppress(*_ABSENT):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.replace(temporary, path)
 
 
 def remove_folder(path: str) -> None:

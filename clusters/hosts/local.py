@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import psutil
 
 from clusters.errors import HostError
 from clusters.hosts import files
-from clusters.hosts.base import FolderFacts, PortUse
+from clusters.hosts.base import RUN_TIMEOUT_MS, Answer, FolderFacts, PortUse
 from clusters.manifest import ProcessIdentity
 from clusters.state import write_private
 
@@ -28,6 +30,7 @@ Arguments = TypeVarTuple("Arguments")
 START_TIME_TOLERANCE_S = 2.0
 
 PORT_RELEASE_S = 1.0
+END_S = 8.0
 POLL_S = 0.02
 
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -44,6 +47,18 @@ class LocalConnection:
         """The machine's name in messages."""
         return "this machine"
 
+    is_local = True
+
+    @property
+    def is_root(self) -> bool:
+        """Whether we are root here."""
+        return os.geteuid() == 0
+
+    @property
+    def home(self) -> str:
+        """Home folder of the present user."""
+        return os.path.expanduser("~")
+
     @property
     def python(self) -> str:
         """The interpreter that runs logctl itself."""
@@ -51,6 +66,61 @@ class LocalConnection:
 
     async def close(self) -> None:
         """Nothing to end."""
+
+    async def run(
+        self,
+        script: str,
+        *,
+        what: str,
+        stdin: bytes = b"",
+        timeout_ms: int = RUN_TIMEOUT_MS,
+        as_user: bool = False,
+    ) -> Answer:
+        """Run a POSIX shell script and wait for its end."""
+        process = await self._shell(script, what)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                out, err = await process.communicate(stdin)
+        except TimeoutError:
+            raise HostError(
+                f"{self.name} could not {what}: it did not end within {timeout_ms / 1000:g} s"
+            ) from None
+        finally:
+            await _end(process)
+        complaint = err.decode("utf-8", "replace").strip()
+        return Answer(status=process.returncode or 0, out=out, complaint=complaint)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, script: str, *, what: str, as_user: bool = False
+    ) -> AsyncIterator[LocalStream]:
+        """Run a script beside us for the time of a block."""
+        process = await self._shell(script, what)
+        try:
+            yield LocalStream(process, what)
+        finally:
+            await _end(process)
+
+    async def _shell(self, script: str, what: str) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                "/bin/sh",
+                "-c",
+                script,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise HostError(f"{self.name} could not {what}: {error.strerror}") from None
+
+    async def upload(
+        self, source: str, path: str, progress: Callable[[int], None], *, timeout_ms: int
+    ) -> None:
+        """Copy a file."""
+        await self._do(f"write {path}", shutil.copyfile, source, path)
+        progress(await self.file_size(path))
 
     async def port_use(self, host: str, port: int) -> PortUse | None:
         """Who listens on a port; found by binding it, as the broker will.
@@ -84,9 +154,9 @@ class LocalConnection:
         """Whether a folder can be written, without leaving anything behind."""
         return await self._do(f"look at {path}", files.folder_facts, path, create)
 
-    async def make_folder(self, path: str) -> None:
-        """Create a folder (0700) and its parents."""
-        await self._do(f"create the folder {path}", files.make_folder, path)
+    async def make_folder(self, path: str, *, owner: str | None = None, mode: int = 0o700) -> None:
+        """Create a folder and its parents, which stay ours: brokers here run as this user."""
+        await self._do(f"create the folder {path}", files.make_folder, path, mode)
 
     async def remove_folder(self, path: str) -> None:
         """Remove a folder and all in it; a symbolic link is refused."""
@@ -100,13 +170,23 @@ class LocalConnection:
         """A file's content; None when there is none."""
         return await self._do(f"read {path}", files.read_file, path)
 
-    async def write_file(self, path: str, content: bytes) -> None:
+    async def write_file(
+        self, path: str, content: bytes, *, owner: str | None = None, mode: int = 0o600
+    ) -> None:
         """Write a file whole or not at all, mode 0600."""
         await self._do(f"write {path}", write_private, path, content)
 
     async def remove_file(self, path: str) -> None:
         """Remove a file; absent is fine."""
         await self._do(f"remove {path}", files.remove_file, path)
+
+    async def read_link(self, path: str) -> str | None:
+        """Where a symbolic link points to; None when there is none."""
+        return await self._do(f"read the link {path}", files.read_link, path)
+
+    async def swap_link(self, path: str, target: str) -> None:
+        """Make a symbolic link point to a target, in one step."""
+        await self._do(f"switch {path}", files.swap_link, path, target)
 
     async def file_size(self, path: str) -> int:
         """Size in bytes; 0 when there is none."""
@@ -173,6 +253,54 @@ class LocalConnection:
         except OSError as error:
             reason = error.strerror or str(error)
             raise HostError(f"{self.name} could not {what}: {reason}") from None
+
+
+class LocalStream:
+    """A script that runs beside us on this machine."""
+
+    def __init__(self, process: asyncio.subprocess.Process, what: str) -> None:
+        self._process = process
+        self._what = what
+
+    async def send(self, data: bytes) -> None:
+        """Write to its standard input."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except OSError as error:
+            raise HostError(f"{self._what} has ended: {error.strerror}") from None
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Its lines as they come."""
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+    async def complaint(self) -> str:
+        """What it wrote to standard error until its end."""
+        assert self._process.stderr is not None
+        return (await self._process.stderr.read()).decode("utf-8", "replace").strip()
+
+    async def finish(self) -> int:
+        """Close its standard input, wait for its end and return the exit status."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(END_S):
+                return await self._process.wait()
+        except TimeoutError:
+            raise HostError(f"{self._what} did not end within {END_S:g} s") from None
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a shell and what it started."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_S):
+            await process.wait()
 
 
 def _start(

@@ -1,16 +1,19 @@
 """The steps of a deployment, one file each."""
 
-from clusters.phases.base import Phase, Progress, Run
+from clusters.phases.base import Node, Phase, Progress, Run
 from clusters.phases.checks import Checks
 from clusters.phases.configure import Configure
 from clusters.phases.connect import Connect
 from clusters.phases.facts import GatherFacts
-from clusters.phases.plan import Plan
+from clusters.phases.plan import MakePlan
+from clusters.phases.prepare import Prepare
 from clusters.phases.record import Record
+from clusters.phases.roll import Roll
+from clusters.phases.ship import Ship
 from clusters.phases.start import Start
 from clusters.phases.verify import Verify
 
-UP: tuple[Phase, ...] = (Connect(), GatherFacts(), Checks(), Plan())
-CHANGE: tuple[Phase, ...] = (Configure(), Start(), Verify(), Record())
+LOOK: tuple[Phase, ...] = (GatherFacts(), Checks(), MakePlan())
+CHANGE: tuple[Phase, ...] = (Ship(), Prepare(), Configure(), Start(), Verify(), Roll(), Record())
 
-__all__ = ["CHANGE", "UP", "Phase", "Progress", "Run"]
+__all__ = ["CHANGE", "LOOK", "Connect", "Node", "Phase", "Progress", "Record", "Run"]

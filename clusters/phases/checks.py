@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from clusters.errors import CheckFailed
-from clusters.phases.base import Run
+from clusters.phases.base import Node, Run
+from clusters.phases.host_checks import check_hosts
 from clusters.spec.loader import new_cluster_id
 
 FREE_BYTES_MIN = 64 << 20
 
 
-def digest(text: str) -> str:
-    """A short name for a configuration, to tell whether a running broker has another one."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class Checks:
-    """Identity of data folders, free ports, usable folders, and the file against what runs."""
+    """Identity of data folders, free ports, usable folders, and the state of other machines."""
 
     title = "checks"
 
@@ -25,23 +19,31 @@ class Checks:
         """Fill `run.cluster_id`. Raises CheckFailed with every failure."""
         failures = _identity(run)
         failures += await _strangers(run)
-        failures += await _majority(run)
-        for broker_id in run.targets:
-            if run.facts[broker_id].running:
-                failures += _changed_settings(run, broker_id)
-            else:
-                failures += await _folders(run, broker_id)
-                failures += await _ports(run, broker_id)
+        failures += _majority(run)
+        for node in run.nodes.values():
+            if node.connection.is_local and not node.found.running:
+                failures += await _folders(run, node)
+                failures += await _ports(node)
+        for result in await check_hosts(run, reach=self._installs(run)):
+            if result.state == "fail":
+                failures.append(result.text())
+            elif result.state == "warn":
+                run.say(self.title, "warning", result.text(), result.broker_id)
         if failures:
             raise CheckFailed(list(dict.fromkeys(failures)))
+
+    @staticmethod
+    def _installs(run: Run) -> bool:
+        return any(node.found.installed.generation is None for node in run.nodes.values())
 
 
 def _identity(run: Run) -> list[str]:
     failures: list[str] = []
     ids: dict[str, str] = {}
-    for broker_id in run.targets:
-        facts, layout = run.facts[broker_id], run.layouts[broker_id]
-        folder = layout.data_dirs[0]
+    manifest = run.manifest.manifest
+    for broker_id, node in run.nodes.items():
+        facts = node.found
+        folder = node.layout.data_dirs[0]
         failures += [
             f"Broker {broker_id}: {filled} holds files that logctl did not put there. Move them "
             f"away, or name another folder in the cluster file."
@@ -55,9 +57,9 @@ def _identity(run: Run) -> list[str]:
                 f"the cluster {facts.owner.get('cluster')}. Name another folder in the file."
             )
             continue
-        ids.setdefault(str(facts.owner.get("cluster_id")), folder)
-    if any(facts.running for facts in run.facts.values()) and run.manifest is not None:
-        ids.setdefault(run.manifest.cluster_id, "the running brokers")
+        ids.setdefault(str(facts.owner.get("cluster_id")), f"{folder} of broker {broker_id}")
+    if any(node.found.running for node in run.nodes.values()) and manifest is not None:
+        ids.setdefault(manifest.cluster_id, "the running brokers")
     if run.spec.cluster_id is not None:
         ids.setdefault(run.spec.cluster_id, run.spec.source or "the cluster file")
     if len(ids) > 1:
@@ -72,16 +74,20 @@ def _identity(run: Run) -> list[str]:
 
 def _manifest_id(run: Run) -> str | None:
     # Only a part of the cluster may be a target: the others' data tells the id as well.
-    return run.manifest.cluster_id if run.manifest is not None else None
+    manifest = run.manifest.manifest
+    return manifest.cluster_id if manifest is not None else None
 
 
 async def _strangers(run: Run) -> list[str]:
+    from clusters.hosts.local import LocalConnection
+
     failures = []
-    connection = next(iter(run.connections.values()))
-    for broker_id, record in sorted(run.manifest.brokers.items() if run.manifest else ()):
-        if broker_id in run.layouts or record.process is None:
+    manifest = run.manifest.manifest
+    known = {host.id for host in run.spec.hosts}
+    for broker_id, record in sorted(manifest.brokers.items() if manifest else ()):
+        if broker_id in known or record.process is None:
             continue
-        if await connection.is_alive(record.process):
+        if await LocalConnection().is_alive(record.process):
             failures.append(
                 f"Broker {broker_id} of the cluster {run.spec.name} runs (pid "
                 f"{record.process.pid}), but {run.spec.source or 'the file'} does not name it. "
@@ -90,48 +96,22 @@ async def _strangers(run: Run) -> list[str]:
     return failures
 
 
-async def _majority(run: Run) -> list[str]:
-    voters = {broker_id for broker_id, layout in run.layouts.items() if layout.is_controller}
-    up = voters & set(run.targets)
-    connection = next(iter(run.connections.values()))
-    for broker_id, record in sorted(run.manifest.brokers.items() if run.manifest else ()):
-        if record.process is not None and await connection.is_alive(record.process):
-            up.add(broker_id)
-    if len(up & voters) * 2 > len(voters):
+def _majority(run: Run) -> list[str]:
+    """Whether enough voters would run; those on machines that we did not ask count as running."""
+    voters = {host.id for host in run.spec.hosts if "controller" in host.roles}
+    up = {each for each in voters if each in run.targets or run.others_run.get(each, True)}
+    if len(up) * 2 > len(voters):
         return []
     where = run.spec.source or "the cluster file"
     text = (
-        f"Only {len(up & voters)} of the {len(voters)} voters would run, which is no majority: the "
+        f"Only {len(up)} of the {len(voters)} voters would run, which is no majority: the "
         f"cluster could not elect a controller. Start all with `logctl cluster up {where}`."
     )
     return [text]
 
 
-def _changed_settings(run: Run, broker_id: int) -> list[str]:
-    record = run.saved().brokers[broker_id]
-    wanted = run.engine.configuration(run.spec, run.layouts[broker_id], run.cluster_id)
-    if digest(_without_heading(wanted)) == record.config_digest:
-        return []
-    where = run.spec.source or "the cluster file"
-    text = (
-        f"Broker {broker_id} runs with other settings than {where} asks for now. Apply them with "
-        f"`logctl cluster down {where}` and `logctl cluster up {where}`."
-    )
-    return [text]
-
-
-def _without_heading(text: str) -> str:
-    # The heading names the file, and moving the file is no change of the broker.
-    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-
-
-def config_digest(text: str) -> str:
-    """The digest of a configuration as kept in the manifest."""
-    return digest(_without_heading(text))
-
-
-async def _folders(run: Run, broker_id: int) -> list[str]:
-    layout, connection = run.layouts[broker_id], run.connections[broker_id]
+async def _folders(run: Run, node: Node) -> list[str]:
+    layout, connection = node.layout, node.connection
     failures = []
     wanted = [(path, False) for path in layout.given_folders]
     wanted += [(path, True) for path in layout.data_dirs]
@@ -144,25 +124,25 @@ async def _folders(run: Run, broker_id: int) -> list[str]:
             given_missing = given_missing or not create
             help_ = "Create it" if "no folder" in facts.obstacle else "Make it usable"
             failures.append(
-                f"Broker {broker_id}: {facts.obstacle} on {connection.name}. {help_}, or name "
+                f"Broker {node.id}: {facts.obstacle} on {connection.name}. {help_}, or name "
                 "another folder in the cluster file."
             )
         elif create and facts.free_bytes < FREE_BYTES_MIN:
             failures.append(
-                f"Broker {broker_id}: only {facts.free_bytes >> 20} MiB are free at {path} on "
+                f"Broker {node.id}: only {facts.free_bytes >> 20} MiB are free at {path} on "
                 f"{connection.name}; at least {FREE_BYTES_MIN >> 20} MiB are needed."
             )
     return failures
 
 
-async def _ports(run: Run, broker_id: int) -> list[str]:
-    layout, connection = run.layouts[broker_id], run.connections[broker_id]
+async def _ports(node: Node) -> list[str]:
+    layout, connection = node.layout, node.connection
     failures = []
     for kind, port in layout.ports:
         use = await connection.port_use(layout.listen_host, port)
         if use is not None:
             failures.append(
-                f"Broker {broker_id}: the {kind} port {layout.listen_host}:{port} is in use by "
+                f"Broker {node.id}: the {kind} port {layout.listen_host}:{port} is in use by "
                 f"{use}. Stop it, or choose another port in the cluster file."
             )
     return failures

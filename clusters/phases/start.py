@@ -1,49 +1,39 @@
-"""Start brokers, and note each one at once, so that none is ever lost."""
+"""Start brokers that do not run, all at once; each is noted at once, so that none is ever lost."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from clusters.manifest import BrokerRecord, save_manifest
-from clusters.phases.base import Progress, Run
-from clusters.phases.checks import config_digest
+from clusters.phases.base import Node, Run, all_or_tell
+from clusters.phases.configure import use_generation
 
 
 class Start:
-    """Starts `run.to_start` and writes the manifest after each."""
+    """Starts what the plan says."""
 
     title = "start"
 
     async def run(self, run: Run) -> None:
         """Fill `run.started`. A failure leaves it filled with what was started."""
-        run.manifest = replace(
-            run.saved(),
-            cluster_id=run.cluster_id,
-            spec_path=run.spec.source,
-            engine=run.engine.name,
-        )
-        save_manifest(run.manifest)  # fails before anything runs, not after
-        for broker_id in run.to_start:
-            await self._start(run, broker_id)
+        assert run.plan is not None
+        run.manifest.begin(run.cluster_id, run.spec.source, run.engine.name)
+        local = [each for each in run.plan.starts if run.nodes[each].connection.is_local]
+        for broker_id in local:
+            await start_node(run, run.nodes[broker_id], self.title)
+        others = [each for each in run.plan.starts if each not in local]
 
-    async def _start(self, run: Run, broker_id: int) -> None:
-        layout, connection = run.layouts[broker_id], run.connections[broker_id]
-        run.log_positions[broker_id] = await connection.file_size(layout.log_path)
-        text = run.engine.configuration(run.spec, layout, run.cluster_id)
-        record = BrokerRecord(
-            id=broker_id,
-            address=layout.address,
-            process=None,
-            config_path=layout.config_path,
-            config_digest=config_digest(text),
-            log_path=layout.log_path,
-            data_dirs=layout.data_dirs,
-        )
-        process = await connection.start_process(
-            run.engine.command(connection.python, layout), log_path=layout.log_path, environment={}
-        )
-        run.manifest = run.saved().with_broker(replace(record, process=process))
-        run.started.append(broker_id)
-        save_manifest(run.manifest)
-        message = f"broker {broker_id} at {layout.address} started, pid {process.pid}"
-        run.report(Progress(phase=self.title, step="done", message=message, broker_id=broker_id))
+        async def start(broker_id: int) -> None:
+            await start_node(run, run.nodes[broker_id], self.title)
+
+        await all_or_tell(others, start)
+
+
+async def start_node(run: Run, node: Node, phase: str, generation: str | None = None) -> None:
+    """Switch one stopped broker to its planned generation, or to another one, and start it."""
+    assert run.plan is not None
+    layout, connection = node.layout, node.connection
+    if node.found.view.state == "stale" and not connection.is_local:
+        await node.driver.stop(run.stop_timeout_ms)  # it may be about to be restarted
+    await use_generation(node, generation or run.plan.of(node.id).generation)
+    run.log_positions[node.id] = await connection.file_size(layout.log_path)
+    words = await node.driver.start(run.engine.command(connection.python, layout))
+    run.started.append(node.id)
+    run.say(phase, "done", f"broker {node.id} at {layout.address} started, {words}", node.id)

@@ -7,12 +7,13 @@ import asyncio
 from broker.protocol.errors import LogctlError
 from clusters.admin.client import AdminClient
 from clusters.errors import OperationError
-from clusters.phases.base import Progress, Run
+from clusters.phases.base import Run
+from clusters.phases.explain import explain, log_of
 
 POLL_S = 0.05
+REMOTE_POLL_S = 0.2
 REQUEST_MS = 2_000
-LOG_LINES = 12
-LOG_BYTES = 16 << 10
+RESTARTS_MAX = 3
 
 
 class Verify:
@@ -24,39 +25,31 @@ class Verify:
         """Fill `run.controller_id`. Raises OperationError with the last thing waited for."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + run.start_timeout_ms / 1000
+        watch = _Watch(run)
         told, missing = "", "nothing was asked yet"
         while True:
-            await self._all_alive(run)
+            await watch.all_alive()
             missing = await self._missing(run)
             if not missing:
-                return
+                break
             if missing != told:
                 told = missing
-                run.report(Progress(phase=self.title, step="wait", message=missing))
+                run.say(self.title, "wait", missing)
             if loop.time() >= deadline:
+                logs = [await explain(run, run.nodes[each]) for each in run.started]
                 raise OperationError(
                     f"The cluster {run.spec.name} did not become whole within "
-                    f"{run.start_timeout_ms / 1000:g} s: {missing}.{await self._logs(run)}"
+                    f"{run.start_timeout_ms / 1000:g} s: {missing}.{''.join(logs)}"
                 )
-            await asyncio.sleep(POLL_S)
-
-    async def _all_alive(self, run: Run) -> None:
-        for broker_id in run.started:
-            record = run.saved().brokers[broker_id]
-            connection = run.connections[broker_id]
-            if record.process is None or await connection.is_alive(record.process):
-                continue
-            status = await connection.exit_status(record.process)
-            how = "" if status is None else f" with exit status {status}"
-            raise OperationError(
-                f"Broker {broker_id} stopped at start{how}.{await self._log_of(run, broker_id)}"
-            )
+            await asyncio.sleep(POLL_S if run.spec.is_local else REMOTE_POLL_S)
+        for broker_id in run.nodes:
+            run.say(self.title, "done", "", broker_id)
 
     async def _missing(self, run: Run) -> str:
         addresses = {
-            broker_id: run.layouts[broker_id].address
-            for broker_id in run.targets
-            if run.layouts[broker_id].is_broker
+            broker_id: node.layout.address
+            for broker_id, node in run.nodes.items()
+            if node.layout.is_broker
         }
         if not addresses:
             return ""
@@ -85,16 +78,32 @@ class Verify:
         run.controller_id = cluster.controller_id
         return ""
 
-    async def _logs(self, run: Run) -> str:
-        return "".join([await self._log_of(run, broker_id) for broker_id in run.started])
 
-    async def _log_of(self, run: Run, broker_id: int) -> str:
-        layout = run.layouts[broker_id]
-        output = await run.connections[broker_id].read_from(
-            layout.log_path, run.log_positions.get(broker_id, 0), LOG_BYTES
-        )
-        lines = run.engine.log_lines(output.decode("utf-8", "replace"))[-LOG_LINES:]
-        if not lines:
-            return f" It wrote nothing to {layout.log_path}."
-        shown = "\n".join(f"    {line[:300]}" for line in lines)
-        return f"\n  Last lines of {layout.log_path}:\n{shown}"
+class _Watch:
+    """Notices brokers that end while they are waited for."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._pids: dict[int, set[int]] = {}
+
+    async def all_alive(self) -> None:
+        """Raises OperationError for a broker that ended, or ends again and again."""
+        for broker_id in self._run.started:
+            node = self._run.nodes[broker_id]
+            view = await node.driver.look()
+            pids = self._pids.setdefault(broker_id, set())
+            if view.pid is not None:
+                pids.add(view.pid)
+            if view.state == "running" and len(pids) <= RESTARTS_MAX:
+                continue
+            if node.connection.is_local:
+                status = await node.driver.explain()
+                how = f" with {status}" if status else ""
+                raise OperationError(
+                    f"Broker {broker_id} stopped at start{how}.{await log_of(self._run, node)}"
+                )
+            if view.state == "running" or len(pids) > RESTARTS_MAX or view.state == "stopped":
+                raise OperationError(
+                    f"Broker {broker_id} on {node.connection.name} does not stay up."
+                    f"{await explain(self._run, node)}"
+                )

@@ -100,6 +100,8 @@ def _message(detail: ErrorDetails, path: Path) -> str:
         bound = context.get("ge", context.get("le"))
         side = "at least" if kind == "greater_than_equal" else "at most"
         return f"{value} is out of range; it must be {side} {bound}"
+    if kind == "value_error":
+        return str(context.get("error", detail["msg"]))
     if kind == "too_short":
         return "must not be empty"
     for prefix, words in _KINDS.items():
@@ -114,6 +116,12 @@ def _literal(value: str, expected: str) -> str:
 
 
 def _pattern_help(path: Path) -> str:
+    if path[-1] == "jump":
+        return "write user@host or user@host:port"
+    if "host_key" in path:
+        return "write SHA256: and 43 characters, as `ssh-keygen -lf KEY.pub` prints it"
+    if path[-1] == "user":
+        return "use lower-case letters, digits, '_' and '-', at most 31 of them"
     if path == ("cluster",):
         return "use lower-case letters, digits, '.', '_' and '-', at most 63 of them"
     return "a cluster id is 22 characters of base64url, as `kafka-storage random-uuid` prints"

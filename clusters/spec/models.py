@@ -6,20 +6,41 @@ can point to a line; these models know one field at a time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from clusters.units import setting_text
+from clusters.units import parse_duration_ms, parse_size_bytes, setting_text
 
 LOCAL_ADDRESS = "local"
 LOOPBACK = "127.0.0.1"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 CLUSTER_ID_PATTERN = r"^[A-Za-z0-9_-]{22}$"
+USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,30}$"
+JUMP_PATTERN = r"^([A-Za-z0-9._-]+@)?[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?$"
+FINGERPRINT_PATTERN = r"^SHA256:[A-Za-z0-9+/]{43}=?$"
 
 Role = Literal["broker", "controller"]
 EngineName = Literal["logd", "apache-kafka"]
 Port = Annotated[int, Field(ge=1, le=65535)]
+CheckName = Literal[
+    "architecture",
+    "clock",
+    "disk",
+    "foreign",
+    "limits",
+    "machine-id",
+    "memory",
+    "noexec",
+    "ports",
+    "reach",
+    "reboot",
+    "swappiness",
+    "thp",
+    "tools",
+]
 
 
 def _text(value: Any) -> Any:
@@ -43,9 +64,33 @@ def _settings(value: Any) -> Any:
     return texts
 
 
+def _quantity(value: Any, parse: Callable[[str], Fraction]) -> Any:
+    if isinstance(value, str):
+        exact = parse(value)
+        if exact.denominator != 1:
+            raise ValueError(f'"{value}" is too fine; use whole milliseconds or bytes')
+        return exact.numerator
+    return value
+
+
+def _duration(value: Any) -> Any:
+    return _quantity(value, parse_duration_ms)
+
+
+def _size(value: Any) -> Any:
+    return _quantity(value, parse_size_bytes)
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 Settings = Annotated[dict[str, str], BeforeValidator(_settings)]
 Folders = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
+Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Address = Annotated[str, Field(min_length=1, max_length=253)]
+Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
+Fingerprints = Annotated[list[Fingerprint], BeforeValidator(_one_or_many), Field(min_length=1)]
 
 
 class _Model(BaseModel):
@@ -53,12 +98,24 @@ class _Model(BaseModel):
 
 
 class Ssh(_Model):
-    """How to reach a host."""
+    """How to reach a host. A value that a host leaves out is the cluster's.
 
+    `host` is where its sshd listens when that is not the host's `address`; `jump` is
+    `user@host:port` of a machine on the way; `agent: false` ignores a running SSH agent.
+    """
+
+    host: Address | None = None
     user: Text | None = None
-    port: Port = 22
+    port: Port | None = None
     identity: str | None = None
-    become: Literal["none", "sudo"] = "none"
+    become: Literal["none", "sudo"] | None = None
+    jump: Annotated[str, Field(pattern=JUMP_PATTERN)] | None = None
+    host_keys: Literal["accept-new", "strict"] | None = None
+    agent: bool | None = None
+
+    def over(self, other: Ssh) -> Ssh:
+        """These values, and the other's where this one says nothing."""
+        return Ssh(**{**other.model_dump(), **self.model_dump(exclude_none=True)})
 
 
 class Paths(_Model):
@@ -67,6 +124,32 @@ class Paths(_Model):
     install: str = "/opt/logctl"
     data: Folders | None = None
     logs: str | None = None
+
+
+class RunAs(_Model):
+    """How brokers run on hosts reached over SSH: the user, what keeps them up, their limits."""
+
+    user: Annotated[Text, Field(pattern=USER_PATTERN)] = "logctl"
+    supervisor: Literal["auto", "systemd", "builtin"] = "auto"
+    nofile: Annotated[int, Field(ge=1024, le=2**30)] = 100_000
+    stop_timeout: Duration = 60_000
+
+
+class Rollout(_Model):
+    """How changes are rolled: readings that must agree, the time between them, the patience."""
+
+    stable_readings: Annotated[int, Field(ge=1, le=100)] = 3
+    interval: Duration = 500
+    timeout: Duration = 300_000
+    keep_releases: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class CheckRules(_Model):
+    """Which checks of hosts are left out, by name, and where the others draw their line."""
+
+    ignore: list[CheckName] = []
+    clock_skew: Duration = 500
+    disk_free: Size = 1 << 30
 
 
 class Listeners(_Model):
@@ -87,13 +170,15 @@ class HostSpec(_Model):
     """One broker and where it runs."""
 
     id: Annotated[int, Field(ge=0, le=2**31 - 1)]
-    address: Annotated[str, Field(min_length=1, max_length=253)]
+    address: Address
+    bind: Address | None = None
     rack: Text | None = None
     roles: Annotated[list[Role], Field(min_length=1)] = ["broker", "controller"]
     port_offset: Annotated[int, Field(ge=0, le=65535)] = 0
     listeners: HostListeners = HostListeners()
     settings: Settings = {}
     ssh: Ssh | None = None
+    host_key: Fingerprints | None = None
     paths: Paths | None = None
 
     @property
@@ -115,6 +200,9 @@ class ClusterSpec(_Model):
     engine: EngineName = "logd"
     ssh: Ssh = Ssh()
     paths: Paths = Paths()
+    run: RunAs = RunAs()
+    rollout: Rollout = Rollout()
+    checks: CheckRules = CheckRules()
     listeners: Listeners = Listeners()
     settings: Settings = {}
     hosts: Annotated[list[HostSpec], Field(min_length=1)]
@@ -145,6 +233,15 @@ class ClusterSpec(_Model):
     def controller_port(self, host: HostSpec) -> int:
         """The port of the quorum on this host, offset applied."""
         return host.listeners.controller or self.listeners.controller + host.port_offset
+
+    def ssh_of(self, host: HostSpec) -> Ssh:
+        """How to reach a host: its own values over the cluster's."""
+        return host.ssh.over(self.ssh) if host.ssh is not None else self.ssh
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every broker runs on this machine, without SSH."""
+        return all(host.is_local for host in self.hosts)
 
     @property
     def bootstrap(self) -> list[str]:

@@ -118,7 +118,7 @@ def _brokers_table(status: ClusterStatus) -> Table:
 
 
 async def _destroy(session: Session, *, spec: str | None, confirm_name: str | None) -> None:
-    removed = await open_operations(session, spec).destroy()
+    removed = (await open_operations(session, spec).destroy()).removed
     for folder in removed:
         session.output.say(f"Removed {folder}.", "dim")
     session.output.say("The cluster is gone.")

@@ -118,7 +118,7 @@ async def test_up_twice_completes_stops_and_destroys(spec_file):
     cluster_id = first.status.cluster_id
     assert (await operations.up()).status.cluster_id == cluster_id
 
-    removed = await operations.destroy()
+    removed = (await operations.destroy()).removed
     assert cluster_data_dir("real") in removed
     assert not Path(cluster_data_dir("real")).exists()
     assert current_context() is None

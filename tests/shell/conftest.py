@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 import pytest
 
 from clusters.admin.errors import UnknownTopic
+from clusters.operation_results import Destroyed
 from shell.cli import build
 from shell.commands import all_commands
 from shell.exits import ExitCode
@@ -210,9 +211,9 @@ class FakeDoors(Doors):
         doors = self
 
         class Operations:
-            async def destroy(self):
+            async def destroy(self, **_):
                 doors.destroyed = True
-                return ["/data/local"]
+                return Destroyed(removed=["/data/local"])
 
         return Operations()
 

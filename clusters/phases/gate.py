@@ -1,0 +1,227 @@
+"""The gate around each restart: may this broker be stopped now, and has it come back whole?
+
+Decisions are pure (`obstacles`, `missing_after`); around them, bounded waits that name what they
+wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker.protocol.errors import LogctlError
+from clusters.admin.client import AdminClient
+from clusters.admin.model import ClusterInfo, QuorumInfo
+from clusters.errors import GateClosed, OperationError
+from clusters.phases.base import Node, Run
+
+REQUEST_MS = 5_000
+TOPICS_AT_ONCE = 8
+LISTED_MAX = 5
+# A voter counts as caught up when it is this close to what is committed.
+QUORUM_LAG_MAX = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionReading:
+    """One partition, with the min.insync.replicas that holds for it."""
+
+    topic: str
+    partition: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    leader: int
+    min_isr: int
+
+    def __str__(self) -> str:
+        in_sync = ", ".join(map(str, self.isr)) or "none"
+        return f"{self.topic}-{self.partition} (in sync: {in_sync}; min {self.min_isr})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A cluster at one moment."""
+
+    cluster: ClusterInfo
+    quorum: QuorumInfo | None
+    partitions: tuple[PartitionReading, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacles:
+    """Why a broker must not be stopped: what may pass by itself, and what never will."""
+
+    passing: tuple[str, ...]
+    lasting: tuple[str, ...]
+
+
+def obstacles(reading: Reading, broker_id: int) -> Obstacles:
+    """What would break if a broker stopped now."""
+    passing: list[str] = []
+    lasting: list[str] = []
+    for partition in reading.partitions:
+        if broker_id not in partition.isr:
+            continue
+        left = len(partition.isr) - 1
+        if left >= max(1, partition.min_isr):
+            continue
+        possible = len(partition.replicas) - 1 >= max(1, partition.min_isr)
+        what = "offline" if left == 0 else "below min.insync.replicas"
+        (passing if possible else lasting).append(f"{partition} would go {what}")
+    if reading.quorum is not None:
+        voters = reading.quorum.voters
+        if any(voter.id == broker_id for voter in voters):
+            ready = [
+                voter.id for voter in voters if voter.id != broker_id and _close(reading, voter.id)
+            ]
+            majority = len(voters) // 2 + 1
+            if len(ready) < majority:
+                text = (
+                    f"only {len(ready)} of {len(voters)} voters would be left in the quorum, "
+                    f"{majority} are needed"
+                )
+                (lasting if len(voters) - 1 < majority else passing).append(text)
+    return Obstacles(passing=tuple(passing), lasting=tuple(lasting))
+
+
+def missing_after(reading: Reading, broker_id: int, *, is_broker: bool) -> str:
+    """What a restarted broker still lacks; "" when it is whole again."""
+    if is_broker:
+        states = {broker.id: broker.state for broker in reading.cluster.brokers}
+        if states.get(broker_id) != "up":
+            return f"waiting for broker {broker_id} to register and catch up"
+    behind = [
+        partition
+        for partition in reading.partitions
+        if broker_id in partition.replicas and broker_id not in partition.isr
+    ]
+    if behind:
+        return f"waiting for broker {broker_id} to be in sync for {_listed(behind)}"
+    if reading.cluster.controller_id < 0:
+        return "waiting for a controller to be elected"
+    if reading.quorum is not None:
+        known = {voter.id for voter in reading.quorum.voters}
+        if broker_id in known and not _close(reading, broker_id):
+            return f"waiting for voter {broker_id} to catch up with the quorum"
+    return ""
+
+
+def _close(reading: Reading, voter_id: int) -> bool:
+    assert reading.quorum is not None
+    if voter_id == reading.quorum.leader_id:
+        return True
+    for voter in reading.quorum.voters:
+        if voter.id == voter_id:
+            return voter.log_end_offset >= reading.quorum.high_watermark - QUORUM_LAG_MAX
+    return False
+
+
+def _listed(partitions: Sequence[PartitionReading]) -> str:
+    names = [f"{each.topic}-{each.partition}" for each in partitions[:LISTED_MAX]]
+    more = len(partitions) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+async def read_cluster(run: Run, *, without: int | None = None) -> Reading:
+    """Ask the cluster for all that the gate looks at. Raises LogctlError."""
+    hosts = [host for host in run.spec.hosts if "broker" in host.roles]
+    addresses = [
+        f"{host.reachable_at}:{run.spec.client_port(host)}"
+        for host in sorted(hosts, key=lambda host: host.id == without)
+    ]
+    async with AdminClient(addresses, timeout_ms=REQUEST_MS, network=run.network) as admin:
+        cluster, quorum = await admin.cluster(), await admin.quorum()
+        default_min = int(run.spec.settings.get("min.insync.replicas", "1") or 1)
+        slots = asyncio.Semaphore(TOPICS_AT_ONCE)
+
+        async def read(name: str) -> list[PartitionReading]:
+            async with slots:
+                detail = await admin.topic(name, offsets=False)
+            text = detail.config.get("min.insync.replicas", "")
+            minimum = int(text) if text.isdecimal() else default_min
+            return [
+                PartitionReading(
+                    topic=name,
+                    partition=each.partition,
+                    replicas=tuple(each.replicas),
+                    isr=tuple(each.isr),
+                    leader=each.leader,
+                    min_isr=minimum,
+                )
+                for each in detail.partitions
+            ]
+
+        found = await asyncio.gather(*(read(topic.topic) for topic in await admin.topics()))
+    return Reading(
+        cluster=cluster, quorum=quorum, partitions=tuple(each for part in found for each in part)
+    )
+
+
+async def gate_before(run: Run, node: Node, phase: str) -> None:
+    """Wait until a broker may be stopped. Raises GateClosed with what it would break."""
+    if len(run.spec.hosts) == 1:
+        return  # there is nobody to take over, so nothing to wait for
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + run.spec.rollout.timeout / 1000
+    told = ""
+    while True:
+        try:
+            found = obstacles(await read_cluster(run, without=node.id), node.id)
+            reasons = [*found.passing, *found.lasting]
+        except LogctlError as error:
+            found, reasons = (
+                Obstacles(passing=(), lasting=()),
+                [f"the cluster did not answer: {error}"],
+            )
+        if run.force and not any("did not answer" in reason for reason in reasons):
+            for reason in reasons:
+                run.say(phase, "warning", f"forced: {reason}", node.id)
+            return
+        if not reasons:
+            return
+        shown = "; ".join(reasons[:LISTED_MAX])
+        if found.lasting:
+            raise GateClosed(
+                f"Broker {node.id} was not stopped: {shown}. Waiting does not help: raise the "
+                "replication factor, or go on with --force, which interrupts these partitions."
+            )
+        if loop.time() >= deadline:
+            raise GateClosed(
+                f"Broker {node.id} was not stopped: after {run.spec.rollout.timeout / 1000:g} s "
+                f"still {shown}. Heal the cluster first (`logctl cluster status`)."
+            )
+        if shown != told:
+            told = shown
+            run.say(phase, "wait", f"not yet: {shown}", node.id)
+        await asyncio.sleep(run.spec.rollout.interval / 1000)
+
+
+async def gate_after(run: Run, node: Node, phase: str) -> None:
+    """Wait for stable readings of a broker that is whole again. Raises OperationError."""
+    loop = asyncio.get_running_loop()
+    rollout = run.spec.rollout
+    deadline = loop.time() + rollout.timeout / 1000
+    stable, told, pid = 0, "", None
+    while True:
+        view = await node.driver.look()
+        if (pid is not None and view.pid != pid) or view.state in {"stopped", "stale"}:
+            ended = "ended" if view.state != "running" else "was restarted by its supervisor"
+            raise OperationError(f"Broker {node.id} {ended} after its start")
+        pid = view.pid
+        try:
+            reading = await read_cluster(run, without=node.id)
+            missing = missing_after(reading, node.id, is_broker=node.layout.is_broker)
+        except LogctlError as error:
+            missing = f"waiting for the cluster to answer ({error})"
+        stable = 0 if missing else stable + 1
+        if stable >= rollout.stable_readings:
+            return
+        if missing and missing != told:
+            told = missing
+            run.say(phase, "wait", missing, node.id)
+        if loop.time() >= deadline:
+            raise OperationError(
+                f"Broker {node.id} did not come back within {rollout.timeout / 1000:g} s: {missing}"
+            )
+        await asyncio.sleep(rollout.interval / 1000)
