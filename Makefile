@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test peers check format docs bench clean
+.PHONY: demo test librdkafka peers check format docs bench clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.run-ready: pyproject.toml
@@ -24,6 +24,10 @@ demo: $(VENV)/.run-ready
 # One worker per core; the tests of a file stay together, for they share clusters.
 test: $(VENV)/.dev-ready
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+# All of librdkafka's own tests that must pass; `make test` plays the quick ones. Takes a quarter of an hour.
+librdkafka: $(VENV)/.dev-ready
+	@$(BIN)/python -m tests.librdkafka
 
 # Apache Kafka's jars, by Maven, and the clients of other languages, for the tests and measurements that need them.
 peers:
