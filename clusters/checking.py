@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from clusters.errors import CheckFailed, HostError
 from clusters.hosts.machine_facts import json_object
@@ -74,7 +74,7 @@ def _failed(node: Node, check: str, text: str) -> CheckResult:
     )
 
 
-async def fix_hosts(run: Run, confirm: Callable[[str, str], None]) -> list[str]:
+async def fix_hosts(run: Run, confirm: Callable[[str, str], Awaitable[None]]) -> list[str]:
     """Write settings of the kernel where a check asks for them; returns `host: path` of each."""
     results = await check_hosts(run, reach=False)
     written: list[str] = []
@@ -90,7 +90,7 @@ async def fix_hosts(run: Run, confirm: Callable[[str, str], None]) -> list[str]:
         if not node.connection.is_root:
             raise HostError(f"{node.connection.name}: only root may change settings of the kernel")
         shown = "\n".join(f"{_FILES[check][0]}:\n{_FILES[check][1]}" for check in wanted)
-        confirm(node.connection.name, shown)
+        await confirm(node.connection.name, shown)
         for check in wanted:
             path, content = _FILES[check]
             await node.connection.run(f"mkdir -p {quote(_folder(path))}", what=f"write {path}")

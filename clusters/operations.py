@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 from broker.protocol.errors import LogctlError
 from broker.protocol.network import Network
@@ -65,14 +65,14 @@ STOP_TIMEOUT_MS = 15_000
 ROLL_BACK_MS = 3_000
 STATUS_TIMEOUT_MS = 2_000
 
-Confirm = Callable[[Plan], None]
+Confirm = Callable[[Plan], Awaitable[None]]
 
 
 def _silent(_: Progress) -> None:
     """For callers that do not want to hear."""
 
 
-def _agreed(_: Plan) -> None:
+async def _agreed(_: Plan) -> None:
     """For callers that need not ask."""
 
 
@@ -169,7 +169,7 @@ class Operations:
                 if only_starts:
                     run.plan = starts_only(run.plan)
                 if run.plan.changes:
-                    confirm(run.plan)
+                    await confirm(run.plan)
                     await self._phases(run, _needed(run.plan))
                 else:
                     await self._phases(run, (Record(),))
@@ -192,14 +192,16 @@ class Operations:
             await self._phases(run, LOOK)
             run.plan = make(run)
             if run.plan.changes:
-                confirm(run.plan)
+                await confirm(run.plan)
                 phases = (Start(), Verify(), Roll(), Record())
                 await self._phases(run, phases if run.plan.starts else phases[2:])
             return await self._result(run)
 
     async def _ship_list(self, run: Run) -> None:
         if not self._spec.is_local:
-            run.release = await run.engine.release(lambda text: run.say("bundle", "wait", text))
+            run.release = await run.engine.release(
+                self._spec, lambda text: run.say("bundle", "wait", text)
+            )
 
     async def _note_others(self, run: Run) -> None:
         """Which brokers of this machine run beside the targets: they count for the quorum."""
@@ -296,7 +298,7 @@ class Operations:
         async with self._run(self._ids(), lock=None, partial=True) as run:
             return await check_cluster(run)
 
-    async def fix(self, confirm: Callable[[str, str], None]) -> list[str]:
+    async def fix(self, confirm: Callable[[str, str], Awaitable[None]]) -> list[str]:
         """Write what `check` would have written; `confirm(host, text)` is shown it first."""
         from clusters.checking import fix_hosts
 

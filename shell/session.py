@@ -104,9 +104,11 @@ class Doors:
 
     def operations(self, spec: ClusterSpec, report: Callable[[Any], None]) -> Operations:
         """Return the operations on the cluster that a spec describes."""
+        from clusters.hosts.secrets import Secrets
         from clusters.operations import Operations
+        from shell.deploying import ask_secret
 
-        return Operations(spec, report=report)
+        return Operations(spec, report=report, secrets=Secrets(ask=ask_secret))
 
     def bundled_specs(self) -> dict[str, str]:
         """Return the paths of the cluster files that come with logctl, by name."""

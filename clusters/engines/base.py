@@ -35,7 +35,7 @@ class Engine(Protocol):
     def name(self) -> str:
         """As the cluster file spells it."""
 
-    async def release(self, say: Callable[[str], None]) -> Release:
+    async def release(self, spec: ClusterSpec, say: Callable[[str], None]) -> Release:
         """What is shipped to other machines, built when there is none yet."""
 
     def configuration(self, spec: ClusterSpec, layout: BrokerLayout, cluster_id: str) -> str:

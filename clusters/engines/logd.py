@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,11 +32,15 @@ _NOT_DETAILS = {
 class LogdEngine:
     """Runs `python -m broker` on this machine, and the bundle's `bin/logd` on others."""
 
-    async def release(self, say: Callable[[str], None]) -> Release:
-        """The bundle of this logctl, from the cache when nothing changed."""
-        from clusters.bundle import ensure_bundle
+    async def release(self, spec: ClusterSpec, say: Callable[[str], None]) -> Release:
+        """The bundle that the file names, or that of this logctl, built when there is none yet."""
+        from clusters.bundle import ensure_bundle, read_bundle
 
-        bundle = await ensure_bundle(progress=say)
+        if spec.bundle is not None:
+            path = os.path.join(os.path.dirname(spec.source), os.path.expanduser(spec.bundle))  # noqa: ASYNC240
+            bundle = await asyncio.to_thread(read_bundle, path)
+        else:
+            bundle = await ensure_bundle(progress=say)
         return Release(
             path=bundle.path,
             sha256=bundle.sha256,

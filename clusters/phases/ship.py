@@ -13,6 +13,7 @@ from clusters.phases.base import UPLOADS_MAX, Node, Run, all_or_tell
 from clusters.units import size_text
 
 UPLOAD_TIMEOUT_MS = 900_000
+PERCENT_STEP = 10
 UNPACK_TIMEOUT_MS = 180_000
 
 _UNPACK = """
@@ -58,8 +59,14 @@ class Ship:
         part = f".{release.name}.part"
         await connection.make_folder(folder, mode=0o755)
 
+        told = 0
+
         def progress(sent: int) -> None:
+            nonlocal told
             percent = min(100, sent * 100 // max(1, release.size_bytes))
+            if percent < told + PERCENT_STEP and percent < 100:
+                return
+            told = percent
             text = f"{size_text(sent)} of {size_text(release.size_bytes)}"
             for each in nodes:
                 run.say(self.title, "wait", text, each.id, percent)

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+)
 
 from clusters.units import parse_duration_ms, parse_size_bytes, setting_text
 
@@ -82,12 +89,44 @@ def _size(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
-Settings = Annotated[dict[str, str], BeforeValidator(_settings)]
-Folders = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+Settings = Annotated[
+    dict[str, str],
+    BeforeValidator(_settings),
+    WithJsonSchema(
+        {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+    ),
+]
+_FOLDERS_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    ]
+}
+Folders = Annotated[
+    list[str],
+    BeforeValidator(_one_or_many),
+    Field(min_length=1),
+    WithJsonSchema(_FOLDERS_SCHEMA),
+]
 
 
-Duration = Annotated[int, BeforeValidator(_duration), Field(ge=0)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+def _quantity_schema(units: str, example: str) -> WithJsonSchema:
+    text = {"type": "string", "pattern": rf"^\d+(\.\d+)?\s*({units})$", "examples": [example]}
+    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, text]})
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(_duration),
+    Field(ge=0),
+    _quantity_schema("ms|s|m|min|h|d|w", "30s"),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    Field(ge=0),
+    _quantity_schema("[KkMmGgTt]?([Ii]?[Bb])?", "512MiB"),
+]
 Address = Annotated[str, Field(min_length=1, max_length=253)]
 Fingerprint = Annotated[str, Field(pattern=FINGERPRINT_PATTERN)]
 Fingerprints = Annotated[list[Fingerprint], BeforeValidator(_one_or_many), Field(min_length=1)]
@@ -193,11 +232,16 @@ class HostSpec(_Model):
 
 
 class ClusterSpec(_Model):
-    """A whole cluster file. `source` is the path that it was read from."""
+    """A whole cluster file. `source` is the path that it was read from.
+
+    `bundle` is an archive made by `logctl bundle build`, relative to the file; without it the one
+    of this logctl is shipped.
+    """
 
     cluster: Annotated[Text, Field(pattern=NAME_PATTERN)]
     cluster_id: Annotated[str, Field(pattern=CLUSTER_ID_PATTERN)] | None = None
     engine: EngineName = "logd"
+    bundle: Annotated[str, Field(min_length=1)] | None = None
     ssh: Ssh = Ssh()
     paths: Paths = Paths()
     run: RunAs = RunAs()

@@ -12,6 +12,7 @@ def all_commands() -> Registry:
         broker_process,
         bundle,
         cluster,
+        cluster_hosts,
         context,
         demo,
         extras,
@@ -29,6 +30,7 @@ def all_commands() -> Registry:
     registry.add_group("context", "Saved clusters, and the one in use.")
     for module in (
         cluster,
+        cluster_hosts,
         broker,
         broker_process,
         bundle,

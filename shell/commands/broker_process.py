@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shell.commands.cluster import open_operations
+from shell.deploying import open_operations
 from shell.exits import Failed
 from shell.registry import Argument, Command, Kind
 from shell.session import Session

@@ -162,6 +162,7 @@ class FakeAdmin:
 @dataclass
 class FakeSpec:
     name: str = "local"
+    is_local: bool = True
 
 
 class FakeDoors(Doors):
@@ -211,6 +212,8 @@ class FakeDoors(Doors):
         doors = self
 
         class Operations:
+            spec = FakeSpec()
+
             async def destroy(self, **_):
                 doors.destroyed = True
                 return Destroyed(removed=["/data/local"])

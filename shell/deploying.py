@@ -1,0 +1,263 @@
+"""What the commands on clusters share: opening operations, progress, plans, questions, secrets.
+
+Progress goes to stderr as a live table of hosts by phases, as plain lines, or with --format json
+as events on stdout. Must never show a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from shell.exits import Refused
+from shell.output import TABLE, Block
+from shell.registry import Argument, Kind
+from shell.session import Session
+
+if TYPE_CHECKING:
+    from clusters.operations import Operations, Plan, Progress
+    from clusters.spec import ClusterSpec
+
+SPEC = Argument(
+    "SPEC",
+    "A cluster file, or the name of a bundled one (local). Default: the current context's.",
+    kind=Kind.SPEC,
+    required=False,
+)
+SHOWN_PHASES = (
+    "connect", "facts", "ship", "prepare", "configure", "start", "verify", "roll",
+)  # fmt: skip
+
+
+def open_operations(
+    session: Session, spec: str | None, report: Callable[[Progress], None] | None = None
+) -> Operations:
+    """Return the operations of a cluster file, reporting their progress to the writer."""
+    loaded = session.doors.load_spec(session.resolve_spec(spec))
+    return session.doors.operations(loaded, report or partial(_report, session))
+
+
+@contextmanager
+def live_operations(session: Session, spec: str | None) -> Iterator[Operations]:
+    """Operations whose progress is a live table while the block runs, where that is of use."""
+    loaded = session.doors.load_spec(session.resolve_spec(spec))
+    output = session.output
+    if (
+        loaded.is_local
+        or output.format != TABLE
+        or not output.interactive
+        or session.interactive_shell
+    ):
+        yield session.doors.operations(loaded, partial(_report, session))
+        return
+    table = LiveTable(session, loaded)
+    try:
+        yield session.doors.operations(loaded, table.report)
+    finally:
+        table.stop()
+
+
+def ask_secret(prompt: str) -> str | None:
+    """Return what a person types unseen on the terminal, or None when there is none."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        return None
+    try:
+        return getpass.getpass(prompt)
+    except (EOFError, OSError):
+        return None
+
+
+def _report(session: Session, progress: Progress) -> None:
+    output = session.output
+    if output.format != TABLE:
+        if progress.message or progress.step != "done":
+            output.line({"event": "progress", **asdict(progress)}, str)
+        return
+    if not progress.message:
+        if progress.step == "start":
+            output.progress(progress.phase)
+        return
+    who = f"broker {progress.broker_id}: " if progress.broker_id is not None else ""
+    text = f"{progress.phase}: {who}{progress.message}"
+    if progress.step == "warning":
+        output.warn(text)
+    elif progress.step == "failed":
+        return  # the error itself is told at the end
+    elif progress.percent is not None:
+        output.progress(f"{text} ({progress.percent} %)")
+    elif progress.step == "done" or not output.interactive:
+        output.say(text, "dim")
+    else:
+        output.progress(text)
+
+
+@dataclass(slots=True)
+class LiveTable:
+    """Hosts by phases, redrawn in place on stderr; what is worth keeping scrolls above it."""
+
+    session: Session
+    spec: ClusterSpec
+    _cells: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
+    _live: Any = None
+    _ended: bool = False
+
+    def report(self, progress: Progress) -> None:
+        """Take one event in."""
+        if (progress.phase == "connect" and progress.step == "start") or self._ended:
+            return  # passwords are asked for while connecting
+        if self._live is None:
+            self._start()
+        ids = [progress.broker_id] if progress.broker_id is not None else []
+        if progress.step == "start" and not ids and progress.phase in SHOWN_PHASES:
+            ids = [host.id for host in self.spec.hosts]
+        for broker_id in ids:
+            self._cells[broker_id, progress.phase] = _cell(progress)
+        if progress.step == "warning":
+            self._live.console.print(f"warning: {progress.message}", style="yellow")
+        elif progress.phase == "bundle":
+            self._live.console.print(progress.message, style="dim")
+        if self._live is not None:
+            self._live.update(self._table(progress), refresh=progress.percent is None)
+
+    def pause(self) -> None:
+        """Take the table away, to ask something; the next event brings it back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def stop(self) -> None:
+        """Leave the last state of the table on the screen."""
+        self._ended = True
+        self.pause()
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        output = self.session.output
+        output.end_progress()
+        console = Console(
+            file=output.stderr,
+            force_terminal=True,
+            no_color=not output.color_err,
+            highlight=False,
+            markup=False,
+        )
+        self._live = Live(console=console, refresh_per_second=8, transient=False)
+        self._live.start()
+
+    def _table(self, progress: Progress) -> Any:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
+        table.add_column("BROKER", justify="right")
+        table.add_column("HOST")
+        for phase in SHOWN_PHASES:
+            table.add_column(phase.upper(), min_width=4, no_wrap=True)
+        for host in self.spec.hosts:
+            cells = [
+                Text(*self._cells.get((host.id, phase), ("·", "dim"))) for phase in SHOWN_PHASES
+            ]
+            table.add_row(str(host.id), host.address, *cells)
+        who = f"broker {progress.broker_id}: " if progress.broker_id is not None else ""
+        table.caption = f"{progress.phase}: {who}{progress.message}".rstrip(": ")
+        return table
+
+
+def _cell(progress: Progress) -> tuple[str, str]:
+    if progress.percent is not None and progress.step == "wait":
+        return f"{progress.percent} %", "cyan"
+    return {
+        "start": ("…", "cyan"),
+        "wait": ("…", "cyan"),
+        "done": ("ok", "green"),
+        "warning": ("!", "yellow"),
+        "failed": ("failed", "bold red"),
+    }[progress.step]
+
+
+def write_result(session: Session, data: dict[str, Any], blocks: Callable[[], list[Block]]) -> None:
+    """Progress and result are one stream of lines for a program, and a table for a person."""
+    if session.output.format == TABLE:
+        session.output.document(data, blocks)
+    else:
+        session.output.line({"event": "result", **data}, str)
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A plan in words, one broker after the other."""
+    lines: list[str] = []
+    for broker in plan.brokers:
+        head = f"broker {broker.id} on {broker.host}: "
+        if not broker.changes:
+            lines.append(f"{head}nothing to do")
+            continue
+        why = f" ({'; '.join(broker.reasons)})" if broker.reasons else ""
+        lines.append(f"{head}{broker.action}{why}")
+        if broker.upload:
+            lines.append(f"    ship the release {broker.release} ({plan.version})")
+        lines += [f"    {step}" for step in broker.prepares]
+        lines += [f"    {row}" for row in broker.config_diff.splitlines()]
+    if plan.restarts:
+        order = ", ".join(str(each) for each in plan.restarts)
+        lines.append(f"Restarts go one at a time, the controller last: {order}.")
+    return lines
+
+
+def confirming(
+    session: Session, operations: Operations, question: str
+) -> Callable[[Plan], Coroutine[Any, Any, None]]:
+    """Return what shows a plan and asks, where other machines are to be changed."""
+
+    async def confirm(plan: Plan) -> None:
+        table = getattr(operations, "_report", None)
+        owner = getattr(table, "__self__", None)
+        if operations.spec.is_local or session.settings.yes:
+            return
+        if isinstance(owner, LiveTable):
+            owner.pause()
+        for line in plan_lines(plan):
+            session.output.say(line)
+        await ask_to_go_on(session, question)
+
+    return confirm
+
+
+async def ask_to_go_on(session: Session, question: str) -> None:
+    """Ask for a yes while everything else goes on. Raises Refused."""
+    if session.settings.yes:
+        return
+    answer = await _beside(lambda: session.doors.ask(f"{question} Type yes to confirm: "))
+    if answer is None:
+        raise Refused("Not confirmed, and nobody to ask.", hint="Add --yes to confirm.")
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise Refused("Not confirmed; nothing was changed.")
+
+
+async def _beside(act: Callable[[], str | None]) -> str | None:
+    """Run a blocking question in a thread that does not keep the program from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[str | None] = loop.create_future()
+
+    def answer(value: str | None) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    def run() -> None:
+        value = act()
+        try:
+            loop.call_soon_threadsafe(answer, value)
+        except RuntimeError:
+            return  # the loop has ended meanwhile
+
+    threading.Thread(target=run, daemon=True).start()
+    return await future
