@@ -1,4 +1,4 @@
-"""Two idempotent producers that write without a pause, and the check of what became of it.
+"""Idempotent producers that write without a pause, and the check of what became of it.
 
 A record is `{producer}:{partition}:{number}` and padding, numbered from 0 without gaps per producer
 and partition. Nothing that was acknowledged may be missing, doubled or out of order.
@@ -8,7 +8,7 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -71,6 +71,9 @@ class Load(Protocol):
     async def run(self) -> None: ...
 
     def stop(self) -> None: ...
+
+
+LoadKind = Callable[[str, str], Load]
 
 
 class AioLoad:
@@ -184,9 +187,11 @@ class ConfluentLoad:
 
 
 @asynccontextmanager
-async def producing(bootstrap: str, topic: str) -> AsyncIterator[list[Ledger]]:
-    """Both producers run while the block does, and are drained at its end."""
-    loads: list[Load] = [AioLoad(bootstrap, topic), ConfluentLoad(bootstrap, topic)]
+async def producing(
+    bootstrap: str, topic: str, kinds: Iterable[LoadKind] = (AioLoad, ConfluentLoad)
+) -> AsyncIterator[list[Ledger]]:
+    """All producers run while the block does, and are drained at its end."""
+    loads = [kind(bootstrap, topic) for kind in kinds]
     tasks = [asyncio.create_task(load.run()) for load in loads]
     try:
         async with asyncio.timeout(60):
