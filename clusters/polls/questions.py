@@ -1,0 +1,82 @@
+"""The questions that the polls ask of a cluster, over one admin client that stays connected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from broker.protocol.errors import LogctlError
+from clusters.admin import AdminClient
+from clusters.polls.poller import PollKind
+
+EARLIEST, LATEST = -2, -1
+PARTITIONS_AT_ONCE = 1_000
+GROUPS_AT_ONCE = 4
+GROUPS_MAX = 200
+Partition = tuple[str, int]
+# The partitions of a topic, or all for "": what the metadata log says there are.
+PartitionsOf = Callable[[str], Sequence[Partition]]
+
+
+class Questions:
+    """Kinds of polls: quorum, ends (subject: topic or ""), ranges (topic), groups, group, lag,
+    lags, configs (topic), broker configs (id), log dirs.
+    """
+
+    def __init__(self, admin: AdminClient, partitions_of: PartitionsOf) -> None:
+        self._admin = admin
+        self._partitions_of = partitions_of
+
+    def kinds(self) -> Mapping[str, PollKind]:
+        """What `Poller` takes."""
+        admin = self._admin
+        return {
+            "quorum": PollKind(lambda _: admin.quorum(), 2_000),
+            "ends": PollKind(self._ends, 2_000, 8_000),
+            "ranges": PollKind(self._ranges, 2_000, 5_000),
+            "groups": PollKind(lambda _: admin.groups(), 3_000, 5_000),
+            "group": PollKind(admin.group, 2_000, 5_000),
+            "lag": PollKind(admin.group_lag, 2_000, 5_000),
+            "lags": PollKind(self._lags, 5_000, 10_000),
+            "configs": PollKind(lambda name: admin.configs("topic", name), 15_000, 5_000),
+            "broker configs": PollKind(lambda id_: admin.configs("broker", id_), 60_000, 5_000),
+            "log dirs": PollKind(lambda _: admin.log_dirs(), 10_000, 8_000),
+        }
+
+    async def _ends(self, topic: str) -> dict[Partition, int | None]:
+        """The end offset of each partition; None where the leader did not answer."""
+        return await self._offsets(self._partitions_of(topic), LATEST)
+
+    async def _ranges(self, topic: str) -> dict[Partition, tuple[int | None, int | None]]:
+        """(start, end) of each partition."""
+        asked = self._partitions_of(topic)
+        starts, ends = await asyncio.gather(
+            self._offsets(asked, EARLIEST), self._offsets(asked, LATEST)
+        )
+        return {each: (starts.get(each), ends.get(each)) for each in asked}
+
+    async def _offsets(
+        self, asked: Sequence[Partition], timestamp: int
+    ) -> dict[Partition, int | None]:
+        found: dict[Partition, int | None] = {}
+        # In pieces, so that a large cluster never holds the event loop for long.
+        for start in range(0, len(asked), PARTITIONS_AT_ONCE):
+            part = asked[start : start + PARTITIONS_AT_ONCE]
+            found.update(await self._admin.offsets(part, timestamp))
+        return found
+
+    async def _lags(self, _: str) -> dict[str, Any]:
+        """The lag of every group by name: partitions, or the words of why not."""
+        summaries = await self._admin.groups()
+        names = [each.group for each in summaries.items][:GROUPS_MAX]
+        gate = asyncio.Semaphore(GROUPS_AT_ONCE)
+
+        async def one(name: str) -> Any:
+            async with gate:
+                try:
+                    return await self._admin.group_lag(name)
+                except LogctlError as error:
+                    return str(error)
+
+        return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))

@@ -1,0 +1,80 @@
+"""Numbers over time with bounded memory: counts in buckets, samples and their rates. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+
+class Buckets:
+    """Counts per stretch of time, the last `count` of them. Times in milliseconds, any clock."""
+
+    def __init__(self, width_ms: int, count: int) -> None:
+        self.width_ms = width_ms
+        self.count = count
+        self._counts: dict[int, int] = {}
+
+    def add(self, at_ms: int, number: int = 1) -> None:
+        """Count at a time; one that is older than all kept is left out."""
+        slot = at_ms // self.width_ms
+        self._counts[slot] = self._counts.get(slot, 0) + number
+        if len(self._counts) > self.count:
+            newest = max(self._counts)
+            self._counts = {s: n for s, n in self._counts.items() if s > newest - self.count}
+
+    def values(self, now_ms: int) -> list[int]:
+        """`count` numbers, the newest at the end; the last bucket is still being filled."""
+        last = now_ms // self.width_ms
+        return [self._counts.get(slot, 0) for slot in range(last - self.count + 1, last + 1)]
+
+
+class Samples:
+    """A counter or level, sampled. Keeps at most `count` samples as (at_ms, value)."""
+
+    def __init__(self, count: int = 120) -> None:
+        self._samples: deque[tuple[int, float]] = deque(maxlen=count)
+
+    def add(self, at_ms: int, value: float) -> None:
+        """Take a sample; one at the same time replaces the last."""
+        if self._samples and self._samples[-1][0] >= at_ms:
+            self._samples.pop()
+        self._samples.append((at_ms, value))
+
+    @property
+    def last(self) -> float | None:
+        """The newest value."""
+        return self._samples[-1][1] if self._samples else None
+
+    @property
+    def levels(self) -> list[float]:
+        """All values, the newest at the end."""
+        return [value for _, value in self._samples]
+
+    def per_second(self, window_ms: int = 10_000) -> float | None:
+        """Change per second over the last `window_ms`; None with fewer than two samples."""
+        if len(self._samples) < 2:
+            return None
+        newest_ms, newest = self._samples[-1]
+        oldest_ms, oldest = self._samples[-2]
+        for at_ms, value in reversed(self._samples):
+            if newest_ms - at_ms > window_ms:
+                break
+            oldest_ms, oldest = at_ms, value
+        if newest_ms <= oldest_ms:
+            return None
+        return (newest - oldest) * 1000 / (newest_ms - oldest_ms)
+
+    def rates(self) -> list[float]:
+        """Change per second from each sample to the next; a counter that fell counts as zero."""
+        pairs = zip(self._samples, list(self._samples)[1:], strict=False)
+        return [
+            max(0.0, (after - before) * 1000 / (after_ms - before_ms))
+            for (before_ms, before), (after_ms, after) in pairs
+            if after_ms > before_ms
+        ]
+
+
+def total(values: Iterable[int | None]) -> tuple[int, int]:
+    """(sum of what is known, how many are not)."""
+    known = [value for value in values]
+    return sum(value for value in known if value is not None), known.count(None)
