@@ -7,24 +7,25 @@ produces: the client library is too slow to load for every command.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
-from shell.exits import Failed, UsageProblem
-from shell.lines import read_lines
+from shell.client_options import client_options
+from shell.exits import ExitCode, Failed, UsageProblem
+from shell.inputs import BadRecord, NewRecord, Recipe, records_of_lines
+from shell.lines import follow_lines, read_lines
 from shell.output import Facts, Table
+from shell.partitioners import make_partitioner
 from shell.session import Session
 from shell.values import format_bytes
 
@@ -32,83 +33,37 @@ _PENDING_LIMIT = 20_000
 _BATCH_BYTES = 256 * 1024
 # The broker decides how large a record may be; this only bounds our own memory.
 _REQUEST_BYTES_LIMIT = 100 * 1024 * 1024
-_STICKY_RECORDS = 1_000
 _PROGRESS_EVERY_S = 0.2
 _STOP_LIMIT_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """Where keys come from; at most one is set."""
-
-    fixed: str | None = None
-    field: str | None = None
-    separator: str | None = None
-
-    def split(self, line: bytes, number: int) -> tuple[bytes | None, bytes]:
-        """Return (key, value) of an input line; raises Failed naming the line."""
-        if self.fixed is not None:
-            return self.fixed.encode(), line
-        if self.separator is not None:
-            key, separator, value = line.partition(self.separator.encode())
-            if not separator:
-                raise Failed(f"Record {number} has no key separator '{self.separator}'.")
-            return key, value
-        if self.field is not None:
-            return self._field_of(line, number), line
-        return None, line
-
-    def _field_of(self, line: bytes, number: int) -> bytes | None:
-        try:
-            data = json.loads(line)
-        except ValueError as error:
-            raise Failed(f"Record {number} is not JSON ({error}), so it has no field.") from None
-        if not isinstance(data, dict) or self.field not in data:
-            raise Failed(f"Record {number} is JSON without the field '{self.field}'.")
-        value = data[self.field]
-        if value is None:
-            return None
-        text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        return text.encode()
+# Failures told one by one; after that they are only counted.
+_TOLD_FAILURES = 20
+# The client library refuses None for both key and value unless it "serializes" it itself.
+_NULL = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to write and how."""
+    """What to write and how. `rate` is in records a second."""
 
     topic: str
-    values: Sequence[str]
-    file: str | None
-    whole: bool
-    keys: Keys
-    headers: Sequence[tuple[str, bytes]]
-    partition: int | None
-    acks: int | str
-    compression: str | None
-    each: bool
+    recipe: Recipe
+    values: Sequence[str] = ()
+    file: str | None = None
+    whole: bool = False
+    follow: bool = False
+    from_end: bool = False
+    rate: float | None = None
+    partitioner: str = "murmur2"
+    acks: int | str = "all"
+    compression: str | None = None
+    each: bool = False
+    keep_going: bool = False
+    dry_run: bool = False
 
-
-class StickyPartitioner:
-    """Kafka's hash for records with a key; others stay with one partition for a while."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._hashed = DefaultPartitioner()
-        self._rng = rng
-        self._chosen: int | None = None
-        self._left = 0
-
-    def __call__(self, key: bytes | None, every: list[int], available: list[int]) -> int:
-        """Return the partition of a record: by its key, or the one that is stuck to for now."""
-        if key is not None:
-            hashed: int = self._hashed(key, every, available)
-            return hashed
-        candidates = available or every
-        if self._left <= 0 or self._chosen not in candidates:
-            self._chosen = self._rng.choice(candidates)
-            self._left = _STICKY_RECORDS
-        self._left -= 1
-        assert self._chosen is not None
-        return self._chosen
+    @property
+    def streaming(self) -> bool:
+        """Whether records come one after the other, so that waiting a little fills batches."""
+        return not self.values and not self.whole
 
 
 @dataclass(slots=True)
@@ -118,6 +73,7 @@ class Tally:
     topic: str
     records: int = 0
     size_bytes: int = 0
+    failed: int = 0
     partitions: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, metadata: Any, size_bytes: int) -> None:
@@ -137,6 +93,7 @@ class Tally:
             "topic": self.topic,
             "records": self.records,
             "bytes": self.size_bytes,
+            "failed": self.failed,
             "took_ms": took_ms,
             "partitions": [
                 {"partition": p, "records": n, "first_offset": first, "last_offset": last}
@@ -145,50 +102,102 @@ class Tally:
         }
 
 
-async def produce(session: Session, plan: Plan) -> None:
-    """Write every record of a plan and print the summary, or a line for each."""
+_Pending = deque[tuple["asyncio.Future[Any]", NewRecord]]
+
+
+@dataclass(slots=True)
+class _Run:
+    session: Session
+    plan: Plan
+    producer: Any
+    tally: Tally
+    partitions: int
+    pending: _Pending = field(default_factory=deque)
+    next_progress: float = 0.0
+
+    def fail(self, record_or_place: str, reason: str, hint: str | None = None) -> None:
+        """Tell of a record that is not written; raises Failed unless the run is to go on."""
+        message = f"{record_or_place}: {reason}" if record_or_place else reason
+        if not self.plan.keep_going:
+            raise Failed(message, hint=hint)
+        self.tally.failed += 1
+        if self.tally.failed <= _TOLD_FAILURES:
+            self.session.output.error(message)
+        elif self.tally.failed == _TOLD_FAILURES + 1:
+            self.session.output.error("More records fail; from here on they are only counted.")
+
+    def progress(self) -> None:
+        """Redraw the counts now and then."""
+        now = time.monotonic()
+        if now >= self.next_progress:
+            self.next_progress = now + _PROGRESS_EVERY_S
+            self.session.output.progress(
+                f"{self.tally.records} records written, {format_bytes(self.tally.size_bytes)}"
+            )
+
+
+async def produce(session: Session, plan: Plan) -> ExitCode:
+    """Write every record of a plan and print the summary, or a line for each.
+
+    An interrupt stops reading, waits for what is under way and still prints the summary.
+    """
     async with session.admin() as admin:
         detail = await admin.topic(plan.topic)
-    if plan.partition is not None and plan.partition >= len(detail.partitions):
-        raise UsageProblem(
-            f"Topic {plan.topic} has partitions 0 to {len(detail.partitions) - 1}; there is no "
-            f"{plan.partition}."
-        )
+    _check_partition(plan, len(detail.partitions), plan.recipe.partition)
+    if plan.dry_run:
+        return await _dry_run(session, plan, len(detail.partitions))
     started = time.monotonic()
     producer = _producer(session, plan)
-    tally = Tally(plan.topic)
+    run = _Run(session, plan, producer, Tally(plan.topic), len(detail.partitions))
+    interrupted = False
     try:
         await _start(producer, session.settings.timeout_ms)
-        await _send_all(session, plan, producer, tally)
+        interrupted = await _send_until_interrupted(run)
     except KafkaConnectionError as error:
         raise Failed(f"Cannot reach the cluster: {error}") from None
     except KafkaError as error:
-        raise Failed(f"{_reason(error)} {_so_far(tally)}") from None
+        raise Failed(f"{_reason(error)} {_so_far(run.tally)}") from None
     except asyncio.CancelledError:
-        session.output.say(_so_far(tally))
+        session.output.say(_so_far(run.tally))
         raise
     except Failed as error:
-        raise Failed(f"{error.message} {_so_far(tally)}", hint=error.hint) from None
+        raise Failed(f"{error.message} {_so_far(run.tally)}", hint=error.hint) from None
     finally:
         await _stop(producer)
     if not plan.each:
-        _summary(session, tally, round((time.monotonic() - started) * 1000))
+        _summary(session, run.tally, round((time.monotonic() - started) * 1000))
+    if interrupted and not plan.follow:
+        session.output.say("Cancelled: not all of the input was read.")
+        return ExitCode.FAILED
+    return ExitCode.FAILED if run.tally.failed else ExitCode.DONE
+
+
+def _check_partition(plan: Plan, count: int, partition: int | None) -> None:
+    if partition is not None and partition >= count:
+        raise UsageProblem(
+            f"Topic {plan.topic} has partitions 0 to {count - 1}; there is no {partition}."
+        )
 
 
 def _producer(session: Session, plan: Plan) -> Any:
-    streaming = not plan.values and not plan.whole
     return AIOKafkaProducer(
-        bootstrap_servers=list(session.bootstrap()),
-        client_id="logctl",
+        **client_options(session),
         acks=plan.acks,
-        enable_idempotence=plan.acks == "all",
+        # A batch that is refused leaves a gap in an idempotent producer's sequence.
+        enable_idempotence=plan.acks == "all" and not plan.keep_going,
         compression_type=plan.compression,
-        linger_ms=5 if streaming else 0,
+        linger_ms=5 if plan.streaming else 0,
         max_batch_size=_BATCH_BYTES,
         max_request_size=_REQUEST_BYTES_LIMIT,
         request_timeout_ms=session.settings.timeout_ms,
-        partitioner=StickyPartitioner(random.Random()),
+        partitioner=make_partitioner(plan.partitioner, random.Random()),
+        key_serializer=_serialized,
+        value_serializer=_serialized,
     )
+
+
+def _serialized(content: Any) -> bytes | None:
+    return None if content is None or content is _NULL else content
 
 
 async def _start(producer: Any, timeout_ms: int) -> None:
@@ -202,49 +211,102 @@ async def _start(producer: Any, timeout_ms: int) -> None:
         ) from None
 
 
-async def _send_all(session: Session, plan: Plan, producer: Any, tally: Tally) -> None:
-    pending: deque[tuple[asyncio.Future[Any], int]] = deque()
-    next_progress = time.monotonic() + _PROGRESS_EVERY_S
-    number = 0
-    async with aclosing(_values(session, plan)) as values:
-        async for line in values:
-            number += 1
-            key, value = plan.keys.split(line, number)
-            future = await producer.send(
-                plan.topic,
-                value=value,
-                key=key,
-                partition=plan.partition,
-                headers=list(plan.headers),
+async def _send_until_interrupted(run: _Run) -> bool:
+    """Send everything; on an interrupt wait for what is under way and return True."""
+    interrupted = False
+    try:
+        await _send_all(run)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        interrupted = True
+        run.session.output.say("Interrupted: waiting for what is under way.", "dim")
+    except Failed:
+        # What went out before is counted, so that the person knows where to go on.
+        with suppress(Failed, KafkaError):
+            await _settle(run, 0)
+        raise
+    await _settle(run, 0)
+    return interrupted
+
+
+async def _send_all(run: _Run) -> None:
+    plan = run.plan
+    pause_s = 1 / plan.rate if plan.rate else 0.0
+    next_at = time.monotonic()
+    async with aclosing(_records(run.session, plan)) as records:
+        async for record in records:
+            if isinstance(record, BadRecord):
+                run.fail("", record.message, record.hint)
+                continue
+            if pause_s:
+                await _settle(run, _PENDING_LIMIT)
+                await asyncio.sleep(max(0.0, next_at - time.monotonic()))
+                next_at = max(next_at + pause_s, time.monotonic() - 1)
+            await _send(run, record)
+            await _settle(run, _PENDING_LIMIT)
+            run.progress()
+
+
+async def _send(run: _Run, record: NewRecord) -> None:
+    if record.partition is not None and record.partition >= run.partitions:
+        run.fail(record.where, f"topic {run.plan.topic} has no partition {record.partition}.")
+        return
+    try:
+        run.pending.append((await _handed_over(run, record), record))
+    except MessageSizeTooLargeError as error:
+        run.fail(record.where, _reason(error))
+
+
+async def _handed_over(run: _Run, record: NewRecord) -> asyncio.Future[Any]:
+    future: asyncio.Future[Any] = await run.producer.send(
+        run.plan.topic,
+        value=_NULL if record.value is None else record.value,
+        key=record.key,
+        partition=record.partition,
+        timestamp_ms=record.timestamp_ms,
+        headers=list(record.headers),
+    )
+    return future
+
+
+async def _settle(run: _Run, limit: int) -> None:
+    """Wait until no more than `limit` records are unacknowledged, and count the rest."""
+    while run.pending and (len(run.pending) > limit or run.pending[0][0].done()):
+        future, record = run.pending[0]
+        try:
+            metadata = await _acknowledged(
+                future, run.session.settings.timeout_ms, len(run.pending)
             )
-            pending.append((future, len(value) + len(key or b"")))
-            await _settle(session, plan, tally, pending, _PENDING_LIMIT)
-            if time.monotonic() >= next_progress:
-                next_progress = time.monotonic() + _PROGRESS_EVERY_S
-                session.output.progress(
-                    f"{tally.records} records written, {format_bytes(tally.size_bytes)}"
-                )
-    await _settle(session, plan, tally, pending, 0)
-
-
-async def _settle(
-    session: Session,
-    plan: Plan,
-    tally: Tally,
-    pending: deque[tuple[asyncio.Future[Any], int]],
-    limit: int,
-) -> None:
-    while pending and (len(pending) > limit or pending[0][0].done()):
-        future, size_bytes = pending.popleft()
-        metadata = await _acknowledged(future, session.settings.timeout_ms, 1 + len(pending))
-        tally.add(metadata, size_bytes)
-        if plan.each and metadata is not None:
+        except KafkaError as error:
+            run.pending.popleft()
+            metadata = await _again(run, record, error)
+            if metadata is _NULL:
+                continue
+        else:
+            run.pending.popleft()
+        run.tally.add(metadata, record.size_bytes)
+        if run.plan.each and metadata is not None:
             data = {
                 "topic": metadata.topic,
                 "partition": metadata.partition,
                 "offset": metadata.offset,
             }
-            session.output.line(data, partial("{topic}-{partition} @ {offset}".format, **data))
+            text = partial("{topic}-{partition} @ {offset}".format, **data)
+            run.session.output.line(data, text)
+
+
+async def _again(run: _Run, record: NewRecord, error: KafkaError) -> Any:
+    """Send a record of a refused batch alone: it may be another one that is wrong."""
+    if not run.plan.keep_going:
+        run.fail(record.where, _reason(error))
+    try:
+        future = await _handed_over(run, record)
+        return await _acknowledged(future, run.session.settings.timeout_ms, 1)
+    except KafkaError as again:
+        run.fail(record.where, _reason(again))
+        return _NULL
 
 
 async def _acknowledged(future: asyncio.Future[Any], timeout_ms: int, waiting: int) -> Any:
@@ -262,27 +324,73 @@ async def _acknowledged(future: asyncio.Future[Any], timeout_ms: int, waiting: i
         ) from None
 
 
-async def _values(session: Session, plan: Plan) -> AsyncGenerator[bytes, None]:
+async def _records(session: Session, plan: Plan) -> AsyncGenerator[NewRecord | BadRecord, None]:
     if plan.values:
-        for value in plan.values:
-            yield os.fsencode(value)
+        for number, value in enumerate(plan.values, start=1):
+            try:
+                yield plan.recipe.record(os.fsencode(value), f"value {number}")
+            except BadRecord as bad:
+                yield bad
         return
+    name = plan.file if plan.file not in {None, "-"} else "standard input"
+    assert name is not None
+    if plan.whole:
+        yield plan.recipe.record(_whole(session, plan), name)
+        return
+    async for record in records_of_lines(plan.recipe, _lines(session, plan), name):
+        yield record
+
+
+def _whole(session: Session, plan: Plan) -> bytes:
+    if plan.file in {None, "-"}:
+        return session.doors.stdin().read()
+    assert plan.file is not None
+    with open(plan.file, "rb") as file:
+        return file.read()
+
+
+async def _lines(session: Session, plan: Plan) -> AsyncIterator[bytes]:
     if plan.file is not None and plan.file != "-":
+        if plan.follow:
+            async for line in follow_lines(plan.file, from_end=plan.from_end):
+                yield line
+            return
         with open(plan.file, "rb") as file:  # noqa: ASYNC230 - blocks no one else
-            if plan.whole:
-                yield file.read()
-                return
             async for line in read_lines(file.fileno()):
                 yield line
         return
     stdin = session.doors.stdin()
     if stdin.isatty():
         session.output.say("One record a line; Ctrl-D ends.", "dim")
-    if plan.whole:
-        yield stdin.read()
-        return
     async for line in read_lines(stdin.fileno()):
         yield line
+
+
+async def _dry_run(session: Session, plan: Plan, partitions: int) -> ExitCode:
+    """Read and check everything, write nothing."""
+    good, bad, size_bytes = 0, 0, 0
+    async with aclosing(_records(session, plan)) as records:
+        async for record in records:
+            if isinstance(record, BadRecord):
+                problem: str | None = record.message
+            elif record.partition is not None and record.partition >= partitions:
+                problem = f"{record.where}: there is no partition {record.partition}."
+            else:
+                problem = None
+                good, size_bytes = good + 1, size_bytes + record.size_bytes
+            if problem is not None:
+                bad += 1
+                if bad <= _TOLD_FAILURES:
+                    session.output.error(problem)
+    session.output.say(
+        f"Would write {good} records ({format_bytes(size_bytes)}) to {plan.topic}; "
+        f"{bad} pieces of the input make no record. Nothing was written."
+    )
+    session.output.document(
+        {"topic": plan.topic, "records": good, "bytes": size_bytes, "failed": bad},
+        lambda: [Facts([("records", good), ("bytes", size_bytes), ("failed", bad)])],
+    )
+    return ExitCode.FAILED if bad else ExitCode.DONE
 
 
 def _summary(session: Session, tally: Tally, took_ms: int) -> None:
@@ -297,9 +405,10 @@ def _summary(session: Session, tally: Tally, took_ms: int) -> None:
         return [Table(columns, rows, right=frozenset(columns))]
 
     noun = "record" if tally.records == 1 else "records"
+    failed = f"; {tally.failed} failed" if tally.failed else ""
     session.output.say(
         f"Wrote {tally.records} {noun} ({format_bytes(tally.size_bytes)}) to {tally.topic} "
-        f"in {took_ms} ms."
+        f"in {took_ms} ms{failed}."
     )
     session.output.document(data, blocks)
 
@@ -318,7 +427,5 @@ def _reason(error: KafkaError) -> str:
 
 
 async def _stop(producer: Any) -> None:
-    try:
+    with suppress(TimeoutError, KafkaError):
         await asyncio.wait_for(producer.stop(), _STOP_LIMIT_S)
-    except (TimeoutError, KafkaError):
-        return

@@ -3,41 +3,129 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import re
+import zlib
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shell.exits import Failed
-from shell.lines import read_lines
-from shell.producing import Keys, StickyPartitioner, Tally, _acknowledged, _start
+from shell.inputs import BadRecord, Recipe, records_of_lines
+from shell.lines import follow_lines, read_lines
+from shell.partitioners import StickyPartitioner, make_partitioner
+from shell.producing import Tally, _acknowledged, _start
+from shell.records import ReadRecord, record_json
+
+
+def key_and_value(recipe, line):
+    record = recipe.record(line, "line 1")
+    return record.key, record.value
 
 
 def test_keys_come_from_where_they_are_asked():
-    assert Keys().split(b"a:b", 1) == (None, b"a:b")
-    assert Keys(fixed="k").split(b"v", 1) == (b"k", b"v")
-    assert Keys(separator=":").split(b"a:b:c", 1) == (b"a", b"b:c")
+    assert key_and_value(Recipe(), b"a:b") == (None, b"a:b")
+    assert key_and_value(Recipe(key="k"), b"v") == (b"k", b"v")
+    assert key_and_value(Recipe(key_separator=":"), b"a:b:c") == (b"a", b"b:c")
     line = b'{"id": 7, "who": "c42", "none": null, "deep": {"a": 1}}'
-    assert Keys(field="who").split(line, 1) == (b"c42", line)
-    assert Keys(field="id").split(line, 1) == (b"7", line)
-    assert Keys(field="deep").split(line, 1) == (b'{"a":1}', line)
-    assert Keys(field="none").split(line, 1) == (None, line)
+    assert key_and_value(Recipe(key_field="who"), line) == (b"c42", line)
+    assert key_and_value(Recipe(key_field="id"), line) == (b"7", line)
+    assert key_and_value(Recipe(key_field="deep"), line) == (b'{"a":1}', line)
+    assert key_and_value(Recipe(key_field="none"), line) == (None, line)
+    assert key_and_value(Recipe(key_field="id", value_field="who"), line) == (b"7", b"c42")
+    assert key_and_value(Recipe(tombstone=True), b"c42") == (b"c42", None)
 
 
 @pytest.mark.parametrize(
-    ("keys", "line", "said"),
+    ("recipe", "line", "said"),
     [
-        (Keys(separator=":"), b"none", "Record 17 has no key separator ':'"),
-        (Keys(field="id"), b"{", "Record 17 is not JSON"),
-        (Keys(field="id"), b"[1]", "Record 17 is JSON without the field 'id'"),
-        (Keys(field="id"), b"\xff", "Record 17 is not JSON"),
+        (Recipe(key_separator=":"), b"none", "line 17 has no key separator ':'"),
+        (Recipe(key_field="id"), b"{", "line 17 is not JSON"),
+        (Recipe(key_field="id"), b"[1]", "line 17 is JSON without fields"),
+        (Recipe(key_field="id"), b'{"idd": 1}', "line 17 has no field 'id'. Did you mean 'idd'"),
+        (Recipe(key_field="id"), b"\xff", "line 17 is not JSON"),
+        (Recipe(form="json"), b"{", "line 17 is not JSON"),
+        (Recipe(form="records"), b"{}", "line 17 is not a record as"),
+        (
+            Recipe(form="records"),
+            b'{"value": "*", "encoding": "base64"}',
+            "line 17: value is not base64",
+        ),
+        (Recipe(form="records"), b'{"value": 5}', "line 17: value is neither text nor null"),
+        (
+            Recipe(form="records"),
+            b'{"value": "x", "timestamp": "soon"}',
+            "line 17: 'soon' is not a time",
+        ),
     ],
 )
-def test_a_line_without_its_key_is_named(keys, line, said):
-    with pytest.raises(Failed, match=said):
-        keys.split(line, 17)
+def test_a_line_that_makes_no_record_is_named(recipe, line, said):
+    with pytest.raises(BadRecord, match=re.escape(said)):
+        recipe.record(line, "line 17")
+
+
+async def records_of(recipe, *lines):
+    async def source():
+        for line in lines:
+            yield line
+
+    return [found async for found in records_of_lines(recipe, source(), "f")]
+
+
+async def test_rows_of_csv_become_records_with_keys_headers_and_times():
+    recipe = Recipe(form="csv", key_field="id", header_fields=("region",), timestamp_field="at")
+    found = await records_of(
+        recipe,
+        b"\xef\xbb\xbfid,region,at,note\r",
+        b'c1,eu,1700000000123,"a, ""b"""\r',
+        b'c2,us,2023-11-14T22:13:20Z,"two',
+        b'lines"',
+        b"c3,us,1",
+    )
+    first, second, bad = found
+    assert (first.key, first.headers, first.timestamp_ms) == (
+        b"c1",
+        [("region", b"eu")],
+        1700000000123,
+    )
+    assert json.loads(first.value) == {"note": 'a, "b"'}
+    assert second.timestamp_ms == 1700000000000
+    assert json.loads(second.value)["note"] == "two\nlines"
+    assert "f line 5 has 3 columns" in bad.message
+    with pytest.raises(Failed, match="no column 'key'"):
+        await records_of(Recipe(form="csv", key_field="key"), b"id,x")
+
+
+CONTENT = st.none() | st.binary(max_size=20)
+
+
+@given(
+    CONTENT,
+    CONTENT,
+    st.lists(st.tuples(st.text(max_size=8), CONTENT), max_size=3),
+    st.integers(0, 2**41),
+)
+def test_what_tail_prints_is_read_back_byte_for_byte(key, value, headers, timestamp_ms):
+    record = ReadRecord(
+        topic="t",
+        partition=3,
+        offset=9,
+        timestamp_ms=timestamp_ms,
+        key=key,
+        value=value,
+        headers=headers,
+    )
+    line = json.dumps(record_json(record), ensure_ascii=False)
+    again = Recipe(form="records", keep_partition=True).record(
+        line.encode("utf-8", "surrogateescape"), "line 1"
+    )
+    assert (again.key, again.value, list(again.headers)) == (key, value, headers)
+    assert (again.timestamp_ms, again.partition) == (timestamp_ms, 3)
 
 
 def test_records_without_key_stay_together_and_records_with_key_stay_put():
@@ -48,6 +136,48 @@ def test_records_without_key_stay_together_and_records_with_key_stay_put():
     later = Counter(partitioner(None, partitions, partitions) for _ in range(20_000))
     assert set(later) == {0, 1, 2}
     assert len({partitioner(b"c42", partitions, partitions) for _ in range(10)}) == 1
+
+
+def test_the_other_partitioners():
+    rng = random.Random(1)
+    in_turn = make_partitioner("round-robin", rng)
+    assert [in_turn(b"k", [0, 1, 2], [2, 0, 1]) for _ in range(4)] == [0, 1, 2, 0]
+    crc32 = make_partitioner("crc32", rng)
+    assert crc32(b"c42", [0, 1, 2], [0]) == zlib.crc32(b"c42") % 3
+    by_chance = make_partitioner("random", rng)
+    assert {by_chance(b"k", [0, 1], [0, 1]) for _ in range(50)} == {0, 1}
+
+
+async def test_a_growing_file_is_followed_through_rotation_and_cutting(tmp_path):
+    path = tmp_path / "app.log"
+    seen = []
+
+    async def follow():
+        async for line in follow_lines(str(path)):
+            seen.append(line)  # noqa: PERF401 - seen while it is still growing
+
+    async def until(*lines):
+        async with asyncio.timeout(10):
+            while seen != list(lines):
+                await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(follow())
+    try:
+        path.write_bytes(b"one\ntwo\nhal")
+        await until(b"one", b"two")
+        with path.open("ab") as file:
+            file.write(b"f\n")
+        await until(b"one", b"two", b"half")
+        with path.open("ab") as file:
+            file.write(b"last of the old\n")
+        path.rename(tmp_path / "app.log.1")
+        path.write_bytes(b"new\n")
+        await until(b"one", b"two", b"half", b"last of the old", b"new")
+        path.write_bytes(b"x\n")
+        await until(b"one", b"two", b"half", b"last of the old", b"new", b"x")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def test_a_partition_that_lost_its_leader_is_left():
@@ -66,6 +196,7 @@ def test_the_tally_counts_what_was_acknowledged():
         "topic": "orders",
         "records": 4,
         "bytes": 40,
+        "failed": 0,
         "took_ms": 12,
         "partitions": [
             {"partition": 0, "records": 2, "first_offset": 5, "last_offset": 6},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import shlex
 
 import pytest
 
 from shell.cli import build, parse
 from shell.commands import all_commands
+from shell.script import parse_line
 from shell.settings import GLOBAL_OPTIONS
 
 REGISTRY = all_commands()
@@ -26,8 +26,8 @@ def test_run_takes_exactly_the_declared_values(command):
 def test_examples_parse_to_their_own_command(command):
     assert command.examples
     for example in command.examples:
-        line = example.split(" > ")[0].split(" | ")[0]
-        assert parse(build(REGISTRY), shlex.split(line)).command is command
+        words = parse_line(example)[0].words
+        assert parse(build(REGISTRY), words).command is command
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
