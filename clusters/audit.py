@@ -25,7 +25,10 @@ HOST_TIMEOUT_MS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One run. `outcome`: done, unchanged, failed or interrupted; `brokers` were acted on."""
+    """One run, and the `brokers` that it acted on.
+
+    `outcome`: done, unchanged, refused, failed or interrupted.
+    """
 
     run: str
     at: str

@@ -13,6 +13,7 @@ from clusters.spec.models import ClusterSpec, HostSpec
 from clusters.state import cluster_data_dir, cluster_state_dir
 
 MARKER = ".logctl-owner"
+KEPT = ".logctl-kept"
 DATA_DEFAULT = "/var/lib/logctl"
 LOGS_DEFAULT = "/var/log/logctl"
 UNIT_FOLDER = "/etc/systemd/system"
@@ -92,6 +93,11 @@ class BrokerLayout:
     def host_manifest_path(self) -> str:
         """The list of what was made on the host for this broker."""
         return os.path.join(self.node_dir, "manifest.json")
+
+    @property
+    def kept_path(self) -> str:
+        """What is still to be removed once kept data goes, noted beside that data."""
+        return os.path.join(self.data_roots[0], KEPT)
 
     @property
     def releases(self) -> str:

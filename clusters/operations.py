@@ -33,7 +33,7 @@ from clusters.operation_results import (
 )
 from clusters.phases import CHANGE, LOOK, Connect, Phase, Progress, Record, Run
 from clusters.phases.base import Node
-from clusters.phases.gate import gate_before
+from clusters.phases.gate import gate_stop
 from clusters.phases.host_checks import CheckResult
 from clusters.phases.plan_model import Plan
 from clusters.phases.roll import Roll
@@ -241,10 +241,13 @@ class Operations:
         """Stop every broker: a controlled shutdown, cut short after a limit."""
         return await self._down(self._ids(), "down")
 
-    async def stop_broker(self, broker_id: int) -> DownResult:
-        """Stop one broker by a controlled shutdown, cut short after a limit."""
+    async def stop_broker(self, broker_id: int, *, force: bool = False) -> DownResult:
+        """Stop one broker by a controlled shutdown, cut short after a limit.
+
+        Raises GateClosed where that would interrupt partitions or the quorum on other machines.
+        """
         self._known(broker_id)
-        return await self._down((broker_id,), f"broker stop {broker_id}")
+        return await self._down((broker_id,), f"broker stop {broker_id}", force=force)
 
     async def kill_broker(self, broker_id: int) -> bool:
         """Kill one broker at once (SIGKILL), as a crash would. False when it did not run."""
@@ -255,13 +258,9 @@ class Operations:
             run.started.append(broker_id)
             return await run.nodes[broker_id].driver.kill()
 
-    async def may_stop(self, broker_id: int) -> None:
-        """Raise GateClosed when stopping a broker now would interrupt partitions or the quorum."""
-        self._known(broker_id)
-        async with self._run((broker_id,), lock=None) as run:
-            await gate_before(run, run.nodes[broker_id], "gate")
-
-    async def _down(self, targets: tuple[int, ...], command: str) -> DownResult:
+    async def _down(
+        self, targets: tuple[int, ...], command: str, *, force: bool = True
+    ) -> DownResult:
         every = len(targets) == len(self._spec.hosts)
         async with (
             self._run(targets, lock=command, partial=every) as run,
@@ -269,6 +268,8 @@ class Operations:
         ):
             await self._phases(run, LOOK[:1])
             nodes = list(run.nodes.values())
+            if not every and not force:
+                await gate_stop(run, nodes[0])
             if every:
                 nodes += stray_nodes(run)
             result = await stop_nodes(nodes, self._report, self._stop_timeout_ms)
@@ -393,6 +394,10 @@ class Operations:
         except LogctlError as error:
             detail = str(error)
             raise
+        except Exception:
+            # Raised by whoever was asked: the plan was not agreed to.
+            outcome = "refused" if run.plan is not None and not run.started else outcome
+            raise
         finally:
             entry = audit.new_entry(
                 command,
@@ -403,7 +408,7 @@ class Operations:
                 detail=detail,
             )
             audit.append(self._spec.name, entry)
-            if outcome != "unchanged":
+            if outcome not in {"unchanged", "refused"}:
                 for nodes in run.machines():
                     if not nodes[0].connection.is_local:
                         path = nodes[0].layout.audit_path

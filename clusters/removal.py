@@ -5,12 +5,13 @@ Refuses short paths, mount points and symbolic links. Data and logs stay unless 
 
 from __future__ import annotations
 
+import json
 import os
 
 from clusters.errors import HostError
 from clusters.hosts.machine_facts import json_object
 from clusters.hosts.shell_words import quote
-from clusters.layout import MARKER
+from clusters.layout import KEPT, MARKER
 from clusters.manifest import manifest_path
 from clusters.operation_results import Destroyed
 from clusters.phases.base import Node, Run
@@ -74,7 +75,8 @@ async def _remove_data(run: Run, node: Node, done: Destroyed, *, data: bool) -> 
         await _remove_folder(node, folder)
         done.removed.append(f"{prefix}{folder}")
         root = os.path.dirname(folder)
-        if await connection.list_folder(root) == [MARKER]:
+        left = set(await connection.list_folder(root))
+        if MARKER in left and left <= {MARKER, KEPT}:
             await _remove_folder(node, root)
             done.removed.append(f"{prefix}{root}")
 
@@ -132,6 +134,9 @@ async def _remove_remote(run: Run, nodes: list[Node], done: Destroyed, *, data: 
             if path not in {layout.log_path, layout.audit_path} and await _is_ours(node, path):
                 await connection.remove_file(path)
                 done.removed.append(f"{connection.name}: {path}")
+        if not data:
+            note = json.dumps({"folders": sorted(folders), "user": user}) + "\n"
+            await connection.write_file(layout.kept_path, note.encode(), mode=0o644)
         await _remove_folder(node, layout.node_dir)
         done.removed.append(f"{connection.name}: {layout.node_dir}")
         run.say("destroy", "done", "", node.id)

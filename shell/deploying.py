@@ -44,6 +44,17 @@ def open_operations(
 
 
 @contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the gate and the locks refuse into the exit code of a refusal."""
+    from clusters.errors import GateClosed, Locked
+
+    try:
+        yield
+    except (GateClosed, Locked) as error:
+        raise Refused(str(error)) from None
+
+
+@contextmanager
 def live_operations(session: Session, spec: str | None) -> Iterator[Operations]:
     """Operations whose progress is a live table while the block runs, where that is of use."""
     loaded = session.doors.load_spec(session.resolve_spec(spec))
@@ -54,11 +65,13 @@ def live_operations(session: Session, spec: str | None) -> Iterator[Operations]:
         or not output.interactive
         or session.interactive_shell
     ):
-        yield session.doors.operations(loaded, partial(_report, session))
+        with refusals():
+            yield session.doors.operations(loaded, partial(_report, session))
         return
     table = LiveTable(session, loaded)
     try:
-        yield session.doors.operations(loaded, table.report)
+        with refusals():
+            yield session.doors.operations(loaded, table.report)
     finally:
         table.stop()
 

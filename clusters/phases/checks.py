@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from clusters.errors import CheckFailed
 from clusters.phases.base import Node, Run
-from clusters.phases.host_checks import check_hosts
+from clusters.phases.host_checks import CheckResult, check_hosts
 from clusters.spec.loader import new_cluster_id
 
 FREE_BYTES_MIN = 64 << 20
@@ -24,17 +26,28 @@ class Checks:
             if node.connection.is_local and not node.found.running:
                 failures += await _folders(run, node)
                 failures += await _ports(node)
-        for result in await check_hosts(run, reach=self._installs(run)):
-            if result.state == "fail":
-                failures.append(result.text())
-            elif result.state == "warn":
-                run.say(self.title, "warning", result.text(), result.broker_id)
+        fresh = self._installs(run)
+        results = await check_hosts(run, reach=fresh)
+        failures += [result.text() for result in results if result.state == "fail"]
+        if fresh:
+            for text in warnings_of(results):
+                run.say(self.title, "warning", text)
         if failures:
             raise CheckFailed(list(dict.fromkeys(failures)))
 
     @staticmethod
     def _installs(run: Run) -> bool:
         return any(node.found.installed.generation is None for node in run.nodes.values())
+
+
+def warnings_of(results: Sequence[CheckResult]) -> list[str]:
+    """The warnings, each once with the hosts that it is about."""
+    hosts: dict[str, list[str]] = {}
+    for result in results:
+        if result.state == "warn":
+            text = f"{result.message}{'. ' if result.advice else ''}{result.advice}"
+            hosts.setdefault(text, []).append(result.host)
+    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in hosts.items()]
 
 
 def _identity(run: Run) -> list[str]:

@@ -197,6 +197,25 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
         await asyncio.sleep(run.spec.rollout.interval / 1000)
 
 
+async def gate_stop(run: Run, node: Node) -> None:
+    """Look once whether a broker may be stopped by hand. Raises GateClosed with what would break.
+
+    A cluster that does not answer has nothing to lose; brokers of this machine are for drills.
+    """
+    if node.connection.is_local or not node.found.running:
+        return
+    try:
+        found = obstacles(await read_cluster(run, without=node.id), node.id)
+    except LogctlError:
+        return
+    reasons = [*found.passing, *found.lasting]
+    if reasons:
+        raise GateClosed(
+            f"Broker {node.id} was not stopped: {'; '.join(reasons[:LISTED_MAX])}. "
+            "Stop it nevertheless with --force."
+        )
+
+
 async def gate_after(run: Run, node: Node, phase: str) -> None:
     """Wait for stable readings of a broker that is whole again. Raises OperationError."""
     loop = asyncio.get_running_loop()

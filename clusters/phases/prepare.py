@@ -118,7 +118,8 @@ async def _missing_folders(node: Node) -> list[str]:
 async def _write_manifest(run: Run, node: Node, fresh: list[str], fresh_user: str | None) -> None:
     layout, connection = node.layout, node.connection
     before = json_object(await connection.read_file(layout.host_manifest_path)) or {}
-    folders = {*before.get("folders", []), *fresh, layout.node_dir}
+    kept = json_object(await connection.read_file(layout.kept_path)) or {}
+    folders = {*before.get("folders", []), *kept.get("folders", []), *fresh, layout.node_dir}
     files = {*before.get("files", []), layout.log_path, layout.audit_path}
     if node.driver.unit is not None:
         files.add(layout.unit_path)
@@ -128,7 +129,7 @@ async def _write_manifest(run: Run, node: Node, fresh: list[str], fresh_user: st
         "broker": node.id,
         "folders": sorted(folders),
         "files": sorted(files),
-        "user": fresh_user or before.get("user"),
+        "user": fresh_user or before.get("user") or kept.get("user"),
     }
     if manifest != before:
         content = (json.dumps(manifest) + "\n").encode()

@@ -10,8 +10,6 @@ from typing import Literal, Protocol
 # unreachable (its machine did not answer).
 ProcessState = Literal["running", "stopped", "stale", "unreachable"]
 
-POLL_S = 0.1
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessView:
@@ -29,6 +27,11 @@ class Stopped:
 
     was_running: bool
     killed: bool = False
+
+
+def restarted_words(times: int) -> str:
+    """How often a supervisor started a broker again, in words."""
+    return "restarted once" if times == 1 else f"restarted {times} times"
 
 
 class BrokerProcess(Protocol):

@@ -13,7 +13,7 @@ from clusters.hosts.base import Connection
 from clusters.hosts.machine_facts import InstalledBroker, MachineFacts
 from clusters.hosts.shell_words import words
 from clusters.layout import BrokerLayout
-from clusters.processes.base import ProcessView, Stopped
+from clusters.processes.base import ProcessView, Stopped, restarted_words
 from clusters.spec.models import ClusterSpec
 
 _STOP_GRACE_MS = 15_000
@@ -155,7 +155,7 @@ def _whole(value: object) -> int | None:
 def _detail(told: dict[str, object]) -> str:
     parts = []
     if restarts := _whole(told.get("restarts")):
-        parts.append(f"restarted {restarts} times")
+        parts.append(restarted_words(restarts))
     if (last := told.get("last_exit")) is not None:
         parts.append(f"last exit status {last}")
     return ", ".join(parts)

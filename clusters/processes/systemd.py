@@ -11,7 +11,7 @@ from clusters.errors import HostError
 from clusters.hosts.base import Connection
 from clusters.hosts.shell_words import quote
 from clusters.layout import BrokerLayout
-from clusters.processes.base import ProcessView, Stopped
+from clusters.processes.base import ProcessView, Stopped, restarted_words
 from clusters.spec.models import ClusterSpec
 
 _SHOW = (
@@ -200,8 +200,8 @@ def unit_view(show: Mapping[str, str], uptime_s: float | None) -> ProcessView:
     active, sub = show.get("ActiveState", "inactive"), show.get("SubState", "")
     pid = int(show.get("MainPID") or 0) or None
     words = f"unit {active} ({sub})"
-    if int(show.get("NRestarts") or 0):
-        words += f", restarted {show['NRestarts']} times"
+    if restarts := int(show.get("NRestarts") or 0):
+        words += f", {restarted_words(restarts)}"
     started_us = int(show.get("ExecMainStartTimestampMonotonic") or 0)
     if active == "active" and pid is not None:
         uptime_ms = None

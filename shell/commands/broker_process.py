@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from shell.deploying import open_operations
+from shell.deploying import open_operations, refusals
 from shell.exits import Failed
-from shell.registry import Argument, Command, Kind
+from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
 
 _ID = Argument("ID", "The broker's id.", kind=Kind.BROKER)
+_FORCE = Option(
+    ("--force",), "Also where that interrupts partitions or the quorum.", kind=Kind.FLAG
+)
 
 
-async def _stop(session: Session, *, id: int) -> None:  # noqa: A002
-    result = await open_operations(session, None).stop_broker(id)
+async def _stop(session: Session, *, id: int, force: bool) -> None:  # noqa: A002
+    with refusals():
+        result = await open_operations(session, None).stop_broker(id, force=force)
     if not result.changed:
         session.output.say(f"Broker {id} was not running.")
     elif result.killed:
@@ -23,24 +27,38 @@ async def _stop(session: Session, *, id: int) -> None:  # noqa: A002
 
 
 async def _start(session: Session, *, id: int) -> None:  # noqa: A002
-    result = await open_operations(session, None).start_broker(id)
+    with refusals():
+        result = await open_operations(session, None).start_broker(id)
     if result.changed:
         session.output.say(f"Broker {id} started in {result.elapsed_ms} ms.")
     else:
         session.output.say(f"Broker {id} was already running.")
 
 
+async def _restart(session: Session, *, id: int, force: bool) -> None:  # noqa: A002
+    with refusals():
+        result = await open_operations(session, None).restart((id,), force=force)
+    session.output.say(f"Broker {id} restarted in {result.elapsed_ms} ms; it is in sync.")
+
+
 async def _kill(session: Session, *, id: int) -> None:  # noqa: A002
-    if not await open_operations(session, None).kill_broker(id):
+    operations = open_operations(session, None)
+    with refusals():
+        killed = await operations.kill_broker(id)
+    if not killed:
         raise Failed(f"Broker {id} was not running, so it was not killed.")
+    if not operations.spec.is_local:
+        session.output.say(f"Broker {id} killed (kill -9); its supervisor starts it again.")
+        return
     session.output.say(f"Broker {id} killed (kill -9). Start it with `broker start {id}`.")
 
 
-def _changing(verb: str, summary: str, run: Any) -> Command:
+def _changing(verb: str, summary: str, run: Any, *options: Option) -> Command:
     return Command(
         name=f"broker {verb}",
         summary=summary,
         arguments=(_ID,),
+        options=options,
         examples=(f"broker {verb} 2",),
         run=run,
         changes=True,
@@ -48,7 +66,8 @@ def _changing(verb: str, summary: str, run: Any) -> Command:
 
 
 COMMANDS = (
-    _changing("stop", "Stop a broker: it hands its partitions over first.", _stop),
+    _changing("stop", "Stop a broker: it hands its partitions over first.", _stop, _FORCE),
     _changing("start", "Start a broker that was stopped or killed.", _start),
+    _changing("restart", "Restart a broker, and wait until it is in sync again.", _restart, _FORCE),
     _changing("kill", "Kill a broker as a crash would (kill -9), for drills.", _kill),
 )
