@@ -92,7 +92,7 @@ class Option:
     def parameter(self) -> str:
         """The keyword under which `Command.run` receives the value."""
         name = self.flags[0].lstrip("-").replace("-", "_")
-        return f"{name}_" if name in {"from", "for"} else name
+        return f"{name}_" if name in {"from", "for", "assert"} else name
 
     @property
     def is_flag(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shell.exits import ExitCode
+from shell.commands.query_watch import follow_rows
+from shell.exits import ExitCode, UsageProblem
 from shell.registry import Command, Kind, Option
 from shell.session import Session
 
 if TYPE_CHECKING:
+    from clusters.query import Query
     from clusters.watch.events import ClusterEvent
 
 _TONES = {
@@ -32,16 +35,37 @@ async def _watch(
     from_start: bool,
     max: int | None,  # noqa: A002
     for_: int | None,
+    where: str | None,
 ) -> ExitCode:
+    query = _condition(where)
     try:
         async with asyncio.timeout(None if for_ is None else for_ / 1000):
-            await _follow(session, from_start, max)
+            if query is None or query.table == "events":
+                await _follow(session, from_start, max, query)
+            else:
+                await follow_rows(session, query, max)
     except TimeoutError:
         pass
     return ExitCode.DONE
 
 
-async def _follow(session: Session, from_start: bool, limit: int | None) -> None:
+def _condition(where: str | None) -> Query | None:
+    """A condition on the cluster when it names a table, else on each event."""
+    from clusters.query import TABLES
+    from shell.commands.query import read_condition
+
+    if where is None:
+        return None
+    table = where.split(maxsplit=1)[0] if where.strip() else ""
+    query = read_condition(where, table=None if table in TABLES else "events")
+    if query.table == "events" and query.for_ms is not None:
+        raise UsageProblem("An event is over at once: `for` fits only what lasts.")
+    return query
+
+
+async def _follow(
+    session: Session, from_start: bool, limit: int | None, query: Query | None
+) -> None:
     count = 0
     told = ""
     async with session.doors.feed(session.bootstrap(), from_start=from_start) as feed:
@@ -51,10 +75,19 @@ async def _follow(session: Session, from_start: bool, limit: int | None) -> None
                 told = status
                 session.output.say(status, "dim")
             for event in update.events:
+                if query is not None and not _fits(query, event):
+                    continue
                 session.output.line(event.to_json(), partial(_line, session, event))
                 count += 1
                 if limit is not None and count >= limit:
                     return
+
+
+def _fits(query: Query, event: ClusterEvent) -> bool:
+    from clusters.query.collecting import event_row
+
+    now_ms = time.time_ns() // 1_000_000
+    return query.matches(event_row(event, now_ms), now_ms) is True
 
 
 def _line(session: Session, event: ClusterEvent) -> str:
@@ -112,9 +145,21 @@ COMMANDS = (
         options=(
             Option(("--from-start",), "First replay what happened before.", kind=Kind.FLAG),
             Option(("--max",), "Stop after this many events.", kind=Kind.INTEGER, minimum=1),
+            Option(
+                ("--where",),
+                "Only events that fit, as in kind = IsrShrunk; or, when a table is named, each row "
+                "as it begins and ceases to fit: partitions where isr < min_isr.",
+                kind=Kind.QUERY,
+            ),
             Option(("--for",), "Stop after this long, as in 10s.", kind=Kind.DURATION),
         ),
-        examples=("watch", "watch --format json --for 10s", "watch --from-start --max 20"),
+        examples=(
+            "watch",
+            "watch --format json --for 10s",
+            "watch --from-start --max 20",
+            "watch --where 'kind = LeaderMoved and topic = orders'",
+            "watch --where 'groups where lag > 1000 for 1m'",
+        ),
         run=_watch,
         endless=True,
     ),

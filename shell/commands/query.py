@@ -1,0 +1,178 @@
+"""Asks a condition of the cluster: its rows, or whether it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shell.exits import ExitCode, UsageProblem
+from shell.output import Table
+from shell.registry import Argument, Command, Kind, Option
+from shell.session import Session
+
+if TYPE_CHECKING:
+    from clusters.query import ClusterState, Query, Row
+    from clusters.watch.events import ClusterEvent
+
+_EVENTS_WAIT_S = 5
+_PAUSE_S = 1.0
+
+
+async def _query(
+    session: Session, *, condition: Sequence[str], fail_if_any: bool, assert_: bool
+) -> ExitCode:
+    query = read_condition(" ".join(condition))
+    state, rows, verdict = await _asked(session, query)
+    whole = query.table is None
+    for problem in query.missing(state):
+        session.output.warn(problem)
+    data = [shown_row(row) for row in rows]
+    if whole:
+        answer = {True: "true", False: "false", None: "unknown"}[verdict]
+        session.output.document(
+            {"condition": str(query), "holds": verdict, "rows": data},
+            lambda: [Table(("HOLDS", "CONDITION"), [(answer, str(query))]), *_tables(query, rows)],
+        )
+    else:
+        session.output.document(data, lambda: _tables(query, rows))
+        doubtful = query.doubtful(state)
+        if doubtful:
+            session.output.warn(f"of {len(doubtful)} more rows nobody can say whether they fit")
+    return _code(whole, verdict, rows, fail_if_any, assert_)
+
+
+def _code(
+    whole: bool, verdict: bool | None, rows: Sequence[Row], fail_if_any: bool, assert_: bool
+) -> ExitCode:
+    if verdict is None:
+        return ExitCode.UNHEALTHY
+    if fail_if_any and (rows if not whole else verdict):
+        return ExitCode.DIFFERENCES
+    if assert_ and not verdict:
+        return ExitCode.DIFFERENCES
+    return ExitCode.DONE
+
+
+async def _asked(session: Session, query: Query) -> tuple[ClusterState, list[Row], bool | None]:
+    """One state; for a condition that must last, states until its time is over."""
+    from clusters.query import Steady
+
+    steady = Steady(query)
+    while True:
+        state = await observe(session, [query])
+        verdict = steady.take(state)
+        rows = steady.rows(state) if query.table is not None else query.rows(state)
+        held_ms = steady.held_ms(state)
+        holds_now = query.holds(state) is True
+        if verdict is True or not holds_now or held_ms >= steady.for_ms:
+            return state, rows, verdict
+        session.output.progress(f"held for {held_ms // 1000} s of {query.for_text}")
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def observe(session: Session, queries: Sequence[Query]) -> ClusterState:
+    """The state that some conditions ask about, events of the past among it."""
+    from clusters.query.collecting import collect
+
+    wants_events = any("events" in query.tables for query in queries)
+    past = await _past_events(session) if wants_events else None
+    if all(query.tables == {"events"} for query in queries):
+        return await collect(None, queries, events=past)  # type: ignore[arg-type]
+    async with session.admin() as admin:
+        return await collect(admin, queries, events=past)
+
+
+async def _past_events(session: Session) -> list[ClusterEvent] | None:
+    """What the metadata log still tells, or None where it cannot be read."""
+    found: list[ClusterEvent] = []
+    with contextlib.suppress(TimeoutError):
+        async with (
+            asyncio.timeout(_EVENTS_WAIT_S),
+            session.doors.feed(session.bootstrap(), from_start=True) as feed,
+        ):
+            async for update in feed.updates():
+                if update.status.mode == "sampled":
+                    return None
+                found += update.events
+                if update.status.mode == "live" and not update.replaying:
+                    return found
+    return None
+
+
+def read_condition(text: str, *, table: str | None = None) -> Query:
+    """A condition given on the command line; raises UsageProblem with its place."""
+    from clusters.query import QueryError, parse
+
+    try:
+        return parse(text, table=table)
+    except QueryError as error:
+        raise UsageProblem(str(error), hint="See docs/query-language.md.") from None
+
+
+def shown_row(row: Row) -> dict[str, Any]:
+    """A row as plain data: sets are lists, what nobody could say is the text `unknown`."""
+    from clusters.query import UNKNOWN
+
+    return {
+        name: "unknown" if value is UNKNOWN else list(value) if isinstance(value, tuple) else value
+        for name, value in row.items()
+    }
+
+
+def _tables(query: Query, rows: Sequence[Row]) -> list[Table]:
+    from clusters.query import TABLES
+
+    if not rows:
+        return []
+    names = sorted(query.tables)
+    keys = TABLES[query.table or names[0]].keys if len(names) == 1 else ()
+    columns = [name for name in keys if name in rows[0]]
+    columns += [name for name in rows[0] if name not in columns and name in query.fields]
+    extra = ("leader", "replicas", "isr", "state", "lag")
+    columns += [name for name in extra if name in rows[0] and name not in columns]
+    return [
+        Table(
+            tuple(name.replace("_", " ").upper() for name in columns),
+            [tuple(cell(row.get(name)) for name in columns) for row in rows],
+        )
+    ]
+
+
+def cell(value: Any) -> object:
+    """A value for a table."""
+    from clusters.query import UNKNOWN
+
+    if value is UNKNOWN:
+        return "?"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+COMMANDS = (
+    Command(
+        name="query",
+        summary="Ask a condition of the cluster: its rows, or whether it holds.",
+        details="The language is that of wait, assert, watch --where and list filters; one page "
+        "of it is docs/query-language.md. What nobody could tell is said, and never taken for "
+        "healthy: exit code 10.",
+        arguments=(
+            Argument("CONDITION", "As in: partitions where isr < min_isr.", Kind.QUERY, many=True),
+        ),
+        options=(
+            Option(("--fail-if-any",), "Exit code 3 when there is a row.", kind=Kind.FLAG),
+            Option(("--assert",), "Exit code 3 when it does not hold.", kind=Kind.FLAG),
+        ),
+        examples=(
+            "query 'partitions where isr < min_isr and leader = 3'",
+            "query 'groups where lag > 1000 for 1m'",
+            "query --assert 'count(brokers where state = up) = 3'",
+            "query --fail-if-any 'partitions where offline'",
+        ),
+        run=_query,
+    ),
+)
