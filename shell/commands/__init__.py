@@ -8,6 +8,7 @@ from shell.registry import Registry
 def all_commands() -> Registry:
     """Return a registry with every command."""
     from shell.commands import (
+        apply,
         broker,
         broker_process,
         bundle,
@@ -40,6 +41,7 @@ def all_commands() -> Registry:
         tail,
         watch,
         query,
+        apply,
         context,
         demo,
         extras,
