@@ -2,67 +2,49 @@
 
 Works with logd and Apache Kafka alike: versions are negotiated, and what a cluster cannot tell is
 left out rather than guessed. Stays useful while brokers are down: answers are partial, never empty
-because one broker did not answer.
+because one broker did not answer. Calls on topics, the cluster and the quorum are here; those on
+groups, offsets, settings and placement in modules of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
-from broker.protocol.errors import ErrorCode, LogctlError, UnsupportedVersion
+from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
 from clusters.admin import parse
+from clusters.admin.asking import RETRY_PAUSE_S
+from clusters.admin.config_calls import ConfigCalls
 from clusters.admin.connections import Connections, Deadline, join_address
-from clusters.admin.errors import AdminError, UnknownTopic, code_words
+from clusters.admin.errors import AdminError, UnknownTopic
+from clusters.admin.groups import GroupCalls
 from clusters.admin.model import (
     BrokerInfo,
     ClusterInfo,
     ConfigEntry,
     CreatedTopic,
-    ElectionResult,
     PartitionInfo,
+    PlacedPartition,
     QuorumInfo,
     TopicDetail,
     TopicSummary,
 )
-from clusters.nearest import nearest
+from clusters.admin.placement import PlacementCalls
 
 EARLIEST = -2
 LATEST = -1
-RESOURCE_TOPIC = 2
-RESOURCE_BROKER = 4
-RETRY_PAUSE_S = 0.05
-LEADER_TRIES = 3
 VISIBLE_WAIT_MS = 3_000
-
-# Nothing was done, and asking again soon may work.
-RETRY_CODES = frozenset(
-    {
-        ErrorCode.not_controller,
-        ErrorCode.coordinator_load_in_progress,
-        ErrorCode.leader_not_available,
-    }
-)
-MOVED_CODES = frozenset(
-    {
-        ErrorCode.not_leader_or_follower,
-        ErrorCode.leader_not_available,
-        ErrorCode.fenced_leader_epoch,
-        ErrorCode.unknown_leader_epoch,
-        ErrorCode.unknown_topic_or_partition,
-    }
-)
-
-Partition = tuple[str, int]
+MIN_ISR = "min.insync.replicas"
 
 
-class AdminClient:
+class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
     """Use as `async with AdminClient(["127.0.0.1:9092"]) as admin:`. Safe for concurrent calls.
 
     Every call ends within `timeout_ms` and raises LogctlError subclasses: ClusterUnreachable when
@@ -138,8 +120,8 @@ class AdminClient:
         asked = [(name, partition.partition) for partition in partitions]
         wanted = (EARLIEST, LATEST) if offsets else ()
         answers = await asyncio.gather(
-            self._configs(RESOURCE_TOPIC, name, deadline),
-            *(self._offsets(asked, timestamp, deadline) for timestamp in wanted),
+            self._configs("topic", name, deadline),
+            *(self.offsets(asked, timestamp) for timestamp in wanted),
             return_exceptions=True,
         )
         for answer in answers:
@@ -172,6 +154,30 @@ class AdminClient:
             problems=problems,
         )
 
+    async def partitions(
+        self, topics: Sequence[str] | None = None, *, min_isr: bool = False
+    ) -> list[PlacedPartition]:
+        """Every partition (of some topics), sorted; with `min_isr` also the setting of its topic.
+
+        Raises UnknownTopic for a topic that was named.
+        """
+        deadline = self._deadline()
+        metadata = await self._metadata(topics, deadline)
+        for topic in metadata.topics:
+            if topics is not None and topic.error_code == ErrorCode.unknown_topic_or_partition:
+                raise UnknownTopic(topic.name, await self._hint(topic.name, deadline))
+        placed = parse.placed(metadata)
+        if not min_isr:
+            return placed
+        names = {each.topic for each in placed}
+        settings = await self.topic_settings(names, [MIN_ISR])
+        return [
+            replace(each, min_isr=int(settings[each.topic][MIN_ISR]))
+            if MIN_ISR in settings.get(each.topic, {})
+            else each
+            for each in placed
+        ]
+
     async def quorum(self) -> QuorumInfo:
         """The metadata quorum: leader, voters, observers, controller addresses."""
         body = Struct(
@@ -182,20 +188,6 @@ class AdminClient:
         answer = await self._ask(ApiKey.DESCRIBE_QUORUM, body, self._deadline())
         return parse.quorum(answer)
 
-    async def offsets(
-        self, partitions: Iterable[Partition], timestamp: int = LATEST
-    ) -> dict[Partition, int | None]:
-        """The offset at a time (ms since 1970; -1 end, -2 start, -3 largest timestamp).
-
-        Asks all leaders at once; None for a partition whose leader did not answer, or that has no
-        record that late.
-        """
-        return await self._offsets(list(partitions), timestamp, self._deadline())
-
-    async def configs(self, resource_type: int, name: str) -> list[ConfigEntry]:
-        """Every setting of a topic (type 2) or broker (type 4), sorted by name."""
-        return await self._configs(resource_type, name, self._deadline())
-
     # Changing
 
     async def create_topic(
@@ -205,10 +197,12 @@ class AdminClient:
         replication_factor: int = -1,
         configs: Mapping[str, str] | None = None,
         *,
+        assignments: Mapping[int, Sequence[int]] | None = None,
         validate_only: bool = False,
     ) -> CreatedTopic:
         """Create a topic; -1 takes the cluster's default. Returns when brokers know it.
 
+        `assignments` names the replicas of each partition; both counts are -1 then.
         Raises AdminError with the cluster's reason.
         """
         deadline = self._deadline()
@@ -218,7 +212,10 @@ class AdminClient:
                     name=name,
                     num_partitions=partitions,
                     replication_factor=replication_factor,
-                    assignments=[],
+                    assignments=[
+                        Struct(partition_index=index, broker_ids=list(replicas))
+                        for index, replicas in sorted((assignments or {}).items())
+                    ],
                     configs=[
                         Struct(name=key, value=value)
                         for key, value in sorted((configs or {}).items())
@@ -259,93 +256,35 @@ class AdminClient:
             raise
 
     async def create_partitions(
-        self, name: str, count: int, *, validate_only: bool = False
-    ) -> None:
-        """Grow a topic to `count` partitions. Raises AdminError with the cluster's reason."""
-        deadline = self._deadline()
-        body = Struct(
-            topics=[Struct(name=name, count=count, assignments=None)],
-            timeout_ms=deadline.left_ms(),
-            validate_only=validate_only,
-        )
-        what = f'The topic "{name}" did not get more partitions'
-        await self._change(ApiKey.CREATE_PARTITIONS, body, "results", what, deadline)
-
-    async def alter_configs(
         self,
-        resource_type: int,
-        name: str,
-        changes: Mapping[str, str | None],
+        topic: str,
+        total: int,
+        assignments: Sequence[Sequence[int]] | None = None,
         *,
         validate_only: bool = False,
     ) -> None:
-        """Set settings of a topic (2) or broker (4); None goes back to the default."""
-        body = Struct(
-            resources=[
-                Struct(
-                    resource_type=resource_type,
-                    resource_name=name,
-                    configs=[
-                        Struct(
-                            name=key, config_operation=0 if value is not None else 1, value=value
-                        )
-                        for key, value in sorted(changes.items())
-                    ],
-                )
-            ],
-            validate_only=validate_only,
-        )
-        what = f'The settings of "{name}" were not changed'
-        await self._change(
-            ApiKey.INCREMENTAL_ALTER_CONFIGS, body, "responses", what, self._deadline()
-        )
+        """Grow a topic to `total` partitions; `assignments` names the replicas of each new one.
 
-    async def elect_leaders(
-        self, preferred: bool = True, partitions: Iterable[Partition] | None = None
-    ) -> list[ElectionResult]:
-        """Elect leaders: the preferred ones, or (`preferred=False`) any, even out of sync.
-
-        None for `partitions` means all. Raises AdminError when the request fails as a whole.
+        Raises UnknownTopic, or AdminError with the cluster's reason.
         """
         deadline = self._deadline()
-        by_topic: dict[str, list[int]] = {}
-        for topic, partition in partitions or ():
-            by_topic.setdefault(topic, []).append(partition)
-        named = [
-            Struct(topic=topic, partitions=sorted(indexes))
-            for topic, indexes in sorted(by_topic.items())
-        ]
-        body = Struct(
-            election_type=0 if preferred else 1,
-            topic_partitions=None if partitions is None else named,
-            timeout_ms=deadline.left_ms(),
+        placed = (
+            None if assignments is None else [Struct(broker_ids=list(each)) for each in assignments]
         )
-        while True:
-            answer = await self._ask(ApiKey.ELECT_LEADERS, body, deadline)
-            code = answer.get("error_code", ErrorCode.none)
-            if code == ErrorCode.none:
-                return parse.elections(answer)
-            if code not in RETRY_CODES or deadline.left_ms() < 100:
-                raise AdminError(f"No leader was elected: {code_words(code)}", code=int(code))
-            await asyncio.sleep(RETRY_PAUSE_S)
+        body = Struct(
+            topics=[Struct(name=topic, count=total, assignments=placed)],
+            timeout_ms=deadline.left_ms(),
+            validate_only=validate_only,
+        )
+        what = f'The topic "{topic}" did not get more partitions'
+        try:
+            await self._change(ApiKey.CREATE_PARTITIONS, body, "results", what, deadline)
+        except AdminError as error:
+            if error.code == ErrorCode.unknown_topic_or_partition:
+                raise UnknownTopic(topic, await self._hint(topic, deadline)) from None
+            raise
 
     # Inside
-
-    def _deadline(self) -> Deadline:
-        return Deadline.after(self._timeout_ms)
-
-    async def _ask(
-        self, api_key: ApiKey, body: Struct, deadline: Deadline, max_version: int | None = None
-    ) -> Struct:
-        try:
-            return await self._connections.request_any(
-                api_key, body, deadline=deadline, max_version=max_version
-            )
-        except UnsupportedVersion as error:
-            raise AdminError(
-                f"The brokers do not support {api_key.name.lower()}: {error}",
-                code=int(ErrorCode.unsupported_version),
-            ) from None
 
     async def _describe_cluster(self, deadline: Deadline) -> ClusterInfo:
         body = Struct(include_cluster_authorized_operations=False, include_fenced_brokers=True)
@@ -373,138 +312,6 @@ class AdminClient:
         except LogctlError:
             # Without the right to look at the quorum there is still the broker's word.
             return None
-
-    async def _metadata(self, names: Sequence[str] | None, deadline: Deadline) -> Struct:
-        topics = None if names is None else [Struct(topic_id=ZERO_UUID, name=n) for n in names]
-        body = Struct(topics=topics, allow_auto_topic_creation=False)
-        answer = await self._ask(ApiKey.METADATA, body, deadline)
-        code = answer.get("error_code", ErrorCode.none)
-        if code != ErrorCode.none:
-            raise AdminError(f"The brokers do not tell: {code_words(code)}", code=int(code))
-        self._connections.learn(join_address(each.host, each.port) for each in answer.brokers)
-        return answer
-
-    async def _topic_metadata(self, name: str, deadline: Deadline) -> Struct:
-        while True:
-            answer = await self._metadata([name], deadline)
-            topic: Struct = answer.topics[0]
-            if topic.error_code in {ErrorCode.none, ErrorCode.leader_not_available}:
-                return topic
-            if topic.error_code == ErrorCode.unknown_topic_or_partition:
-                raise UnknownTopic(name, await self._hint(name, deadline))
-            if topic.error_code not in RETRY_CODES or deadline.left_ms() < 100:
-                words = code_words(topic.error_code)
-                raise AdminError(f'The topic "{name}": {words}', code=int(topic.error_code))
-            await asyncio.sleep(RETRY_PAUSE_S)
-
-    async def _hint(self, name: str, deadline: Deadline) -> str:
-        try:
-            metadata = await self._metadata(None, deadline)
-        except LogctlError:
-            return ""
-        match = nearest(name, [topic.name for topic in metadata.topics if topic.name])
-        return f'did you mean "{match}"?' if match else ""
-
-    async def _configs(
-        self, resource_type: int, name: str, deadline: Deadline
-    ) -> list[ConfigEntry]:
-        body = Struct(
-            resources=[
-                Struct(resource_type=resource_type, resource_name=name, configuration_keys=None)
-            ],
-            include_synonyms=True,
-            include_documentation=True,
-        )
-        answer = await self._ask_owner(resource_type, name, body, deadline)
-        for result in answer.results:
-            if result.error_code != ErrorCode.none:
-                words = code_words(result.error_code, result.error_message)
-                raise AdminError(f'The settings of "{name}": {words}', code=int(result.error_code))
-            return parse.config_entries(result)
-        return []
-
-    async def _ask_owner(
-        self, resource_type: int, name: str, body: Struct, deadline: Deadline
-    ) -> Struct:
-        """Static broker settings are known to that broker alone; all else to any."""
-        if resource_type == RESOURCE_BROKER and name.isdigit():
-            metadata = await self._metadata([], deadline)
-            for each in metadata.brokers:
-                if each.node_id == int(name):
-                    return await self._connections.request_at(
-                        join_address(each.host, each.port),
-                        ApiKey.DESCRIBE_CONFIGS,
-                        body,
-                        timeout_ms=deadline.left_ms(),
-                    )
-            raise AdminError(f"Broker {name} is not running, so its settings are not known")
-        return await self._ask(ApiKey.DESCRIBE_CONFIGS, body, deadline)
-
-    async def _offsets(
-        self, asked: list[Partition], timestamp: int, deadline: Deadline
-    ) -> dict[Partition, int | None]:
-        found: dict[Partition, int | None] = dict.fromkeys(asked)
-        missing = asked
-        for attempt in range(LEADER_TRIES):
-            if not missing or deadline.left_ms() < 10:
-                break
-            if attempt:
-                await asyncio.sleep(RETRY_PAUSE_S)
-            topics = sorted({topic for topic, _ in missing})
-            metadata = await self._metadata(topics, deadline)
-            by_leader = parse.by_leader(metadata, missing)
-            answers = await asyncio.gather(
-                *(
-                    self._offsets_at(address, partitions, timestamp, deadline)
-                    for address, partitions in sorted(by_leader.items())
-                )
-            )
-            again: list[Partition] = []
-            for offsets, moved in answers:
-                found.update(offsets)
-                again += moved
-            missing = again
-        return found
-
-    async def _offsets_at(
-        self, address: str, partitions: list[Partition], timestamp: int, deadline: Deadline
-    ) -> tuple[dict[Partition, int | None], list[Partition]]:
-        by_topic: dict[str, list[Struct]] = {}
-        for topic, partition in partitions:
-            by_topic.setdefault(topic, []).append(
-                Struct(partition_index=partition, current_leader_epoch=-1, timestamp=timestamp)
-            )
-        body = Struct(
-            replica_id=-1,
-            isolation_level=0,
-            topics=[Struct(name=name, partitions=each) for name, each in by_topic.items()],
-        )
-        # Half of what is left, so that a leader that hangs leaves time for asking again.
-        timeout_ms = max(1, deadline.left_ms() // 2)
-        try:
-            answer = await self._connections.request_at(
-                address, ApiKey.LIST_OFFSETS, body, timeout_ms=timeout_ms
-            )
-        except LogctlError:
-            return {}, partitions
-        return parse.offsets(answer, MOVED_CODES)
-
-    async def _change(
-        self, api_key: ApiKey, body: Struct, field: str, what: str, deadline: Deadline
-    ) -> Struct:
-        """Send a change of one thing; ask again while the controller is moving."""
-        while True:
-            answer = await self._ask(api_key, body, deadline)
-            results: list[Struct] = getattr(answer, field)
-            if not results:
-                raise AdminError(f"{what}: the cluster gave no answer")
-            code = results[0].error_code
-            if code == ErrorCode.none:
-                return results[0]
-            if code not in RETRY_CODES or deadline.left_ms() < 100:
-                words = code_words(code, results[0].get("error_message"))
-                raise AdminError(f"{what}: {words}", code=int(code))
-            await asyncio.sleep(RETRY_PAUSE_S)
 
     async def _until_visible(self, name: str, deadline: Deadline) -> None:
         # Created means committed; brokers learn it some milliseconds later.

@@ -25,6 +25,20 @@ _WORDS: dict[str, str] = {
     "preferred_leader_not_available": "the preferred leader is not in sync or not running",
     "eligible_leaders_not_available": "no replica that could lead is running",
     "unsupported_version": "the broker does not support this request",
+    "non_empty_group": "the group has members; stop them first",
+    "unknown_member_id": "the group has members; stop them first",
+    "group_subscribed_to_topic": "members of the group read that topic",
+    "group_id_not_found": "there is no such group",
+    "invalid_group_id": "the name of the group is not allowed",
+    "group_authorization_failed": "this user may not do that with the group",
+    "coordinator_not_available": "the coordinator is not available",
+    "not_coordinator": "the coordinator is just moving; try again",
+    "coordinator_load_in_progress": "the coordinator is reading its log; try again",
+    "offset_out_of_range": "the offset lies outside of the partition",
+    "no_reassignment_in_progress": "no replicas of it are moving",
+    "not_leader_or_follower": "the leader is just moving; try again",
+    "kafka_storage_error": "its log dir failed",
+    "broker_id_not_registered": "no broker of that id is registered",
     "broker_not_available": "no broker can do it now",
 }
 
@@ -60,6 +74,17 @@ class UnknownTopic(AdminError):
         super().__init__(
             f'There is no topic "{topic}"{"; " + hint if hint else ""}',
             code=int(ErrorCode.unknown_topic_or_partition),
+        )
+
+
+class UnknownGroup(AdminError):
+    """There is no group of that name; `group` is the name that was asked for."""
+
+    def __init__(self, group: str, hint: str = "") -> None:
+        self.group = group
+        super().__init__(
+            f'There is no group "{group}"{"; " + hint if hint else ""}',
+            code=int(ErrorCode.group_id_not_found),
         )
 
 

@@ -84,6 +84,49 @@ class PartitionInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedPartition:
+    """A partition of any topic, as Metadata tells it; `min_isr` is None when it was not found."""
+
+    topic: str
+    partition: int
+    leader: int
+    leader_epoch: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    offline: tuple[int, ...]
+    internal: bool
+    min_isr: int | None = None
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether nobody leads it."""
+        return self.leader < 0
+
+    @property
+    def is_under_replicated(self) -> bool:
+        """Whether a replica is out of sync."""
+        return len(self.isr) < len(self.replicas)
+
+    @property
+    def is_under_min_isr(self) -> bool:
+        """Whether acks=all is refused."""
+        return self.min_isr is not None and len(self.isr) < self.min_isr
+
+    @property
+    def is_at_min_isr(self) -> bool:
+        """Whether the loss of one more in-sync replica would refuse acks=all."""
+        return self.min_isr is not None and len(self.isr) == self.min_isr
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for output."""
+        return asdict(self) | {
+            "replicas": list(self.replicas),
+            "isr": list(self.isr),
+            "offline": list(self.offline),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigEntry:
     """One setting; `value` is None when it is sensitive. `source` is Kafka's name of the origin."""
 
@@ -91,7 +134,7 @@ class ConfigEntry:
     value: str | None
     source: str
     read_only: bool = False
-    sensitive: bool = False
+    is_sensitive: bool = False
     type: str = "unknown"
     documentation: str | None = None
     synonyms: list[tuple[str, str | None, str]] = field(default_factory=list)
@@ -104,6 +147,7 @@ class ConfigEntry:
     def to_json(self) -> dict[str, Any]:
         """Plain data for output."""
         data = asdict(self)
+        data["is_default"] = self.is_default
         data["synonyms"] = [
             {"name": name, "value": value, "source": source}
             for name, value, source in self.synonyms
@@ -162,14 +206,21 @@ class QuorumInfo:
     observers: list[QuorumReplica]
     nodes: Mapping[int, tuple[str, int]]
 
+    def lag(self, replica: QuorumReplica) -> int | None:
+        """Records that a replica is behind the leader; None while either end is unknown."""
+        ends = [each.log_end_offset for each in self.voters if each.id == self.leader_id]
+        if not ends or ends[0] < 0 or replica.log_end_offset < 0:
+            return None
+        return max(0, ends[0] - replica.log_end_offset)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for output."""
         return {
             "leader_id": self.leader_id,
             "leader_epoch": self.leader_epoch,
             "high_watermark": self.high_watermark,
-            "voters": [voter.to_json() for voter in self.voters],
-            "observers": [observer.to_json() for observer in self.observers],
+            "voters": [each.to_json() | {"lag": self.lag(each)} for each in self.voters],
+            "observers": [each.to_json() | {"lag": self.lag(each)} for each in self.observers],
             "nodes": [
                 {"id": node, "host": host, "port": port}
                 for node, (host, port) in sorted(self.nodes.items())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
-from clusters.admin.connections import join_address
 from clusters.admin.errors import AdminError, code_words
 from clusters.admin.model import (
     BrokerInfo,
@@ -15,6 +14,7 @@ from clusters.admin.model import (
     ConfigEntry,
     ElectionResult,
     PartitionInfo,
+    PlacedPartition,
     QuorumInfo,
     QuorumReplica,
     TopicSummary,
@@ -153,38 +153,24 @@ def with_offsets(
     return replace(info, start_offset=start.get(key), end_offset=end.get(key))
 
 
-def by_leader(metadata: Struct, wanted: Iterable[Partition]) -> dict[str, list[Partition]]:
-    """Partitions by the address of their leader; those without a running leader are left out."""
-    addresses = {each.node_id: join_address(each.host, each.port) for each in metadata.brokers}
-    leaders = {
-        (topic.name, partition.partition_index): partition.leader_id
+def placed(metadata: Struct) -> list[PlacedPartition]:
+    """Every partition of a Metadata response, sorted."""
+    found = [
+        PlacedPartition(
+            topic=topic.name,
+            partition=each.partition_index,
+            leader=each.leader_id,
+            leader_epoch=each.get("leader_epoch", -1),
+            replicas=tuple(each.replica_nodes),
+            isr=tuple(each.isr_nodes),
+            offline=tuple(sorted(each.get("offline_replicas") or ())),
+            internal=bool(topic.is_internal),
+        )
         for topic in metadata.topics
-        for partition in topic.partitions
-    }
-    grouped: dict[str, list[Partition]] = {}
-    for key in wanted:
-        address = addresses.get(leaders.get(key, -1))
-        if address is not None:
-            grouped.setdefault(address, []).append(key)
-    return grouped
-
-
-def offsets(
-    answer: Struct, moved_codes: Collection[ErrorCode]
-) -> tuple[dict[Partition, int | None], list[Partition]]:
-    """(offset by partition, partitions to ask again elsewhere) of a ListOffsets response."""
-    found: dict[Partition, int | None] = {}
-    moved: list[Partition] = []
-    for topic in answer.topics:
-        for partition in topic.partitions:
-            key = (topic.name, partition.partition_index)
-            if partition.error_code == ErrorCode.none:
-                found[key] = partition.offset if partition.offset >= 0 else None
-            elif partition.error_code in moved_codes:
-                moved.append(key)
-            else:
-                found[key] = None
-    return found, moved
+        if topic.name
+        for each in topic.partitions
+    ]
+    return sorted(found, key=lambda each: (each.topic, each.partition))
 
 
 def config_entries(result: Struct) -> list[ConfigEntry]:
@@ -195,7 +181,7 @@ def config_entries(result: Struct) -> list[ConfigEntry]:
             value=None if each.is_sensitive else each.value,
             source=CONFIG_SOURCES.get(each.get("config_source", -1), "unknown"),
             read_only=bool(each.read_only),
-            sensitive=bool(each.is_sensitive),
+            is_sensitive=bool(each.is_sensitive),
             type=CONFIG_TYPES.get(each.get("config_type", 0), "unknown"),
             documentation=each.get("documentation"),
             synonyms=[

@@ -1,0 +1,413 @@
+"""Calls on consumer groups: list, describe, lag, commit, forget, delete.
+
+Classic groups and, where the cluster serves it, groups of the new protocol (KIP-848). Never joins a
+group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.errors import ErrorCode, LogctlError
+from broker.protocol.struct import Struct
+from clusters.admin.asking import Partition
+from clusters.admin.connections import Deadline
+from clusters.admin.errors import AdminError, UnknownGroup, code_words
+from clusters.admin.gathered import Failure, Gathered
+from clusters.admin.group_model import (
+    CommittedOffset,
+    GroupDetail,
+    GroupMember,
+    GroupSummary,
+    PartitionLag,
+    partitions_of,
+)
+from clusters.admin.offset_model import OffsetSpec
+from clusters.admin.offsets import OffsetCalls
+from clusters.nearest import nearest
+
+DEAD = "Dead"
+# From version 10 on topics are named by id alone.
+COMMIT_VERSION_MAX = 9
+FETCH_VERSION_MAX = 9
+CONSUMER = "consumer"
+
+
+class GroupCalls(OffsetCalls):
+    """What the admin client can do with groups."""
+
+    async def groups(self, states: Iterable[str] | None = None) -> Gathered[GroupSummary]:
+        """Every group that a running broker coordinates, sorted; only those in `states`, if given.
+
+        States are Kafka's (Stable, Empty, PreparingRebalance...), in any case (KIP-518).
+        """
+        deadline = self._deadline()
+        wanted = {state.lower() for state in states or ()}
+        addresses = await self._addresses(deadline)
+        # Filtered here, so that brokers that do not know the filter give the same answer.
+        answers, failures = await self._at_brokers(
+            addresses,
+            ApiKey.LIST_GROUPS,
+            Struct(states_filter=[], types_filter=[]),
+            "list of groups",
+            deadline,
+        )
+        found: dict[str, GroupSummary] = {}
+        for node, answer in answers.items():
+            if answer.error_code != ErrorCode.none:
+                reason = code_words(answer.error_code)
+                failures.append(
+                    Failure(where=f"broker {node}", what="list of groups", reason=reason)
+                )
+            for each in answer.groups:
+                state = each.get("group_state", "")
+                if wanted and state.lower() not in wanted:
+                    continue
+                found[each.group_id] = GroupSummary(
+                    group=each.group_id,
+                    state=state,
+                    protocol_type=each.protocol_type,
+                    group_type=each.get("group_type", ""),
+                    coordinator=node,
+                )
+        return Gathered(tuple(found[name] for name in sorted(found)), tuple(failures))
+
+    async def group(self, name: str) -> GroupDetail:
+        """One group with its members. Raises UnknownGroup, or AdminError without a coordinator."""
+        deadline = self._deadline()
+        node, answer = await self._at_coordinator(
+            name,
+            ApiKey.DESCRIBE_GROUPS,
+            Struct(groups=[name], include_authorized_operations=False),
+            lambda answer: answer.groups[0].error_code,
+            deadline,
+        )
+        told = answer.groups[0]
+        unknown = told.error_code == ErrorCode.group_id_not_found
+        if unknown or (told.error_code == ErrorCode.none and told.group_state == DEAD):
+            newer = await self._newer_group(name, deadline)
+            if newer is not None:
+                return newer
+            raise UnknownGroup(name, await self._group_hint(name))
+        if told.error_code != ErrorCode.none:
+            words = code_words(told.error_code, told.get("error_message"))
+            raise AdminError(f'The group "{name}": {words}', code=int(told.error_code))
+        members = [_classic_member(each, told.protocol_type) for each in told.members]
+        return GroupDetail(
+            group=name,
+            state=told.group_state,
+            protocol_type=told.protocol_type,
+            assignor=told.protocol_data,
+            coordinator=node,
+            generation=None,
+            members=tuple(sorted(members, key=_member_order)),
+        )
+
+    async def _newer_group(self, name: str, deadline: Deadline) -> GroupDetail | None:
+        """A group of KIP-848, or None when there is none or the cluster has no such groups."""
+        try:
+            node, answer = await self._at_coordinator(
+                name,
+                ApiKey.CONSUMER_GROUP_DESCRIBE,
+                Struct(group_ids=[name], include_authorized_operations=False),
+                lambda answer: answer.groups[0].error_code,
+                deadline,
+            )
+        except AdminError as error:
+            if error.code == ErrorCode.unsupported_version:
+                return None
+            raise
+        told = answer.groups[0]
+        if told.error_code != ErrorCode.none:
+            return None
+        members = [
+            GroupMember(
+                member_id=each.member_id,
+                instance_id=each.instance_id,
+                client_id=each.client_id,
+                host=each.client_host.removeprefix("/"),
+                partitions=partitions_of(
+                    [(t.topic_name, t.partitions) for t in each.assignment.topic_partitions]
+                ),
+            )
+            for each in told.members
+        ]
+        return GroupDetail(
+            group=name,
+            state=told.group_state,
+            protocol_type=CONSUMER,
+            assignor=told.assignor_name,
+            coordinator=node,
+            generation=told.group_epoch,
+            members=tuple(sorted(members, key=_member_order)),
+        )
+
+    async def _group_hint(self, name: str) -> str:
+        try:
+            known = [each.group for each in (await self.groups()).items]
+        except LogctlError:
+            return ""
+        match = nearest(name, known)
+        if match:
+            return f'did you mean "{match}"?'
+        return "there is no group at all" if not known else ""
+
+    async def group_offsets(self, name: str) -> list[CommittedOffset]:
+        """Everything that a group has committed, sorted; empty for a group that is not known."""
+        deadline = self._deadline()
+        group = Struct(group_id=name, member_id=None, member_epoch=-1, topics=None)
+        _, answer = await self._at_coordinator(
+            name,
+            ApiKey.OFFSET_FETCH,
+            Struct(group_id=name, topics=None, groups=[group], require_stable=False),
+            lambda answer: _fetched(answer).get("error_code", ErrorCode.none),
+            deadline,
+            max_version=FETCH_VERSION_MAX,
+        )
+        told = _fetched(answer)
+        code = told.get("error_code", ErrorCode.none)
+        if code == ErrorCode.group_id_not_found:
+            return []
+        if code != ErrorCode.none:
+            raise AdminError(f'The offsets of group "{name}": {code_words(code)}', code=int(code))
+        found = [
+            CommittedOffset(
+                topic=topic.name,
+                partition=each.partition_index,
+                offset=each.committed_offset,
+                leader_epoch=each.get("committed_leader_epoch", -1),
+                metadata=each.metadata or "",
+            )
+            for topic in told.topics
+            for each in topic.partitions
+            if each.error_code == ErrorCode.none and each.committed_offset >= 0
+        ]
+        return sorted(found, key=lambda offset: (offset.topic, offset.partition))
+
+    async def group_lag(self, name: str) -> Gathered[PartitionLag]:
+        """How far a group is behind, by partition it has committed or is assigned, sorted.
+
+        A partition whose leader is away stays in the list, without `end` and `lag`, and is told
+        in `failures`. Raises UnknownGroup.
+        """
+        detail, offsets = await asyncio.gather(self.group(name), self.group_offsets(name))
+        return await self.lag_of(detail, offsets)
+
+    async def lag_of(
+        self, detail: GroupDetail, offsets: Sequence[CommittedOffset]
+    ) -> Gathered[PartitionLag]:
+        """The lag of a group that was described already."""
+        members = {key: member.member_id for member in detail.members for key in member.partitions}
+        committed = {(each.topic, each.partition): each.offset for each in offsets}
+        asked = sorted({*members, *committed})
+        starts, ends = await asyncio.gather(
+            self.list_offsets(dict.fromkeys(asked, OffsetSpec.earliest)),
+            self.list_offsets(dict.fromkeys(asked, OffsetSpec.latest)),
+        )
+        start = {(each.topic, each.partition): each.offset for each in starts.items}
+        end = {(each.topic, each.partition): each.offset for each in ends.items}
+        rows = []
+        for key in asked:
+            at, last = committed.get(key), end.get(key)
+            # A commit beyond the end is left after records were lost: nothing is behind then.
+            lag = None if at is None or last is None else max(0, last - at)
+            rows.append(
+                PartitionLag(
+                    topic=key[0],
+                    partition=key[1],
+                    committed=at,
+                    start=start.get(key),
+                    end=last,
+                    lag=lag,
+                    member=members.get(key),
+                )
+            )
+        return Gathered(tuple(rows), ends.failures)
+
+    async def commit_offsets(self, group: str, offsets: Mapping[Partition, int]) -> None:
+        """Set committed offsets of a group without members, as its owner; makes the group if new.
+
+        Raises AdminError naming each partition that was refused; the others are then committed.
+        """
+        deadline = self._deadline()
+        body = Struct(
+            group_id=group,
+            generation_id_or_member_epoch=-1,
+            member_id="",
+            retention_time_ms=-1,
+            group_instance_id=None,
+            topics=[
+                Struct(
+                    name=topic,
+                    partitions=[
+                        Struct(
+                            partition_index=index,
+                            committed_offset=offsets[topic, index],
+                            committed_leader_epoch=-1,
+                            committed_metadata="",
+                        )
+                        for index in indexes
+                    ],
+                )
+                for topic, indexes in _by_topic(offsets)
+            ],
+        )
+        _, answer = await self._at_coordinator(
+            group,
+            ApiKey.OFFSET_COMMIT,
+            body,
+            _first_partition_code,
+            deadline,
+            max_version=COMMIT_VERSION_MAX,
+        )
+        _raise_partitions(answer, f'The offsets of group "{group}" were not committed')
+
+    async def delete_group_offsets(self, group: str, partitions: Iterable[Partition]) -> None:
+        """Forget what a group committed for partitions that no member reads (KIP-496).
+
+        Raises AdminError naming each partition that was refused.
+        """
+        body = Struct(
+            group_id=group,
+            topics=[
+                Struct(name=topic, partitions=[Struct(partition_index=i) for i in indexes])
+                for topic, indexes in _by_topic(partitions)
+            ],
+        )
+        what = f'The offsets of group "{group}" were not deleted'
+        _, answer = await self._at_coordinator(
+            group,
+            ApiKey.OFFSET_DELETE,
+            body,
+            lambda answer: answer.error_code,
+            self._deadline(),
+        )
+        if answer.error_code == ErrorCode.group_id_not_found:
+            raise UnknownGroup(group, await self._group_hint(group))
+        if answer.error_code != ErrorCode.none:
+            raise AdminError(
+                f"{what}: {code_words(answer.error_code)}", code=int(answer.error_code)
+            )
+        _raise_partitions(answer, what)
+
+    async def delete_groups(self, names: Sequence[str]) -> None:
+        """Delete groups without members, with all their offsets.
+
+        All are tried; raises AdminError (UnknownGroup for a single name) with what was refused.
+        """
+        deadline = self._deadline()
+
+        async def one(name: str) -> tuple[str, int]:
+            _, answer = await self._at_coordinator(
+                name,
+                ApiKey.DELETE_GROUPS,
+                Struct(groups_names=[name]),
+                lambda answer: answer.results[0].error_code,
+                deadline,
+            )
+            return name, answer.results[0].error_code
+
+        results: list[Any] = await asyncio.gather(
+            *(one(name) for name in names), return_exceptions=True
+        )
+        refused: list[str] = []
+        last_code: int | None = None
+        for name, result in zip(names, results, strict=True):
+            if isinstance(result, LogctlError):
+                refused.append(str(result))
+            elif isinstance(result, BaseException):
+                raise result
+            elif result[1] == ErrorCode.group_id_not_found and len(names) == 1:
+                raise UnknownGroup(name, await self._group_hint(name))
+            elif result[1] != ErrorCode.none:
+                last_code = int(result[1])
+                refused.append(f'The group "{name}" was not deleted: {code_words(result[1])}')
+        if refused:
+            raise AdminError("; ".join(refused), code=last_code)
+
+
+def _fetched(answer: Struct) -> Struct:
+    """The one group of an OffsetFetch answer; before version 8 the answer itself."""
+    groups = answer.get("groups")
+    group: Struct = groups[0] if groups else answer
+    return group
+
+
+def _first_partition_code(answer: Struct) -> int:
+    for topic in answer.topics:
+        for each in topic.partitions:
+            return int(each.error_code)
+    return int(ErrorCode.none)
+
+
+def _raise_partitions(answer: Struct, what: str) -> None:
+    refused: dict[int, list[str]] = {}
+    for topic in answer.topics:
+        for each in topic.partitions:
+            if each.error_code != ErrorCode.none:
+                place = f"{topic.name}:{each.partition_index}"
+                refused.setdefault(int(each.error_code), []).append(place)
+    if refused:
+        reasons = "; ".join(
+            f"{', '.join(places)}: {code_words(ErrorCode(code))}"
+            for code, places in refused.items()
+        )
+        raise AdminError(f"{what}: {reasons}", code=next(iter(refused)))
+
+
+def _by_topic(partitions: Iterable[Partition]) -> list[tuple[str, list[int]]]:
+    by_topic: dict[str, list[int]] = {}
+    for topic, index in sorted(partitions):
+        by_topic.setdefault(topic, []).append(index)
+    return list(by_topic.items())
+
+
+def _member_order(member: GroupMember) -> tuple[str, str]:
+    return member.client_id, member.member_id
+
+
+def _classic_member(each: Struct, protocol_type: str) -> GroupMember:
+    partitions: tuple[Partition, ...] = ()
+    if protocol_type == CONSUMER and each.member_assignment:
+        partitions = read_assignment(bytes(each.member_assignment))
+    return GroupMember(
+        member_id=each.member_id,
+        instance_id=each.get("group_instance_id"),
+        client_id=each.client_id,
+        host=each.client_host.removeprefix("/"),
+        partitions=partitions,
+    )
+
+
+def read_assignment(content: bytes) -> tuple[Partition, ...]:
+    """The partitions of a consumer's assignment (ConsumerProtocolAssignment), sorted.
+
+    Made by any client that leads a group: what cannot be read gives no partitions.
+    """
+    view = memoryview(content)
+
+    def number(at: int, size: int) -> int:
+        if at + size > len(view):
+            raise ValueError("cut short")
+        return int.from_bytes(view[at : at + size], "big", signed=True)
+
+    try:
+        at = 2
+        found: list[Partition] = []
+        topics = number(at, 4)
+        at += 4
+        for _ in range(topics):
+            length = number(at, 2)
+            topic = bytes(view[at + 2 : at + 2 + length]).decode()
+            at += 2 + length
+            count = number(at, 4)
+            at += 4
+            for _ in range(count):
+                found.append((topic, number(at, 4)))
+                at += 4
+    except ValueError:
+        return ()
+    return tuple(sorted(found))
