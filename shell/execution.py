@@ -24,6 +24,8 @@ from shell.runner import Runner
 from shell.script import Joint, Statement, expand, parse_line
 
 _END_LIMIT_S = 2.0
+# Commands that change what the shell itself goes by: its names, its context, its cluster.
+_OF_INTEREST = frozenset({"alias", "context", "cluster"})
 # Answers kept to be shown again when the cluster does not answer.
 _ANSWERS_LIMIT = 50
 
@@ -98,7 +100,9 @@ class LineRunner:
 
     async def _command(self, words: tuple[str, ...], output: Output) -> int:
         command = self.registry.find(words)
-        self.changed = self.changed or command is None or command.changes
+        self.changed = (
+            self.changed or command is None or command.changes or command.words[0] in _OF_INTEREST
+        )
         return await self.runner.run(words, output)
 
     def _output(self, stdout: BinaryIO | None = None) -> Output:
