@@ -40,6 +40,7 @@ check: $(VENV)/.dev-ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/filemap.py --check
+	$(BIN)/python docs/compatibility.py --check
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff format .

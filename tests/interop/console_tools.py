@@ -23,11 +23,8 @@ CLASSES = {
     "kafka-metadata-quorum": f"{_TOOLS}.MetadataQuorumCommand",
     "kafka-producer-perf-test": f"{_TOOLS}.ProducerPerformance",
     "kafka-reassign-partitions": f"{_TOOLS}.reassign.ReassignPartitionsCommand",
-    "kafka-replica-verification": f"{_TOOLS}.ReplicaVerificationTool",
     "kafka-topics": f"{_TOOLS}.TopicCommand",
     "kafka-transactions": f"{_TOOLS}.TransactionsCommand",
-    "kafka-verifiable-consumer": f"{_TOOLS}.VerifiableConsumer",
-    "kafka-verifiable-producer": f"{_TOOLS}.VerifiableProducer",
 }
 
 

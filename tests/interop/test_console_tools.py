@@ -323,6 +323,14 @@ def test_kafka_reassign_partitions(
         assert all(sorted(each["replicas"]) == [1, 2, 3] for each in plan["partitions"])
 
     two = file_of(tmp_path, "two.json", move(topic, [1, 2]))
+    # There are no replication quotas: it is refused, and nothing is moved.
+    throttled = run_tool(
+        "kafka-reassign-partitions", *to, "--reassignment-json-file", two, "--execute",
+        "--throttle", "1000000",
+    )  # fmt: skip
+    assert throttled.code == 1
+    assert "Unknown broker config name: leader.replication.throttled.rate" in throttled.out
+    assert "No partition reassignments found" in reassign("--list")
     said = reassign("--reassignment-json-file", two, "--execute")
     assert f"Successfully started partition reassignments for {topic}-0" in said
     until(lambda: verified(two), "the moves are completed")
