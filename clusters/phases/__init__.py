@@ -14,6 +14,7 @@ from clusters.phases.start import Start
 from clusters.phases.verify import Verify
 
 LOOK: tuple[Phase, ...] = (GatherFacts(), Checks(), MakePlan())
-CHANGE: tuple[Phase, ...] = (Ship(), Prepare(), Configure(), Start(), Verify(), Roll(), Record())
+# Prepare writes down what it is about to make on a host, Ship's folders included: it comes first.
+CHANGE: tuple[Phase, ...] = (Prepare(), Ship(), Configure(), Start(), Verify(), Roll(), Record())
 
 __all__ = ["CHANGE", "LOOK", "Connect", "Node", "Phase", "Progress", "Record", "Run"]
