@@ -5,6 +5,7 @@ Never names what the host's own services keep writing (logs of logins, the journ
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,12 @@ OF_THE_SYSTEM = (
     "var/cache/private",
     "var/log/private",
     "etc/.pwd.lock",
+    "etc/passwd-",  # what useradd and userdel keep of the time before
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/subuid-",
+    "etc/subgid-",
     "etc/machine-id",
 )
 
@@ -44,16 +51,31 @@ class Change:
         return f"{self.kind} /{self.path}"
 
 
-def take_snapshot(upper: Path) -> Snapshot:
-    """Each path below an upper folder: mode, owner, size and time of change, which no edit keeps."""
+def take_snapshot(upper: Path, lowers: Sequence[Path]) -> Snapshot:
+    """Each path that differs from the layers below: mode, owner, size and time of its change.
+
+    A file that was written anew with what it held before is no difference.
+    """
     found: Snapshot = {}
     for folder, names, files in os.walk(upper):
         for name in (*names, *files):
             path = Path(folder) / name
             inside = str(path.relative_to(upper))
-            if not _is_of_the_system(inside):
+            if _is_of_the_system(inside):
+                continue
+            below = next((low for each in lowers if os.path.lexists(low := each / inside)), None)
+            if below is None or not _is_same(path, below):
                 found[inside] = _traits(path)
     return found
+
+
+def _is_same(path: Path, below: Path) -> bool:
+    one, two = path.lstat(), below.lstat()
+    if (one.st_mode, one.st_uid, one.st_gid) != (two.st_mode, two.st_uid, two.st_gid):
+        return False
+    if stat.S_ISREG(one.st_mode):
+        return one.st_size == two.st_size and path.read_bytes() == below.read_bytes()
+    return stat.S_ISDIR(one.st_mode)
 
 
 def _is_of_the_system(inside: str) -> bool:

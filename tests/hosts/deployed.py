@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ class Done:
     out: str
     err: str
     seconds: float
+    processor_seconds: float
 
     @property
     def said(self) -> str:
@@ -100,7 +102,7 @@ class Deployed:
 
     def run(self, command: Sequence[str], *, code: int | None = 0, text: str = "") -> Done:
         """Run a command line in this person's environment."""
-        began = time.monotonic()
+        began, used = time.monotonic(), processor_seconds()
         done = subprocess.run(
             command,
             input=text,
@@ -116,6 +118,7 @@ class Deployed:
             out=done.stdout,
             err=done.stderr,
             seconds=time.monotonic() - began,
+            processor_seconds=processor_seconds() - used,
         )
         assert "Traceback" not in result.said, result.said
         assert code is None or result.code == code, (
@@ -156,6 +159,12 @@ class Deployed:
             except LogctlError as error:
                 last = error
         raise AssertionError(f"not whole within {WHOLE_SECONDS} s: {last}")
+
+
+def processor_seconds() -> float:
+    """What ended children of this process have used of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def broker_pid(host: Host) -> int:

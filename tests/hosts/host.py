@@ -67,9 +67,7 @@ class Host:
         self._create_network()
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir(parents=True)
-        lower = [self._root_files.plain]
-        if self.systemd:
-            lower.insert(0, self._root_files.systemd)
+        lower = self._lowers
         options = (
             f"lowerdir={':'.join(str(each) for each in lower)},"
             f"upperdir={self.folder / 'upper'},workdir={self.folder / 'work'}"
@@ -84,6 +82,11 @@ class Host:
         kind = "systemd" if self.systemd else "plain"
         self.write("/sbin/boot-devices", (BOOT / "devices.sh").read_text())
         self.write("/sbin/boot-host", (BOOT / f"{kind}.sh").read_text(), mode=0o755)
+
+    @property
+    def _lowers(self) -> list[Path]:
+        plain = self._root_files.plain
+        return [self._root_files.systemd, plain] if self.systemd else [plain]
 
     def _create_network(self) -> None:
         inside, outside = "eth0", f"v{self.number}"
@@ -229,7 +232,7 @@ class Host:
 
     def snapshot(self) -> Snapshot:
         """Every file that differs from the Debian root."""
-        return take_snapshot(self.folder / "upper")
+        return take_snapshot(self.folder / "upper", self._lowers)
 
     def changes(self) -> list[Change]:
         """What differs from the fresh host: exactly what was done to it since its first boot."""

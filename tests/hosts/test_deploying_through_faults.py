@@ -1,0 +1,246 @@
+"""Deploying while things go wrong: it is said what failed, where and what to do; running again mends."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts.deployed import Deployed, broker_pid, wait_for_broker
+from tests.hosts.host import Host
+from tests.hosts.lab import Lab
+from tests.hosts.roots import SUDO_PASSWORD
+
+pytestmark = pytest.mark.timeout(300)
+
+# A dead host is noticed by SSH's keepalive, or by a connection that is not answered.
+NOTICED_SECONDS = 60.0
+MEBIBYTE = 1 << 20
+PHASES = ("facts", "ship", "prepare", "configure", "start", "verify")
+
+
+def read_until(
+    process: subprocess.Popen[str], phase: str, with_field: str = "phase"
+) -> list[dict[str, Any]]:
+    """Events of a running command until one of a phase that has a field; fails when none comes."""
+    assert process.stdout is not None
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if events[-1].get("phase") == phase and events[-1].get(with_field) is not None:
+            return events
+    said = process.stderr.read() if process.stderr else ""
+    raise AssertionError(f"no phase {phase!r} in {events}; {said}")
+
+
+def names(host: Host, text: str) -> bool:
+    """Whether a text names a host, by its address or its broker's id."""
+    return host.address in text or f"broker {host.number}" in text
+
+
+async def lose_power_in(deployed: Deployed, phase: str) -> None:
+    host = deployed.hosts[1]
+    process = deployed.start("cluster", "up", "--yes", "--format", "json")
+    await asyncio.to_thread(read_until, process, phase)
+    host.power_off()
+    out, err = await asyncio.to_thread(process.communicate, timeout=NOTICED_SECONDS)
+    assert process.returncode == 1, out + err
+    assert names(host, out + err), out + err
+    assert "Traceback" not in err
+
+    host.power_on()
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+    assert "nothing to do" in (await asyncio.to_thread(deployed.up)).said
+
+
+async def test_a_host_loses_power_in_each_phase_and_running_again_repairs(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """All at once, each phase with three hosts of its own: most of the time is waiting for SSH."""
+    hosts = lab.start(3 * len(PHASES))
+    stories = []
+    for number, phase in enumerate(PHASES):
+        folder = tmp_path / phase
+        folder.mkdir()
+        deployed = Deployed(lab, hosts[3 * number : 3 * number + 3], folder)
+        stories.append(lose_power_in(deployed, phase))
+    ended = await asyncio.gather(*stories, return_exceptions=True)
+    failed = {phase: error for phase, error in zip(PHASES, ended, strict=True) if error}
+    assert not failed, "\n\n".join(f"in {phase}: {error}" for phase, error in failed.items())
+
+
+async def test_a_partitioned_host_stops_the_roll(lab: Lab, tmp_path: Path) -> None:
+    """Cut off from the other brokers, not from us: stopping another one would stop the writes."""
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    await asyncio.to_thread(deployed.up)
+    await deployed.ask(lambda admin: admin.create_topic("orders", 3, 3, {}))
+    await deployed.whole()
+    lost, *others = deployed.hosts
+    pids = [broker_pid(host) for host in deployed.hosts]
+    lost.cut_from(*others)
+    deployed.spec["rollout"]["timeout"] = "5s"
+    deployed.spec["settings"]["log.retention.ms"] = "2d"
+    done = await asyncio.to_thread(deployed.up, code=None)
+    assert done.code in (1, 10), done.said
+    changed = [host for host, pid in zip(others, pids[1:], strict=True) if broker_pid(host) != pid]
+    assert changed == [], done.said
+
+    lost.heal()
+    deployed.spec["rollout"]["timeout"] = "60s"
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+
+
+async def test_a_full_disk_is_named_and_leaves_no_half_release(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    host = deployed.hosts[1]
+    host.small_disk("/opt", 30 * MEBIBYTE)
+    deployed.spec["checks"] = {"ignore": ["disk"]}
+    done = await asyncio.to_thread(deployed.up, code=1)
+    assert names(host, done.said), done.said
+    assert "space" in done.said.lower(), done.said
+    assert "complete" not in host.run("ls -a /opt/logctl/prod/releases/* 2>/dev/null", check=False)
+
+    host.run("umount -l /opt")
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+
+
+async def test_checks_find_what_would_fail_later(lab: Lab, tmp_path: Path) -> None:
+    one, two, three = lab.start(3)
+    deployed = Deployed(lab, [one, two, three], tmp_path)
+    one.skew_clock(-300)
+    two.small_disk("/var/lib", 30 * MEBIBYTE)
+    three.no_exec("/opt")
+    done = deployed.cluster("check", "--format", "json", code=None)
+    assert done.code != 0
+    text = json.dumps(done.json())
+    for word in ("clock", "disk", "noexec"):
+        assert word in text
+    table = deployed.cluster("check", code=None).said
+    assert "clock" in table
+    refused = await asyncio.to_thread(deployed.up, code=1)
+    assert names(one, refused.said)
+    assert [str(change) for change in one.changes() if "date" not in change.path] == []
+
+
+async def test_a_changed_host_key_is_refused(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    await asyncio.to_thread(deployed.up)
+    pids = [broker_pid(host) for host in deployed.hosts]
+    host = deployed.hosts[1]
+    old = host.run("cat /etc/ssh/ssh_host_ed25519_key.pub")
+    fingerprint = host.change_host_key()
+    deployed.spec["settings"]["log.retention.ms"] = "2d"
+    done = await asyncio.to_thread(deployed.up, code=1)
+    assert fingerprint in done.said
+    assert old
+    assert done.said.count("SHA256:") >= 2, done.said
+    assert names(host, done.said)
+    assert [broker_pid(each) for each in deployed.hosts] == pids
+
+
+async def test_sudo_wants_a_password(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path, user="admin")
+    deployed.environment["LOGCTL_SUDO_PASSWORD"] = "a wrong one"
+    done = await asyncio.to_thread(deployed.up, code=1)
+    assert "sudo" in done.said
+    assert "a wrong one" not in done.said
+    for host in deployed.hosts:
+        assert host.changes() == []
+
+    deployed.environment["LOGCTL_SUDO_PASSWORD"] = SUDO_PASSWORD
+    done = await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+    secret = SUDO_PASSWORD.encode()
+    assert SUDO_PASSWORD not in done.said
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
+    assert kept == []
+    for host in deployed.hosts:
+        found = host.run(
+            f"grep -rlF '{SUDO_PASSWORD}' /etc /opt /var/log /var/lib /run", check=False
+        )
+        assert found == ""
+
+
+async def test_noisy_shells_without_sftp(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    for host in deployed.hosts:
+        host.noisy_shell("ops")
+        host.noisy_shell("root")
+        host.no_sftp()
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+
+
+async def test_a_second_up_is_told_who_is_at_work_and_since_when(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    first = deployed.start("cluster", "up", "--yes", "--format", "json")
+    await asyncio.to_thread(read_until, first, "ship")
+    first.send_signal(signal.SIGSTOP)
+    try:
+        # From another machine: nothing but the hosts can tell it.
+        deployed.environment["XDG_STATE_HOME"] = str(tmp_path / "elsewhere")
+        second = await asyncio.to_thread(deployed.up, code=None)
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert second.code == 1
+    assert f"pid {first.pid}" in second.said
+    assert "since" in second.said
+    out, err = await asyncio.to_thread(first.communicate, timeout=NOTICED_SECONDS)
+    assert first.returncode == 0, out + err
+
+
+async def test_ctrl_c_finishes_the_broker_at_hand_and_says_what_is_left(
+    lab: Lab, tmp_path: Path
+) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    await asyncio.to_thread(deployed.up)
+    before = [broker_pid(host) for host in deployed.hosts]
+    deployed.spec["settings"]["log.retention.ms"] = "2d"
+    rolling = deployed.start("cluster", "up", "--yes", "--format", "json")
+    await asyncio.to_thread(read_until, rolling, "roll", "broker_id")
+    rolling.send_signal(signal.SIGINT)
+    out, err = await asyncio.to_thread(rolling.communicate, timeout=NOTICED_SECONDS)
+    assert rolling.returncode != 0
+    assert "Left to restart" in out + err, out + err
+    after = [broker_pid(host) for host in deployed.hosts]
+    assert sum(one != two for one, two in zip(before, after, strict=True)) == 1
+    await deployed.whole()
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+    ended = [broker_pid(host) for host in deployed.hosts]
+    assert all(one != two for one, two in zip(before, ended, strict=True))
+
+
+async def test_a_killed_logctl_leaves_no_lock(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    first = deployed.start("cluster", "up", "--yes", "--format", "json")
+    read_until(first, "ship")
+    first.kill()
+    first.communicate()
+    began = time.monotonic()
+    await asyncio.to_thread(deployed.up)
+    assert time.monotonic() - began < NOTICED_SECONDS
+    await deployed.whole()
+
+
+async def test_the_supervisor_brings_a_broker_back_and_up_brings_a_rebooted_host_back(
+    lab: Lab, tmp_path: Path
+) -> None:
+    deployed = Deployed(lab, lab.start(3), tmp_path)
+    await asyncio.to_thread(deployed.up)
+    host = deployed.hosts[2]
+    pid = broker_pid(host)
+    host.kill(pid)
+    wait_for_broker(host, other_than=pid)
+    host.reboot()
+    assert not [line for line in host.processes().values() if "broker" in line]
+    await asyncio.to_thread(deployed.up)
+    wait_for_broker(host)
+    await deployed.whole()

@@ -1,0 +1,169 @@
+"""From bare hosts to a cluster, through its life, and back to bare hosts, as a person does it.
+
+Each story is one cluster: what a later step needs is what an earlier one left.
+"""
+
+import asyncio
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.deployed import PROJECT, Deployed, broker_pid, wait_for_broker
+from tests.hosts.host import Host
+from tests.hosts.lab import Lab
+from tests.interop.producing import PARTITIONS, check, producing
+
+pytestmark = pytest.mark.timeout(400)
+
+UNCHANGED_SECONDS = 2.0
+BUSY = 5
+# The machine may be busy; alone it takes under 10 s.
+DEPLOY_SECONDS = 60.0
+TOPIC = "ledger"
+
+
+def newer_logctl(folder: Path) -> str:
+    """A logctl with a broker that is another one, by a file: gives what PYTHONPATH has to be."""
+    target = folder / "newer"
+    for package in ("broker", "clusters", "shell"):
+        shutil.copytree(
+            PROJECT / package, target / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    (target / "broker" / "newer.py").write_text('"""What makes this release another one."""\n')
+    return str(target)
+
+
+def release_of(host: Host) -> str:
+    """The release that its broker runs from."""
+    return host.run(f"cat /proc/{broker_pid(host)}/cmdline").split("releases/")[1].split("/")[0]
+
+
+def starts_of(deployed: Deployed) -> list[str]:
+    """When each broker was started, in ticks of its host."""
+    return [
+        host.run(f"cut -d' ' -f22 /proc/{broker_pid(host)}/stat").strip() for host in deployed.hosts
+    ]
+
+
+async def write_and_read(deployed: Deployed, topic: str) -> None:
+    """A record written by one command is read by the next."""
+    at = ["--bootstrap", deployed.bootstrap]
+    logctl = deployed.command("cluster", "status")[0]
+    await asyncio.to_thread(deployed.run, [logctl, "topic", "create", topic, "-p", "3", *at])
+    await deployed.whole()
+    await asyncio.to_thread(deployed.run, [logctl, "produce", topic, "hello", *at])
+    read = await asyncio.to_thread(
+        deployed.run, [logctl, "tail", topic, "--from", "start", "--until", "end", *at]
+    )
+    assert "hello" in read.out
+
+
+def assert_unchanged(deployed: Deployed) -> None:
+    """Nothing to do, and quick: two seconds, of which a busy machine may give us a share only."""
+    done = deployed.up()
+    assert "nothing to do" in done.said, done.said
+    assert done.processor_seconds < UNCHANGED_SECONDS, f"{done.processor_seconds:.1f} s"
+    assert done.seconds < UNCHANGED_SECONDS * BUSY, f"{done.seconds:.1f} s"
+
+
+def assert_bare(hosts: list[Host]) -> None:
+    for host in hosts:
+        assert [str(change) for change in host.changes()] == [], host.name
+        assert not [line for line in host.processes().values() if "logd" in line], host.name
+
+
+async def deploy_and_change(lab: Lab, folder: Path, *, systemd: bool) -> Deployed:
+    """Deploy, run again, change a setting under load, upgrade, roll back."""
+    deployed = Deployed(lab, lab.start(3, systemd=systemd), folder)
+    done = await asyncio.to_thread(deployed.up)
+    assert done.seconds < DEPLOY_SECONDS
+    await write_and_read(deployed, "first")
+    await asyncio.to_thread(assert_unchanged, deployed)
+
+    await deployed.ask(lambda admin: admin.create_topic(TOPIC, PARTITIONS, 3, {}))
+    await deployed.whole()
+    async with producing(deployed.bootstrap, TOPIC) as ledgers:
+        await change_a_setting(deployed)
+        await deployed.whole()
+    check(ledgers, deployed.bootstrap, TOPIC)
+    assert [ledger.failures for ledger in ledgers] == [[], []]
+    await upgrade_and_roll_back(deployed)
+    await asyncio.to_thread(assert_unchanged, deployed)
+    return deployed
+
+
+async def change_a_setting(deployed: Deployed) -> None:
+    """The plan changes nothing; up restarts every broker with the setting."""
+    before = starts_of(deployed)
+    deployed.spec["settings"]["log.retention.ms"] = "3d"
+    planned = await asyncio.to_thread(deployed.cluster, "up", "--plan", code=None)
+    assert "log.retention.ms" in planned.said
+    assert starts_of(deployed) == before
+    await asyncio.to_thread(deployed.up)
+    after = starts_of(deployed)
+    assert all(one != two for one, two in zip(before, after, strict=True))
+
+
+async def upgrade_and_roll_back(deployed: Deployed) -> None:
+    """Another release and back to the one before, with its settings."""
+    first = release_of(deployed.hosts[0])
+    deployed.environment["PYTHONPATH"] = await asyncio.to_thread(newer_logctl, deployed.folder)
+    await asyncio.to_thread(deployed.cluster, "upgrade", "--yes")
+    second = {release_of(host) for host in deployed.hosts}
+    assert len(second) == 1
+    assert second != {first}
+    await asyncio.to_thread(deployed.cluster, "rollback", "--yes")
+    assert {release_of(host) for host in deployed.hosts} == {first}
+    del deployed.environment["PYTHONPATH"]
+
+
+async def test_plain_hosts(lab: Lab, tmp_path: Path) -> None:
+    deployed = await deploy_and_change(lab, tmp_path, systemd=False)
+    host = deployed.hosts[0]
+    pid = broker_pid(host)
+    host.kill(pid, signal.SIGKILL)
+    wait_for_broker(host, other_than=pid)
+    await deployed.whole()
+
+    refused = deployed.cluster("destroy", "--yes", "--data", code=None)
+    assert refused.code in (2, 4), refused.said
+    deployed.cluster("destroy", "--yes", "--confirm-name", "prod", "--data")
+    assert_bare(deployed.hosts)
+
+
+async def test_systemd_hosts(lab: Lab, tmp_path: Path) -> None:
+    deployed = await deploy_and_change(lab, tmp_path, systemd=True)
+    host = deployed.hosts[0]
+    unit = "logctl-prod-1.service"
+    assert host.run(f"systemctl is-enabled {unit}").strip() == "enabled"
+    owner = host.run(f"stat -c %U /proc/{broker_pid(host)}").strip()
+    assert owner == "logctl"
+    shown = host.run(f"systemctl show {unit} -p NoNewPrivileges -p ProtectSystem")
+    assert "NoNewPrivileges=yes" in shown
+    assert "ProtectSystem=strict" in shown or "ProtectSystem=full" in shown
+
+    pid = broker_pid(host)
+    host.kill(pid, signal.SIGKILL)
+    wait_for_broker(host, other_than=pid)
+    await deployed.whole()
+    host.power_off()
+    host.power_on()
+    wait_for_broker(host)
+    await deployed.whole()
+
+    deployed.cluster("destroy", "--yes", "--confirm-name", "prod", "--data")
+    assert_bare(deployed.hosts)
+
+
+async def test_an_older_debian_and_root_without_sudo(lab: Lab, tmp_path: Path) -> None:
+    deployed = Deployed(lab, lab.start(3, suite="bullseye"), tmp_path, user="root")
+    await asyncio.to_thread(deployed.up)
+    await write_and_read(deployed, "first")
+    await asyncio.to_thread(assert_unchanged, deployed)
+    deployed.cluster("down", "--yes")
+    kept = deployed.hosts[0].run("find / -xdev -name .logctl-owner 2>/dev/null")
+    assert kept.strip()
+    deployed.cluster("destroy", "--yes", "--confirm-name", "prod")
+    assert deployed.hosts[0].run("find / -xdev -name '*.log' -path '*prod*'").strip()
