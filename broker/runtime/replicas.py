@@ -432,7 +432,10 @@ class ReplicaManager:
             self._flusher.report_failure(hosted)
             return self._refused(ErrorCode.kafka_storage_error, str(failure)), -1
         if info is None:
-            return self._refused(error, None), -1
+            result = self._refused(error, None)
+            if error == ErrorCode.not_enough_replicas:
+                result = result._replace(log_start_offset=local.log.start_offset)
+            return result, -1
         if not info.duplicate:
             self.counters.messages_in += info.records_count
             self.counters.bytes_in += info.size_bytes
@@ -670,12 +673,10 @@ class ReplicaManager:
         )
 
     def producers(self, topic: str, index: int) -> tuple[ErrorCode, list[ProducerEntry]]:
-        """The producers that a partition led here remembers (DescribeProducers)."""
+        """The producers that a replica held here remembers (DescribeProducers), leader or not."""
         hosted = self._hosted.get((topic, index))
         if hosted is None:
             return self._table.missing(topic, index), []
-        if not hosted.partition.is_leader:
-            return ErrorCode.not_leader_or_follower, []
         return ErrorCode.none, list(hosted.log.producers)
 
     def list_offset(

@@ -1,11 +1,11 @@
-"""Plays cases and shows both answers: `python -m tests.differential [NAME ...] [--show]`."""
+"""Plays cases and shows both answers: `python -m tests.differential [NAME ...] [--show] [--three]`."""
 
 import asyncio
 import sys
 import time
 from fnmatch import fnmatch
 
-from tests.differential.cases import load_cases
+from tests.differential.cases import OF_THREE, load_cases
 from tests.differential.compare import Rules, load_allowed
 from tests.differential.play import Answer, CaseFailed, normaliser, play_case
 from tests.differential.sides import Sides
@@ -13,9 +13,12 @@ from tests.differential.sides import Sides
 
 def main(arguments: list[str]) -> int:
     names = [each for each in arguments if not each.startswith("--")] or ["*"]
-    chosen = [c for c in load_cases() if any(fnmatch(c.name, name) for name in names)]
-    rules, allowed, failed = Rules.load(), load_allowed(), 0
-    with Sides() as sides, asyncio.Runner() as runner:
+    three = "--three" in arguments
+    cases = load_cases(OF_THREE) if three else load_cases()
+    chosen = [c for c in cases if any(fnmatch(c.name, name) for name in names)]
+    brokers, failed = 3 if three else 1, 0
+    rules, allowed = Rules.load(brokers=brokers), load_allowed(brokers=brokers)
+    with Sides(brokers) as sides, asyncio.Runner() as runner:
 
         def show(version: int, answers: list[list[Answer]]) -> None:
             if "--show" not in arguments:

@@ -14,11 +14,12 @@ import yaml
 from broker.protocol.api_keys import ApiKey
 
 FOLDER = Path(__file__).parent / "cases"
+OF_THREE = FOLDER / "three"
 _CASE_KEYS = {"name", "api", "versions", "topics", "body", "steps"}
-_TOPIC_KEYS = {"partitions", "configs", "batches"}
+_TOPIC_KEYS = {"partitions", "configs", "batches", "assignments"}
 _STEP_KEYS = {
     "api", "version", "body", "raw", "keep", "connection", "until", "background", "await", "no_reply",
-    "timeout_ms",
+    "timeout_ms", "stop", "start",
 }  # fmt: skip
 _NAME = re.compile(r"[a-z0-9-]{1,80}")
 # Topics and groups of a case are named after it; this tells them from what brokers make.
@@ -77,15 +78,22 @@ class Step:
     awaited: str | None = None
     no_reply: bool = False
     timeout_ms: int = 15_000
+    # Brokers to stop or to start instead of a request.
+    stop: int | None = None
+    start: int | None = None
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic made before the first step; `batches` go to partition 0, one batch for each list."""
+    """A topic made before the first step; `batches` go to partition 0, one batch for each list.
+
+    `assignments` are the replicas of each partition, the leader first; the only broker else.
+    """
 
     partitions: int = 1
     configs: Mapping[str, str] = field(default_factory=dict)
     batches: tuple[tuple[Any, ...], ...] = ()
+    assignments: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,8 +149,10 @@ def _case(entry: Mapping[str, Any], source: str) -> Case:
 
 def _topic(entry: Mapping[str, Any]) -> Topic:
     _known(entry, _TOPIC_KEYS)
+    assignments = tuple(tuple(replicas) for replicas in entry.get("assignments", ()))
     return Topic(
-        partitions=entry.get("partitions", 1),
+        assignments=assignments,
+        partitions=len(assignments) or entry.get("partitions", 1),
         configs=entry.get("configs", {}),
         batches=tuple(tuple(batch) for batch in entry.get("batches", ())),
     )

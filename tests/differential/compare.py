@@ -61,10 +61,16 @@ class Rules:
     times: Sequence[Mapping[str, str]]
     keyed: Sequence[Mapping[str, str]]
     own: Sequence[Mapping[str, str]]
+    sets: Sequence[Mapping[str, str]]
 
     @classmethod
-    def load(cls, path: Path = FOLDER / "rules.yaml") -> "Rules":
-        return cls(**yaml.safe_load(path.read_text(encoding="utf-8")))
+    def load(cls, path: Path = FOLDER / "rules.yaml", *, brokers: int = 1) -> "Rules":
+        """The rules for sides of so many brokers: with several, they may choose differently."""
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        of_several = raw.pop("dropped_of_several")
+        if brokers > 1:
+            raw["dropped"] += of_several
+        return cls(**raw)
 
     @cache  # noqa: B019  one instance lives as long as the run
     def find(self, kind: str, path: str) -> Mapping[str, str] | None:
@@ -117,6 +123,8 @@ class Normaliser:
                 for each in items
                 if str(each[own["by"]]).startswith(PREFIX) or each[own["by"]] in also
             ]
+        if self.rules.find("sets", path):
+            items = sorted(items)
         keyed = self.rules.find("keyed", path)
         if keyed is None:
             return [self._value(f"{path}[{at}]", item) for at, item in enumerate(items)]
@@ -258,7 +266,9 @@ class Allowance:
         )
 
 
-def load_allowed(path: Path = FOLDER / "allowed.yaml") -> list[Allowance]:
+def load_allowed(*, brokers: int = 1) -> list[Allowance]:
+    """The allowances for the cases of one broker, or of several."""
+    path = FOLDER / ("allowed.yaml" if brokers == 1 else "allowed_of_three.yaml")
     entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
     return [Allowance(**entry) for entry in entries]
 

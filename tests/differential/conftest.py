@@ -30,13 +30,18 @@ def _left_out(why: str) -> None:
     pytest.skip(f"left out: {why}")
 
 
-@pytest.fixture(scope="session")
-def sides() -> Iterator[Sides]:
-    """Apache Kafka and logd beside it."""
+def require_kafka() -> None:
+    """Skip, or fail where peers are required, without Apache Kafka."""
     if shutil.which("java") is None:
         _left_out("no Java to run Apache Kafka with")
     if kafka_libs() is None:
         _left_out("Apache Kafka's jars are not here and Maven could not fetch them")
+
+
+@pytest.fixture(scope="session")
+def sides() -> Iterator[Sides]:
+    """Apache Kafka and logd beside it."""
+    require_kafka()
     with Sides() as both:
         yield both
 

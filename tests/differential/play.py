@@ -86,6 +86,12 @@ class Player:
     # -- steps
 
     async def _step(self, step: Step, label: str) -> Answer | None:
+        if step.stop is not None:
+            await asyncio.to_thread(self.side.stop, step.stop)
+            return None
+        if step.start is not None:
+            await self.side.start(step.start)
+            return None
         if step.awaited is not None:
             sent, label, task = self.waiting.pop(step.awaited)
             both = replace(sent, keep={**sent.keep, **step.keep})
@@ -142,9 +148,13 @@ class Player:
         return answer.to_dict()
 
     async def _connection(self, name: str) -> BrokerConnection:
+        """The connection of that name; `broker-2` and `broker-2-other` lead to broker 2."""
+        name = str(bodies.fill(name, self.variables))
         known = self.connections.get(name)
         if known is None or known.closed:
-            known = self.connections[name] = await self.side.connect()
+            named = re.match(r"broker-(\d+)", name)
+            node = int(named[1]) if named else NODE
+            known = self.connections[name] = await self.side.connect(node)
         return known
 
     async def _raw(self, entry: Mapping[str, Any]) -> Any:
@@ -176,10 +186,15 @@ class Player:
         for name, topic in self.case.topics.items():
             full = f"{prefix}-{name}"
             configs = [{"name": k, "value": str(v)} for k, v in topic.configs.items()]
+            assigned = [
+                {"partition_index": index, "broker_ids": list(replicas)}
+                for index, replicas in enumerate(topic.assignments)
+            ]
             entry = {
                 "name": full,
-                "num_partitions": topic.partitions,
-                "replication_factor": 1,
+                "num_partitions": -1 if assigned else topic.partitions,
+                "replication_factor": -1 if assigned else 1,
+                "assignments": assigned,
                 "configs": configs,
             }
             made = await connection.request(ApiKey.CREATE_TOPICS, {"topics": [entry]}, version=7)
@@ -187,14 +202,31 @@ class Player:
                 raise CaseFailed(f"{self.side.kind}: {full} was not made: {made.topics[0]}")
             self.variables[name] = full
             self.variables[f"{name}_id"] = made.topics[0].topic_id
-            await self._led(connection, full, topic.partitions)
+            for node in self.side.cluster.processes if assigned else ():
+                await self._known(await self._connection(f"broker-{node}"), full)
+            leaders = [each[0] for each in topic.assignments] or [NODE] * topic.partitions
+            for leader in sorted(set(leaders)):
+                led = [index for index, node in enumerate(leaders) if node == leader]
+                await self._led(await self._connection(f"broker-{leader}"), full, led)
             for batch in topic.batches:
-                await self._fill(connection, full, batch)
+                await self._fill(await self._connection(f"broker-{leaders[0]}"), full, batch)
 
-    async def _led(self, connection: BrokerConnection, topic: str, partitions: int) -> None:
+    async def _known(self, connection: BrokerConnection, topic: str) -> None:
+        """Wait until the broker at the other end has heard of the topic and its leaders."""
+        limit = time.monotonic() + UNTIL_SECONDS
+        body = {"topics": [{"name": topic}], "allow_auto_topic_creation": False}
+        while True:
+            (found,) = (await connection.request(ApiKey.METADATA, body, version=9)).topics
+            if not found.error_code and not any(p.error_code for p in found.partitions):
+                return
+            if time.monotonic() > limit:
+                raise CaseFailed(f"{self.side.kind}: {topic} is not known everywhere: {found}")
+            await asyncio.sleep(0.01)
+
+    async def _led(self, connection: BrokerConnection, topic: str, partitions: list[int]) -> None:
         """Wait until every partition answers as a leader, which metadata may announce earlier."""
         limit = time.monotonic() + UNTIL_SECONDS
-        asked = [{"partition_index": index, "timestamp": -1} for index in range(partitions)]
+        asked = [{"partition_index": index, "timestamp": -1} for index in partitions]
         body = {"replica_id": -1, "topics": [{"name": topic, "partitions": asked}]}
         while True:
             found = await connection.request(ApiKey.LIST_OFFSETS, body, version=8)
@@ -219,11 +251,16 @@ class Player:
 
 
 def pick(value: Any, path: str) -> Any:
-    """The value at `topics.0.topic_id` or `configs.{name=retention.ms}.value`; or LookupError."""
+    """The value at `topics.0.topic_id` or `configs.{name=retention.ms}.value`; or LookupError.
+
+    `sorted` at the end puts a list in order.
+    """
     for part in re.findall(r"\{[^}]*\}|[^.]+", path):
         if part.startswith("{"):
             name, _, wanted = part[1:-1].partition("=")
             value = next((each for each in value if str(each[name]) == wanted), None)
+        elif part == "sorted":
+            value = sorted(value)
         else:
             value = value[int(part)] if isinstance(value, list) else value[part]
     return value
@@ -297,10 +334,12 @@ def _knowing(player: Player, rules: Rules) -> Normaliser:
 
 
 def normaliser(side: Side, rules: Rules) -> Normaliser:
-    texts = {
-        str(side.folder): "<folder>",
-        f":{side.port}": ":<port>",
-        f":{side.controller_port}": ":<controller port>",
-    }
-    numbers = {side.port: "<port>", side.controller_port: "<controller port>"}
+    texts, numbers = {str(side.folder): "<folder>"}, {}
+    for name, ports in (
+        ("port", side.cluster.ports),
+        ("controller port", side.cluster.controller_ports),
+    ):
+        for node, port in ports.items():
+            texts[f":{port}"] = f":<{name} {node}>"
+            numbers[port] = f"<{name} {node}>"
     return Normaliser(rules, NOW_MS, texts, numbers)

@@ -1,4 +1,4 @@
-"""The two brokers that answer: Apache Kafka and logd, one process each, configured alike.
+"""The two sides that answer: Apache Kafka and logd, one broker each or three, configured alike.
 
 Starts and ends only its own processes. Nothing listens beyond loopback.
 """
@@ -32,7 +32,20 @@ SETTINGS = {
     # Apache Kafka sets the space of two indexes aside for every partition.
     "log.index.size.max.bytes": "65536",
 }
+# Of three brokers: nothing moves unless a case asks for it.
+SETTINGS_OF_THREE = {
+    "auto.leader.rebalance.enable": "false",
+    "default.replication.factor": "3",
+    "offsets.topic.replication.factor": "3",
+}
+STOP_SECONDS = 60.0
 NETWORK = AsyncioNetwork()
+
+
+def settings(brokers: int, node: int) -> dict[str, str]:
+    """What both kinds get beyond what they need to start."""
+    more = SETTINGS_OF_THREE | {"broker.rack": f"r{node}"} if brokers > 1 else {}
+    return SETTINGS | more
 
 
 class KafkaSide(ApacheKafka):
@@ -45,17 +58,18 @@ class KafkaSide(ApacheKafka):
         return ["java", *options, "-cp", f"{libs}/*", *arguments]
 
     def properties(self, node: int) -> dict[str, str]:
-        return super().properties(node) | SETTINGS
+        return super().properties(node) | settings(self.brokers, node)
 
 
 class LogdSide(Logd):
     def properties(self, node: int) -> dict[str, str]:
-        return super().properties(node) | SETTINGS | {"cluster.id": KafkaSide.cluster_id}
+        own = {"cluster.id": KafkaSide.cluster_id}
+        return super().properties(node) | settings(self.brokers, node) | own
 
 
 @dataclass
 class Side:
-    """One broker, ready for requests."""
+    """The brokers of one kind, ready for requests."""
 
     kind: str
     cluster: Cluster
@@ -66,33 +80,49 @@ class Side:
         return self.cluster.ports[NODE]
 
     @property
-    def controller_port(self) -> int:
-        return self.cluster.controller_ports[NODE]
-
-    @property
     def folder(self) -> Path:
         return self.cluster.folder
 
-    def log(self) -> str:
-        return (self.folder / f"broker-{NODE}.log").read_text(errors="replace")
+    def log(self, node: int = NODE) -> str:
+        return (self.folder / f"broker-{node}.log").read_text(errors="replace")
 
-    async def connect(self) -> BrokerConnection:
+    async def connect(self, node: int = NODE) -> BrokerConnection:
         """Without negotiation, so that a case may ask with any version."""
         return await BrokerConnection.open(
-            NETWORK, "127.0.0.1", self.port, client_id="differential", negotiate=False
+            NETWORK,
+            "127.0.0.1",
+            self.cluster.ports[node],
+            client_id="differential",
+            negotiate=False,
         )
+
+    def stop(self, node: int) -> None:
+        """A controlled shutdown of one broker; returns when the process has ended."""
+        process = self.cluster.processes.pop(node)
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+    async def start(self, node: int) -> None:
+        """Start a broker that was stopped; returns when every broker knows that it takes part."""
+        self.cluster.start(node)
+        for other in self.cluster.processes:
+            await _answering(self.cluster, other)
 
 
 class Sides:
-    """Both brokers; a context manager around the whole run."""
+    """Both sides with `brokers` brokers each; a context manager around the whole run."""
 
     kafka: Side
     logd: Side
 
+    def __init__(self, brokers: int = 1) -> None:
+        self.brokers = brokers
+
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         try:
-            clusters = [self._stack.enter_context(each) for each in (KafkaSide(1), LogdSide(1))]
+            kinds = (KafkaSide, LogdSide)
+            clusters = [self._stack.enter_context(kind(self.brokers)) for kind in kinds]
             self.kafka, self.logd = asyncio.run(_ready(clusters))
         except BaseException:
             self._stack.close()
@@ -102,7 +132,8 @@ class Sides:
     def __exit__(self, *_: object) -> None:
         # Their data goes with them: a controlled shutdown of a thousand partitions is for nothing.
         for side in (self.kafka, self.logd):
-            side.cluster.kill(NODE)
+            for node in list(side.cluster.processes):
+                side.cluster.kill(node)
         self._stack.close()
 
     def versions(self, api: int, schema: tuple[int, int]) -> tuple[int, int] | None:
@@ -113,26 +144,28 @@ class Sides:
 
 
 async def _ready(clusters: list[Cluster]) -> list[Side]:
-    return list(await asyncio.gather(*(_answering(each) for each in clusters)))
+    asked = [_answering(each, node) for each in clusters for node in each.ports]
+    sides = await asyncio.gather(*asked)
+    return list(sides[:: len(clusters[0].ports)])
 
 
-async def _answering(cluster: Cluster) -> Side:
-    """Wait until the broker answers and takes part; fails with the end of its log."""
+async def _answering(cluster: Cluster, node: int) -> Side:
+    """Wait until the broker answers and knows all that run; fails with the end of its log."""
     limit = time.monotonic() + START_SECONDS
     kind = getattr(cluster, "kind", "")
     while True:
         try:
-            connection = await BrokerConnection.open(NETWORK, "127.0.0.1", cluster.ports[NODE])
+            connection = await BrokerConnection.open(NETWORK, "127.0.0.1", cluster.ports[node])
             side = Side(kind, cluster, connection.api_versions)
             try:
-                if (await connection.request(3, {"topics": []})).brokers:
+                known = (await connection.request(3, {"topics": []})).brokers
+                if {each.node_id for each in known} >= set(cluster.processes):
                     return side
             finally:
                 connection.close()
         except ConnectionFailed:
             pass
-        process = cluster.processes[NODE]
-        if process.poll() is not None or time.monotonic() > limit:
-            log = (cluster.folder / f"broker-{NODE}.log").read_text(errors="replace")
+        if cluster.processes[node].poll() is not None or time.monotonic() > limit:
+            log = (cluster.folder / f"broker-{node}.log").read_text(errors="replace")
             raise AssertionError(f"{kind} does not start: {log[-3000:]}")
         await asyncio.sleep(0.05)

@@ -347,6 +347,21 @@ async def test_producers_of_a_partition_are_described(make_cluster: MakeCluster)
     assert unknown.error_code == ErrorCode.unknown_topic_or_partition
 
 
+async def test_a_follower_tells_of_the_producers_that_it_knows(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(2)
+    await cluster.start()
+    topic_id = await cluster.create("orders", 1, 2)
+    leader = cluster.leader("orders", 0)
+    batch = keyed(("a", "1"), producer_id=40, producer_epoch=2, base_sequence=0)
+    assert (await cluster.produce(leader, topic_id, 0, batch=batch)).error_code == ErrorCode.none
+    connection = await cluster.connect(3 - leader)
+    asked = {"topics": [{"name": "orders", "partition_indexes": [0]}]}
+    response = await connection.request(ApiKey.DESCRIBE_PRODUCERS, asked)
+    (known,) = response.topics[0].partitions
+    assert known.error_code == ErrorCode.none
+    assert [each.producer_id for each in known.active_producers] == [40]
+
+
 @pytest.mark.parametrize("node_id", [1])
 async def test_the_new_apis_are_announced(make_cluster: MakeCluster, node_id: int) -> None:
     cluster = make_cluster(1)

@@ -160,6 +160,7 @@ async def test_too_few_in_sync_replicas_refuse_acks_all(three: Cluster) -> None:
     await until(lambda: follower not in isr(three, leader))
     refused = await three.produce(leader, topic_id, 0, b"x")
     assert refused.error_code == ErrorCode.not_enough_replicas
+    assert refused.log_start_offset == 0, "as Apache Kafka tells it"
     accepted = await three.produce(leader, topic_id, 0, b"y", acks=1)
     assert accepted.error_code == ErrorCode.none
 
