@@ -133,12 +133,14 @@ def problem_of(
 ) -> str | None:
     """Why a cluster is not healthy, in words; None when it is."""
     listed = list(brokers)
-    if all(broker.state == "stopped" for broker in listed):
+    if all(broker.state == "stopped" and broker.cluster_state != "up" for broker in listed):
         return "no broker runs"
     words: list[str] = []
     for broker in listed:
         if broker.state == "unreachable":
             words.append(f"the host of broker {broker.id} cannot be reached")
+        elif broker.state == "stopped" and broker.cluster_state == "up":
+            words.append(f"broker {broker.id} is up, but this user cannot see its process")
         elif broker.state != "running":
             ended = "ended by itself" if broker.state == "stale" else "is stopped"
             words.append(f"broker {broker.id} {ended}")

@@ -33,6 +33,8 @@ SPEC = Argument(
 SHOWN_PHASES = (
     "connect", "facts", "ship", "prepare", "configure", "start", "verify", "roll",
 )  # fmt: skip
+# Begun for all hosts at once; the others tell of each broker when its turn comes.
+WHOLE_PHASES = frozenset({"connect", "facts", "ship", "verify"})
 
 
 def open_operations(
@@ -129,7 +131,7 @@ class LiveTable:
         if self._live is None:
             self._start()
         ids = [progress.broker_id] if progress.broker_id is not None else []
-        if progress.step == "start" and not ids and progress.phase in SHOWN_PHASES:
+        if progress.step == "start" and not ids and progress.phase in WHOLE_PHASES:
             ids = [host.id for host in self.spec.hosts]
         for broker_id in ids:
             self._cells[broker_id, progress.phase] = _cell(progress)

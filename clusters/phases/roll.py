@@ -57,7 +57,7 @@ class Roll:
         others = ", ".join(str(each) for each in left[1:])
         text = f"{str(error).rstrip('.')}.{await explain(run, node)}"
         if others:
-            text += f"\n  Broker {others} was not touched."
+            text += f"\n  Not touched: broker {others}."
         if not run.auto_rollback or before is None:
             return OperationError(
                 f"{text}\n  Correct the cause and run the same command again, or go back with "

@@ -39,9 +39,9 @@ _AUTO_ROLLBACK = Option(
 async def _up(
     session: Session, *, spec: str | None, plan: bool, auto_rollback: bool, force: bool
 ) -> ExitCode:
+    if plan:
+        return await _plan(session, spec)
     with live_operations(session, spec) as operations:
-        if plan:
-            return await _show_plan(session, operations)
         confirm = confirming(session, operations, "Do this?")
         result = await operations.up(confirm=confirm, force=force, auto_rollback=auto_rollback)
     if not result.changed:
@@ -49,8 +49,9 @@ async def _up(
     return _tell(session, result)
 
 
-async def _show_plan(session: Session, operations: Any) -> ExitCode:
-    made = await operations.plan()
+async def _plan(session: Session, spec: str | None) -> ExitCode:
+    with live_operations(session, spec) as operations:
+        made = await operations.plan()
     if session.output.format == TABLE:
         session.output.text("\n".join(plan_lines(made)))
     else:
@@ -86,9 +87,9 @@ async def _restart(session: Session, *, spec: str | None, force: bool) -> ExitCo
 async def _upgrade(
     session: Session, *, spec: str | None, plan: bool, auto_rollback: bool, force: bool
 ) -> ExitCode:
+    if plan:
+        return await _plan(session, spec)
     with live_operations(session, spec) as operations:
-        if plan:
-            return await _show_plan(session, operations)
         confirm = confirming(session, operations, "Upgrade these brokers?")
         result = await operations.up(confirm=confirm, force=force, auto_rollback=auto_rollback)
     releases = sorted({each.release or "" for each in result.brokers})
