@@ -1,0 +1,1 @@
+"""Runbooks: steps of commands, waits, assertions and questions, kept in YAML."""
