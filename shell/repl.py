@@ -210,6 +210,8 @@ class Repl:
             if self._running is None:
                 return
             self.lines.interrupted = True
+            if self.runner.output.interactive:
+                os.write(sys.stderr.fileno(), b"\n")  # the terminal has shown ^C
             now = loop.time()
             if now - self._interrupted_at < _SECOND_INTERRUPT_S:
                 raise KeyboardInterrupt  # what does not await cannot be cancelled
