@@ -71,7 +71,9 @@ class Outcome:
 
 def run_entry(cluster: SuiteCluster, entry: Entry, arguments: Iterable[str] = ()) -> Outcome:
     """Play one entry against the cluster, under its time limit."""
-    folder = cluster.workplace / re.sub(r"[^\w.-]+", "-", entry.id)
+    name = re.sub(r"[^\w.-]+", "-", entry.id)
+    turn = len(list(cluster.workplace.glob(f"{name}.*")))
+    folder = cluster.workplace / f"{name}.{turn}"
     folder.mkdir()
     config, report, log = folder / "test.conf", folder / "report.json", folder / "output.log"
     config.write_text(f"bootstrap.servers={cluster.bootstrap}\ntest.timeout.multiplier=2\n")
@@ -148,7 +150,11 @@ def run_all(
     said: Callable[[Outcome], None] = lambda outcome: None,
     arguments: Iterable[str] = (),
 ) -> list[Outcome]:
-    """All entries, the longest first; `said` hears of each as soon as it is done."""
+    """All entries, the longest first; `said` hears of each as soon as it is done.
+
+    What fails is played once more, alone: many of these tests measure time themselves ("expected
+    duration 0 <= 1230 <= 999 ms"), and a crowded machine is not what they test.
+    """
     given = list(arguments)
 
     def one(entry: Entry) -> Outcome:
@@ -157,7 +163,8 @@ def run_all(
         return outcome
 
     with ThreadPoolExecutor(at_once) as threads:
-        return list(threads.map(one, sorted(entries, key=lambda entry: -entry.seconds)))
+        found = list(threads.map(one, sorted(entries, key=lambda entry: -entry.seconds)))
+    return [outcome if outcome.passed else one(outcome.entry) for outcome in found]
 
 
 def _tools(home: Path) -> Path:

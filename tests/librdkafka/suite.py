@@ -34,7 +34,7 @@ class Entry:
     @property
     def limit_seconds(self) -> float:
         """Until it is given up: generous, it bounds a hang and measures nothing."""
-        return 60 + 4 * self.seconds
+        return 90 + 4 * self.seconds
 
 
 @dataclass(frozen=True)
