@@ -125,7 +125,10 @@ async def _remote_facts(run: Run, nodes: list[Node]) -> None:
         brokers=[_places(node.layout) for node in nodes],
     )
     answer = await connection.run(script, what="gather facts about it", timeout_ms=FACTS_TIMEOUT_MS)
-    machine = parse_facts(answer.out)
+    try:
+        machine = parse_facts(answer.out)
+    except (ValueError, IndexError) as error:
+        raise HostError(f"{connection.name} tells facts that make no sense: {error}") from None
     if answer.status != 0 or not machine.architecture:
         raise HostError(
             f"{connection.name} could not gather facts about it: "

@@ -1,0 +1,96 @@
+"""May a broker be stopped, and is it whole again: decided from readings alone."""
+
+from clusters.admin.model import BrokerInfo, ClusterInfo, QuorumInfo, QuorumReplica
+from clusters.phases.gate import PartitionReading, Reading, missing_after, obstacles
+
+
+def partition(replicas, isr, min_isr=2, topic="t", number=0):
+    return PartitionReading(
+        topic=topic,
+        partition=number,
+        replicas=tuple(replicas),
+        isr=tuple(isr),
+        leader=isr[0] if isr else -1,
+        min_isr=min_isr,
+    )
+
+
+def quorum(ends, high_watermark=1000, leader=1):
+    voters = [
+        QuorumReplica(
+            id=n, directory_id=None, log_end_offset=end, last_fetch_ms=-1, last_caught_up_ms=-1
+        )
+        for n, end in ends.items()
+    ]
+    return QuorumInfo(
+        leader_id=leader,
+        leader_epoch=1,
+        high_watermark=high_watermark,
+        voters=voters,
+        observers=[],
+        nodes={},
+    )
+
+
+def reading(*partitions, ends=None, states=None, controller=1):
+    states = states or {1: "up", 2: "up", 3: "up"}
+    return Reading(
+        cluster=ClusterInfo(
+            cluster_id="c",
+            controller_id=controller,
+            brokers=[
+                BrokerInfo(id=n, host="h", port=1, rack=None, state=state)
+                for n, state in states.items()
+            ],
+        ),
+        quorum=quorum(ends or {1: 1000, 2: 1000, 3: 1000}),
+        partitions=partitions,
+    )
+
+
+def test_a_whole_cluster_lets_any_broker_go():
+    whole = reading(partition((1, 2, 3), (1, 2, 3)), partition((2, 3, 1), (3, 2, 1)))
+    for broker in (1, 2, 3):
+        assert obstacles(whole, broker) == obstacles(reading(), broker)
+        assert obstacles(whole, broker).passing == ()
+
+
+def test_a_second_broker_is_not_stopped_while_the_first_is_behind():
+    found = obstacles(reading(partition((1, 2, 3), (1, 3))), 1)
+    assert found.lasting == ()
+    assert found.passing == ("t-0 (in sync: 1, 3; min 2) would go below min.insync.replicas",)
+
+
+def test_a_broker_that_is_out_of_sync_itself_takes_nothing_with_it():
+    assert obstacles(reading(partition((1, 2, 3), (1, 3))), 2).passing == ()
+
+
+def test_what_no_waiting_heals_is_told_apart():
+    lone = obstacles(reading(partition((2,), (2,), min_isr=1)), 2)
+    assert lone.passing == ()
+    assert lone.lasting == ("t-0 (in sync: 2; min 1) would go offline",)
+    tight = obstacles(reading(partition((1, 2), (1, 2), min_isr=2)), 2)
+    assert len(tight.lasting) == 1
+
+
+def test_a_voter_is_not_stopped_while_another_is_behind():
+    found = obstacles(reading(ends={1: 1000, 2: 1000, 3: 400}), 2)
+    assert found.passing == ("only 1 of 3 voters would be left in the quorum, 2 are needed",)
+    assert obstacles(reading(ends={1: 1000, 2: 1000, 3: 400}), 3).passing == ()
+    assert obstacles(reading(ends={1: 1000}), 1).lasting
+
+
+def test_a_broker_is_whole_only_when_it_is_in_sync_everywhere():
+    whole = reading(partition((1, 2, 3), (1, 3, 2)))
+    assert missing_after(whole, 2, is_broker=True) == ""
+    behind = reading(*(partition((1, 2, 3), (1, 3), number=n) for n in range(7)))
+    text = missing_after(behind, 2, is_broker=True)
+    assert "in sync for t-0, t-1, t-2, t-3, t-4 and 2 more" in text
+    fenced = reading(states={1: "up", 2: "fenced", 3: "up"})
+    assert "register" in missing_after(fenced, 2, is_broker=True)
+    assert missing_after(fenced, 2, is_broker=False) == ""
+
+
+def test_a_voter_has_to_catch_up_and_somebody_has_to_lead():
+    assert "voter 2" in missing_after(reading(ends={1: 1000, 2: 10, 3: 1000}), 2, is_broker=True)
+    assert "controller" in missing_after(reading(controller=-1), 2, is_broker=True)
