@@ -70,6 +70,13 @@ def _check_address(document: Document, index: int, host: dict[str, Any]) -> None
             ("hosts", index, "address"),
             f'"{address}" is no host name or IP address; write one without port, or "local"',
         )
+    ssh = host.get("ssh")
+    places: list[tuple[Path, Any]] = [(("hosts", index, "bind"), host.get("bind"))]
+    if isinstance(ssh, dict):
+        places.append((("hosts", index, "ssh", "host"), ssh.get("host")))
+    for path, place in places:
+        if isinstance(place, str) and place != "::" and not _ADDRESS.fullmatch(place):
+            document.problem(path, f'"{place}" is no host name or IP address')
 
 
 def _check_ids(document: Document, hosts: list[tuple[int, dict[str, Any]]]) -> None:
