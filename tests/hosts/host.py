@@ -104,6 +104,14 @@ class Host:
         self.write(f"{path}.pub", key.export_public_key().decode())
         return key.get_fingerprint()
 
+    def remove(self) -> None:
+        """Take away whatever there is of it."""
+        self._kill()
+        # By hand: with its namespace the link would go, too, but in the kernel's own time.
+        tool("ip", "link", "delete", f"v{self.number}", check=False)
+        tool("ip", "netns", "delete", self.name, check=False)
+        tool("umount", str(self.path("/")), check=False)
+
     # -- power
 
     def power_on(self, *, wait: bool = True) -> None:

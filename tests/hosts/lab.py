@@ -51,9 +51,7 @@ class Lab:
 
     def __exit__(self, *raised: object) -> None:
         for host in self.hosts:
-            host._kill()
-            tool("ip", "netns", "delete", host.name)
-            tool("umount", str(host.path("/")))
+            host.remove()
         tool("ip", "link", "delete", "br0")
         _remove_cgroups(self._base.name)
         shutil.rmtree(self.folder)
@@ -68,8 +66,8 @@ class Lab:
             folder = self.folder / f"h{number}"
             cgroup = cgroups / f"{self._base.name}-h{number}" if cgroups else None
             host = Host(number, folder, root, systemd=systemd, cgroup=cgroup)
+            self.hosts.append(host)  # before it is whole: what was made of it goes with the lab
             host.create(Path(f"{self.key}.pub").read_text())
-            self.hosts.append(host)
             started.append(host)
         for host in started:
             host.power_on(wait=False)

@@ -189,7 +189,7 @@ async def test_a_second_up_is_told_who_is_at_work_and_since_when(lab: Lab, tmp_p
         second = await asyncio.to_thread(deployed.up, code=None)
     finally:
         first.send_signal(signal.SIGCONT)
-    assert second.code == 1
+    assert second.code == 4
     assert f"pid {first.pid}" in second.said
     assert "since" in second.said
     out, err = await asyncio.to_thread(first.communicate, timeout=NOTICED_SECONDS)
