@@ -79,7 +79,10 @@ class Output:
 
     def text(self, text: str) -> None:
         """Write plain text that is the answer itself, in whatever format was asked for."""
-        self._write(text if text.endswith("\n") else text + "\n")
+        whole = text if text.endswith("\n") else text + "\n"
+        self.end_progress()
+        if self.pager is None or not self.pager(whole):
+            self._write(whole)
 
     def paint(self, text: object, tone: str) -> str:
         """Return the text in a tone when stdout shows colours."""

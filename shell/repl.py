@@ -49,7 +49,6 @@ _REFRESH_S = 5.0
 _REFRESH_TIMEOUT_MS = 3_000
 # The prompt is drawn first; what asks the cluster is loaded after that.
 _FIRST_DRAWING_LIMIT_S = 2.0
-_SECOND_INTERRUPT_S = 2.0
 _ENDINGS = frozenset({"exit", "quit"})
 _HINT = "Tab completes, Ctrl-R searches, help COMMAND explains; | > >> ; && || work"
 _STYLE = Style.from_dict(
@@ -118,7 +117,6 @@ class Repl:
     lines: LineRunner = field(init=False)
     _running: asyncio.Task[int] | None = None
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
-    _interrupted_at: float = float("-inf")
 
     def __post_init__(self) -> None:
         self.lines = LineRunner(self.registry, self.runner, interactive=True)
@@ -212,10 +210,6 @@ class Repl:
             self.lines.interrupted = True
             if self.runner.output.interactive:
                 os.write(sys.stderr.fileno(), b"\n")  # the terminal has shown ^C
-            now = loop.time()
-            if now - self._interrupted_at < _SECOND_INTERRUPT_S:
-                raise KeyboardInterrupt  # what does not await cannot be cancelled
-            self._interrupted_at = now
             loop.call_soon_threadsafe(self._running.cancel)
 
         try:

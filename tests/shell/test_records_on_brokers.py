@@ -229,7 +229,7 @@ def test_tail_follows_a_moved_leader_without_a_gap_or_a_repeat(logctl):
 def test_the_shell_shows_live_names_and_follows_until_ctrl_c(logctl):
     topic = logctl.topic("on-screen", 3)
     logctl.run("produce", topic, "hello")
-    terminal = Terminal(environment={}, columns=130)
+    terminal = Terminal(environment={"LOGCTL_PAGER": "cat"}, columns=130)
     try:
         terminal.until(r"brokers [23]/3")
         terminal.type("tail on-")
@@ -244,7 +244,7 @@ def test_the_shell_shows_live_names_and_follows_until_ctrl_c(logctl):
         terminal.until(r"^logctl> *$")
         terminal.type("topic list | grep -c on-screen; topic list --columns topic --sort -topic\r")
         terminal.until(r"^1$")
-        terminal.until(r"^TOPIC *$")
+        terminal.until(r"^TOPIC *\n(.*\n)+logctl> *$")
         assert terminal.leave() == 0
     finally:
         terminal.close()

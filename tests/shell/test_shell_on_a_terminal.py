@@ -29,6 +29,7 @@ def environment(tmp_path):
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "XDG_DATA_HOME": str(tmp_path / "data"),
+        "LOGCTL_PAGER": "cat",
     }
 
 
@@ -139,7 +140,7 @@ def test_ctrl_c_clears_a_line_and_ends_a_command_that_waits(shell):
     terminal.type(CTRL_C)
     terminal.until(r"^logctl \[\d+\]> *$")
     terminal.type("help help\r")
-    terminal.until(r"Usage: logctl help")
+    terminal.until(r"logctl help --json")
 
 
 def test_a_dead_cluster_costs_the_timeout_and_no_more(shell):
