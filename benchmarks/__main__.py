@@ -9,11 +9,12 @@ import contextlib
 import datetime
 import statistics
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import measure
+from benchmarks import matrix, measure
 from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
 
 RESULTS = Path(__file__).parent / "results"
@@ -187,18 +188,49 @@ def report(run: Run, note: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
+PARTS = ("matrix", "start", "idle", "throughput", "latency", "failover")
+# What `make bench` measures; the rest is asked for by name.
+DEFAULT_PARTS = ("matrix", "idle", "failover")
+# The matrix begins no cell after this, so that all of `make bench` ends within twelve minutes.
+MATRIX_SECONDS = 480.0
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--seconds", type=float, default=5, help="of each throughput or latency measurement"
+        "--only",
+        action="append",
+        default=[],
+        metavar="PART|AXIS=VALUES",
+        help=f"a part ({', '.join(PARTS)}) or cells of the matrix, "
+        "as in brokers=3 acks=all size=1KiB,100B partitions=6; may be given several times",
     )
-    parser.add_argument(
-        "--only", choices=["start", "idle", "throughput", "latency", "failover"], action="append"
-    )
+    parser.add_argument("--quick", action="store_true", help="see that it works; nothing to quote")
+    parser.add_argument("--rounds", type=int, help="of each measurement (matrix 1, others 3)")
+    parser.add_argument("--seconds", type=float, help="of each throughput or latency measurement")
     parser.add_argument("--alone", action="store_true", help="leave Apache Kafka out")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    arguments.parts = [each for each in arguments.only if each in PARTS]
+    arguments.cells = [each for each in arguments.only if each not in PARTS]
+    if problem := matrix.check_words(arguments.cells):
+        parser.error(f"{problem}, or a part: {', '.join(PARTS)}")
+    if arguments.cells and "matrix" not in arguments.parts:
+        arguments.parts.append("matrix")
+    return arguments
+
+
+def budget_of(arguments: argparse.Namespace) -> matrix.Budget:
+    budget = matrix.Budget.quick() if arguments.quick else matrix.Budget()
+    if arguments.seconds is not None:
+        budget.produce_seconds = budget.consume_seconds = budget.latency_seconds = arguments.seconds
+    if arguments.rounds is not None:
+        budget.rounds = arguments.rounds
+    return budget
+
+
+def main() -> int:
+    arguments = parse()
     sides: list[type[Cluster]] = [Logd]
     if arguments.alone:
         note = "Apache Kafka was left out as asked."
@@ -208,25 +240,38 @@ def main() -> int:
         sides.append(ApacheKafka)
         note = "Apache Kafka 4.3.1 (KRaft, 1 GiB heap, default settings) in the same run, turn by turn."
     print(note, flush=True)
-    run = Run(sides, arguments.rounds)
+    parts = arguments.parts or list(DEFAULT_PARTS)
+    now = datetime.datetime.now(datetime.UTC)
+    output = arguments.output or RESULTS / f"{now:%Y-%m-%d}.md"
+    seconds = arguments.seconds or (0.5 if arguments.quick else 5)
+    run = Run(sides, arguments.rounds or (1 if arguments.quick else 3))
+    cells = matrix.Matrix(
+        sides, budget_of(arguments), arguments.cells, time.monotonic() + MATRIX_SECONDS
+    )
     plan: dict[str, Callable[[], None]] = {
+        "matrix": cells.run,
         "start": lambda: measure_start(run),
-        "idle": lambda: measure_idle(run, 20),
-        "throughput": lambda: measure_throughput(run, arguments.seconds),
-        "latency": lambda: measure_latency(run, arguments.seconds),
+        "idle": lambda: measure_idle(run, 2 if arguments.quick else 20),
+        "throughput": lambda: measure_throughput(run, seconds),
+        "latency": lambda: measure_latency(run, seconds),
         "failover": lambda: measure_failover(run),
     }
     with contextlib.suppress(KeyboardInterrupt):
         for name, work in plan.items():
-            if not arguments.only or name in arguments.only:
+            if name in parts:
                 print(name, flush=True)
                 work()
-    text = report(run, note)
-    RESULTS.mkdir(exist_ok=True)
-    output = arguments.output or RESULTS / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}.md"
-    output.write_text(text)
-    print(f"\n{text}\nwritten to {output}")
-    return 1 if run.failures else 0
+    texts = []
+    if "matrix" in parts:
+        path = output.with_stem(f"{output.stem}-matrix")
+        texts.append(matrix.write(cells, note, f"# Measured on {now:%Y-%m-%d}: the matrix", path))
+        print(f"\n{texts[-1]}\nwritten to {path} and {path.with_suffix('.json').name}")
+    if run.rows or run.failures:
+        texts.append(report(run, note))
+        output.parent.mkdir(exist_ok=True)
+        output.write_text(texts[-1])
+        print(f"\n{texts[-1]}\nwritten to {output}")
+    return 1 if run.failures or cells.failures else 0
 
 
 if __name__ == "__main__":

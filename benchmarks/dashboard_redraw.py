@@ -30,7 +30,7 @@ async def main() -> None:
     cluster = load_fake().FakeCluster()
     for topic in range(100):
         cluster.create_topic(f"t{topic:03}", 100)
-    app = DashboardApp(["127.0.0.1:1"], feed=cluster, quorum=cluster.quorum)
+    app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
         while len(app.table("partitions").shown) < 10_000:

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from benchmarks.peers import Cluster
 
 QUIET = {"log_level": 0}
-IDLE_END_S = 2.0
+IDLE_END_S = 1.0
 
 
 def quiet(_: object) -> None:
@@ -31,8 +31,10 @@ def create_topic(cluster: Cluster, name: str, partitions: int, replicas: int) ->
         try:
             admin.create_topics([topic], operation_timeout=10)[name].result(20)
             return
-        except KafkaException as error:
-            if error.args[0].name() == "TOPIC_ALREADY_EXISTS":
+        except (KafkaException, TimeoutError) as error:
+            if isinstance(error, KafkaException) and (
+                error.args[0].name() == "TOPIC_ALREADY_EXISTS"
+            ):
                 return
             if time.monotonic() > deadline:
                 raise
@@ -156,19 +158,21 @@ def consume(cluster: Cluster, topic: str, partitions: int, size: int, seconds: f
         consumer.close()
 
 
-def latency(cluster: Cluster, topic: str, rate: int, seconds: float) -> tuple[float, float]:
-    """Milliseconds (p50, p99) from produce to acknowledgement at a fixed rate, acks=all, 100 bytes."""
+def latency(
+    cluster: Cluster, topic: str, rate: int, seconds: float, acks: str = "all", size: int = 100
+) -> tuple[float, float]:
+    """Milliseconds (p50, p99) from produce to acknowledgement at a fixed rate."""
     producer = Producer(
         {
             "bootstrap.servers": cluster.bootstrap,
-            "acks": "all",
+            "acks": acks,
             "linger.ms": 0,
             "error_cb": quiet,
             **QUIET,
         }
     )
     taken: list[float] = []
-    value = os.urandom(100)
+    value = os.urandom(size)
 
     def stamped(sent: float) -> Callable[[object, object], None]:
         def on_delivery(error: object, _: object) -> None:
