@@ -85,6 +85,11 @@ class BrokerLayout:
         return os.path.join(self.current, "server.properties")
 
     @property
+    def change_path(self) -> str:
+        """When the generation in use came, and with which state of the whole cluster."""
+        return os.path.join(self.node_dir, "change")
+
+    @property
     def run_dir(self) -> str:
         """Where the built-in supervisor notes what it runs."""
         return os.path.join(self.node_dir, "run")

@@ -37,22 +37,44 @@ def restart_plan(run: Run) -> Plan:
 
 
 def rollback_plan(run: Run) -> Plan:
-    """Every broker to the generation that it had before the last change."""
+    """The brokers that the last change reached, each to the generation that it had before."""
     made = _made(run)
-    brokers = []
-    lacking = []
-    for each in made.brokers:
-        previous = run.nodes[each.id].found.installed.previous
-        if previous is None:
-            lacking.append(str(each.id))
-            continue
-        brokers.append(_to(run, each, previous, None, f"back to {previous}"))
-    if lacking:
+    changes = {
+        each.id: run.nodes[each.id].found.installed.change
+        for each in made.brokers
+        if run.nodes[each.id].found.installed.previous is not None
+    }
+    if not changes:
         raise OperationError(
-            f"Broker {', '.join(lacking)} has nothing to go back to: it was set up once and never "
-            "changed. Nothing was done."
+            "The cluster has nothing to go back to: it was set up once and never changed. Nothing "
+            "was done."
         )
+    # A change that took several runs left the same digest on each broker.
+    _, last = max(changes.values())
+    brokers = []
+    for each in made.brokers:
+        installed = run.nodes[each.id].found.installed
+        if each.id in changes and changes[each.id][1] == last and installed.previous is not None:
+            reason = f"back to {installed.previous}"
+            brokers.append(_to(run, each, installed.previous, None, reason))
+        else:
+            brokers.append(_left(run, each))
     return _plan(made, brokers)
+
+
+def _left(run: Run, plan: BrokerPlan) -> BrokerPlan:
+    """A broker that a plan leaves as it is."""
+    installed = run.nodes[plan.id].found.installed
+    return replace(
+        plan,
+        action="none",
+        generation=installed.generation or plan.generation,
+        release=installed.release,
+        upload=False,
+        prepares=(),
+        reasons=(),
+        config_diff="",
+    )
 
 
 def _made(run: Run) -> Plan:

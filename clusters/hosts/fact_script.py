@@ -80,6 +80,7 @@ say broker {id}
 link current {node}/current; link previous {node}/previous; link in_use {node}/current/release
 put config {node}/current/server.properties
 put manifest {node}/manifest.json
+put change {node}/change
 put state {node}/run/state.json
 identity child {node}/run/child.identity; identity supervisor {node}/run/supervisor.identity
 put unit {unit_path}

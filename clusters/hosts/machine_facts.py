@@ -55,6 +55,12 @@ class InstalledBroker:
         return content.decode("utf-8", "replace") if content is not None else None
 
     @property
+    def change(self) -> tuple[str, str]:
+        """When it came to its generation, and a digest of the cluster's state then; or ("", "")."""
+        words = self.files.get("change", b"").decode("utf-8", "replace").split()
+        return (words[0], words[1]) if len(words) == 2 else ("", "")
+
+    @property
     def unit(self) -> str | None:
         """The unit file of systemd."""
         content = self.files.get("unit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 
 from clusters.errors import HostError
@@ -58,8 +59,9 @@ async def write_generation(run: Run, node: Node) -> None:
         raise HostError(f"{connection.name} could not write {folder}: {answer.complaint}")
 
 
-async def use_generation(node: Node, digest: str) -> None:
-    """Switch a stopped broker to a generation; the one before stays known."""
+async def use_generation(run: Run, node: Node, digest: str) -> None:
+    """Switch a stopped broker to a generation; the one before stays known, and when it was left."""
+    assert run.plan is not None
     layout, connection = node.layout, node.connection
     before = await connection.read_link(layout.current)
     wanted = f"generations/{digest}"
@@ -67,4 +69,7 @@ async def use_generation(node: Node, digest: str) -> None:
         return
     if before is not None:
         await connection.swap_link(layout.previous, before)
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        change = f"{now} {run.plan.state_digest}\n"
+        await connection.write_file(layout.change_path, change.encode(), mode=0o644)
     await connection.swap_link(layout.current, wanted)

@@ -61,6 +61,8 @@ async def _local_facts(run: Run, node: Node) -> None:
     installed.previous = os.path.basename(previous) if previous else None
     if (text := await connection.read_file(layout.config_path)) is not None:
         installed.files["config"] = text
+    if (change := await connection.read_file(layout.change_path)) is not None:
+        installed.files["change"] = change
     node.process = DirectProcess(
         connection,
         run.manifest,

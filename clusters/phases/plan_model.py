@@ -64,6 +64,12 @@ class Plan:
         """Whether anything is done at all."""
         return any(broker.changes for broker in self.brokers)
 
+    @property
+    def state_digest(self) -> str:
+        """Names the state that the brokers are brought to: the same for a run that completes it."""
+        rows = sorted(f"{broker.id} {broker.generation}" for broker in self.brokers)
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+
     def of(self, broker_id: int) -> BrokerPlan:
         """The plan of one broker."""
         return next(broker for broker in self.brokers if broker.id == broker_id)

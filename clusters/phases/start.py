@@ -32,7 +32,7 @@ async def start_node(run: Run, node: Node, phase: str, generation: str | None = 
     layout, connection = node.layout, node.connection
     if node.found.view.state == "stale" and not connection.is_local:
         await node.driver.stop(run.stop_timeout_ms)  # it may be about to be restarted
-    await use_generation(node, generation or run.plan.of(node.id).generation)
+    await use_generation(run, node, generation or run.plan.of(node.id).generation)
     run.log_positions[node.id] = await connection.file_size(layout.log_path)
     words = await node.driver.start(run.engine.command(connection.python, layout))
     run.started.append(node.id)

@@ -227,6 +227,57 @@ async def test_a_broker_that_refuses_to_start_shows_why_and_the_others_are_stopp
     assert current_context() is None
 
 
+async def test_changed_settings_are_rolled_and_rolled_back(spec_file):
+    first = await Operations(load_spec(spec_file())).up()
+    pids = {each.id: each.pid for each in first.brokers}
+    spec = load_spec(spec_file(log_retention_ms="60000"))
+    operations = Operations(spec)
+    async with AdminClient(spec.bootstrap) as admin:
+        await admin.create_topic("orders", 3, 3, {})
+    plan = await operations.plan()
+    assert (plan.starts, plan.restarts) == ((), (3,))
+    assert "+log.retention.ms=60000" in plan.of(3).config_diff
+    rolled = await operations.up()
+    assert (rolled.started, rolled.restarted, rolled.status.problem) == ((), (3,), None)
+    now = {each.id: each.pid for each in rolled.brokers}
+    assert (now[1], now[2]) == (pids[1], pids[2])
+    assert now[3] != pids[3]
+    async with AdminClient(spec.bootstrap) as admin:
+        detail = await admin.topic("orders")
+        assert [len(each.isr) for each in detail.partitions] == [3, 3, 3]
+    assert not (await operations.up()).changed
+
+    back = await operations.rollback()
+    assert back.restarted == (3,)
+    assert (await operations.plan()).restarts == (3,)
+    again = await operations.restart()
+    assert sorted(again.restarted) == [1, 2, 3]
+    assert again.restarted[-1] == back.status.controller_id
+    assert again.status.healthy
+    assert (await operations.plan()).restarts == (3,)  # restarted with what it had
+    await operations.destroy()
+    assert not os.path.exists(cluster_data_dir("real"))
+
+
+async def test_a_setting_that_does_not_work_stops_the_roll_and_can_be_taken_back(spec_file):
+    await Operations(load_spec(spec_file())).up()
+    broken = Operations(load_spec(spec_file(num_partitions="many")))
+    with pytest.raises(OperationError) as caught:
+        await broken.up(auto_rollback=True)
+    text = str(caught.value)
+    assert "num.partitions" in text
+    assert "broker-3.log" in text
+    assert "Broker 3 was put back to" in text
+    status = await broken.status()
+    assert status.healthy
+    with pytest.raises(OperationError, match=r"num\.partitions"):
+        await broken.up()
+    assert [each.state for each in (await broken.status()).brokers][:2] == ["running"] * 2
+    repaired = await Operations(load_spec(spec_file())).up()
+    assert repaired.started == (3,)
+    assert repaired.status.healthy
+
+
 PROGRAM = """
 import asyncio, sys
 from clusters.operations import Operations, load_spec
