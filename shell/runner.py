@@ -129,6 +129,8 @@ def check(invocation: Invocation, session: Session) -> None:
     """
     command = invocation.command
     assert command is not None
+    if invocation.values.get("dry_run"):
+        return
     if command.changes and session.read_only():
         raise Refused(
             f"'{command.name}' changes the cluster and this session is read-only.",

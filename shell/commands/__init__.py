@@ -14,14 +14,22 @@ def all_commands() -> Registry:
         bundle,
         cluster,
         cluster_hosts,
+        config,
         context,
         demo,
         extras,
+        group,
+        group_reset,
+        partition,
+        partition_move,
         produce,
+        producer,
         query,
+        quorum,
         run,
         tail,
         topic,
+        topic_change,
         watch,
     )
 
@@ -30,6 +38,11 @@ def all_commands() -> Registry:
     registry.add_group("broker", "The brokers of a cluster.")
     registry.add_group("bundle", "The archive that runs logd on bare hosts.")
     registry.add_group("topic", "Topics and their partitions.")
+    registry.add_group("partition", "Partitions: who leads, where replicas lie and move.")
+    registry.add_group("group", "Consumer groups: members, lag, committed offsets.")
+    registry.add_group("config", "Settings of topics and brokers.")
+    registry.add_group("quorum", "The metadata quorum.")
+    registry.add_group("producer", "Producers that partitions remember.")
     registry.add_group("context", "Saved clusters, and the one in use.")
     for module in (
         cluster,
@@ -38,6 +51,14 @@ def all_commands() -> Registry:
         broker_process,
         bundle,
         topic,
+        topic_change,
+        partition,
+        partition_move,
+        group,
+        group_reset,
+        config,
+        quorum,
+        producer,
         produce,
         tail,
         watch,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from shell.exits import Failed
+from shell.asking import tell_missing
+from shell.exits import ExitCode, Failed
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind
 from shell.session import Session
+from shell.values import format_bytes
 
 if TYPE_CHECKING:
-    from clusters.admin import BrokerInfo
+    from clusters.admin import AdminClient, BrokerInfo, ConfigEntry
 
 _TONES = {"up": "good", "fenced": "warn", "down": "bad"}
 _ID = Argument("ID", "The broker's id.", kind=Kind.BROKER)
@@ -44,38 +47,106 @@ def _brokers_table(brokers: Sequence[BrokerInfo]) -> Table:
     )
 
 
-async def _describe(session: Session, *, id: int) -> None:  # noqa: A002 - the argument's name
+async def _describe(session: Session, *, id: int) -> ExitCode | None:  # noqa: A002 - its name
     async with session.admin() as admin:
         brokers = await admin.brokers()
         found = next((broker for broker in brokers if broker.id == id), None)
         if found is None:
             known = ", ".join(str(broker.id) for broker in brokers)
             raise Failed(f"There is no broker {id}; there are {known}.")
-        leads: list[tuple[str, int, Sequence[int]]] = []
-        follows: list[tuple[str, int, Sequence[int]]] = []
-        for summary in await admin.topics():
-            detail = await admin.topic(summary.topic)
-            for partition in detail.partitions:
-                if id in partition.replicas:
-                    row = (detail.topic, partition.partition, partition.isr)
-                    (leads if partition.leader == id else follows).append(row)
-    hosted = sorted([(*row, "leader") for row in leads] + [(*row, "follower") for row in follows])
-    data = found.to_json() | {
-        "partitions": [
-            {"topic": topic, "partition": partition, "role": role, "in_sync": id in isr}
-            for topic, partition, isr, role in hosted
-        ]
+        placed, dirs, entries = await asyncio.gather(
+            admin.partitions(), admin.log_dirs([id]), _settings(admin, found)
+        )
+    sizes = {
+        (replica.topic, replica.partition): replica.size_bytes
+        for each in dirs.items
+        for replica in each.replicas
+        if not replica.is_future
     }
+    hosted = [
+        {
+            "topic": each.topic,
+            "partition": each.partition,
+            "role": "leader" if each.leader == id else "follower",
+            "in_sync": id in each.isr,
+            "size_bytes": sizes.get((each.topic, each.partition)),
+        }
+        for each in placed
+        if id in each.replicas
+    ]
+    data = found.to_json() | {
+        "log_dirs": [
+            {
+                "path": each.path,
+                "error": each.error,
+                "used_bytes": each.used_bytes,
+                "total_bytes": each.total_bytes,
+                "usable_bytes": each.usable_bytes,
+            }
+            for each in dirs.items
+        ],
+        "config": {entry.name: entry.value for entry in entries if not entry.is_default},
+        "partitions": hosted,
+    }
+    session.output.document(data, lambda: _blocks(found, data))
+    return tell_missing(session, dirs.failures)
 
-    def blocks() -> list[Block]:
-        rows = [
-            (topic, partition, role, True if id in isr else Cell("no", "warn"))
-            for topic, partition, isr, role in hosted
-        ]
-        facts = [(name, value) for name, value in found.to_json().items()]
-        return [Facts(facts), Table(("TOPIC", "PARTITION", "ROLE", "IN SYNC"), rows)]
 
-    session.output.document(data, blocks)
+async def _settings(admin: AdminClient, broker: BrokerInfo) -> list[ConfigEntry]:
+    """What the broker is set to; nothing of one that does not run, which is told elsewhere."""
+    from clusters.admin import AdminError
+
+    if broker.state != "up":
+        return []
+    try:
+        return await admin.configs("broker", str(broker.id))
+    except AdminError:
+        return []
+
+
+def _blocks(broker: BrokerInfo, data: Mapping[str, Any]) -> list[Block]:
+    def size(count: int | None) -> str | None:
+        return None if count is None else format_bytes(count)
+
+    facts: list[tuple[str, object]] = [
+        ("id", broker.id),
+        ("address", broker.address or None),
+        ("rack", broker.rack),
+        ("state", Cell(broker.state, _TONES.get(broker.state, ""))),
+        ("controller", "active" if broker.is_controller else None),
+        ("leaders", broker.leaders),
+        ("replicas", broker.replicas),
+    ]
+    facts += [(f"config {name}", value) for name, value in data["config"].items()]
+    dirs = Table(
+        ("LOG DIR", "USED", "FREE", "TOTAL", "ERROR"),
+        [
+            (
+                each["path"],
+                size(each["used_bytes"]),
+                size(each["usable_bytes"]),
+                size(each["total_bytes"]),
+                Cell(each["error"], "bad") if each["error"] else None,
+            )
+            for each in data["log_dirs"]
+        ],
+        right=frozenset({"USED", "FREE", "TOTAL"}),
+    )
+    hosted = Table(
+        ("TOPIC", "PARTITION", "ROLE", "IN SYNC", "SIZE"),
+        [
+            (
+                each["topic"],
+                each["partition"],
+                each["role"],
+                True if each["in_sync"] else Cell("no", "warn"),
+                size(each["size_bytes"]),
+            )
+            for each in data["partitions"]
+        ],
+        right=frozenset({"PARTITION", "SIZE"}),
+    )
+    return [Facts(facts), *([dirs] if data["log_dirs"] else []), hosted]
 
 
 COMMANDS = (
@@ -87,7 +158,7 @@ COMMANDS = (
     ),
     Command(
         name="broker describe",
-        summary="Show one broker and the partitions that live on it.",
+        summary="Show one broker: its log dirs, its settings, and the partitions that live on it.",
         arguments=(_ID,),
         examples=("broker describe 2",),
         run=_describe,

@@ -1,11 +1,14 @@
-"""Topics: list, create, describe, delete."""
+"""Topics: list, create, describe, delete. Changes to what is there are in topic_change.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.exits import UsageProblem
+from shell.asking import card_text, keys_where, rows_where
+from shell.commands.config import settings_as_plain, settings_table
+from shell.commands.partition import HEALTH_OPTIONS, Health
+from shell.exits import ExitCode
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
@@ -16,10 +19,30 @@ if TYPE_CHECKING:
 _TOPIC = Argument("TOPIC", "The topic's name.", kind=Kind.TOPIC)
 
 
-async def _list(session: Session, *, internal: bool) -> None:
+async def _list(
+    session: Session,
+    *,
+    internal: bool,
+    where: str | None,
+    under_replicated: bool,
+    offline: bool,
+    under_min_isr: bool,
+    at_min_isr: bool,
+) -> None:
+    health = Health(under_replicated, offline, under_min_isr, at_min_isr)
     async with session.admin() as admin:
         topics = await admin.topics()
+        sick = None
+        if health.asked:
+            placed = await admin.partitions(min_isr=True)
+            sick = {each.topic for each in placed if health.fits(each)}
     shown = [topic for topic in topics if internal or not topic.internal]
+    if sick is not None:
+        # What is sick is shown also when it is the cluster's own.
+        shown = rows_where(topics, sick, lambda topic: topic.topic)
+    if where:
+        kept = await keys_where(session, where, "topics")
+        shown = rows_where(shown, kept, lambda topic: topic.topic)
     session.output.document([topic.to_json() for topic in shown], lambda: [_summary_table(shown)])
 
 
@@ -43,19 +66,6 @@ def _summary_table(topics: Sequence[TopicSummary]) -> Table:
     )
 
 
-def _settings(config: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Settings as the cluster wants them: `7d` and `64MiB` become plain numbers."""
-    from clusters.units import setting_text
-
-    settings: dict[str, str] = {}
-    for name, value in config:
-        try:
-            settings[name] = setting_text(name, value)
-        except ValueError as error:
-            raise UsageProblem(f"--config {name}={value}: {error}") from error
-    return settings
-
-
 async def _create(
     session: Session,
     *,
@@ -65,7 +75,7 @@ async def _create(
     config: Sequence[tuple[str, str]],
     dry_run: bool,
 ) -> None:
-    settings = _settings(config)
+    settings = settings_as_plain(config, "--config ")
     async with session.admin() as admin:
         await admin.create_topic(
             topic,
@@ -86,12 +96,27 @@ async def _create(
         session.output.document(detail.to_json(), list)
 
 
-async def _describe(session: Session, *, topic: str) -> None:
+async def _describe(
+    session: Session,
+    *,
+    topic: str,
+    all: bool,  # noqa: A002 - the option's name
+) -> ExitCode | None:
     async with session.admin() as admin:
         detail = await admin.topic(topic)
     for problem in detail.problems:
         session.output.warn(problem)
-    session.output.document(detail.to_json(), lambda: _detail_blocks(detail))
+    data = detail.to_json()
+    if all:
+        data |= {"config_entries": [entry.to_json() for entry in detail.config_entries]}
+    session.output.document(
+        data,
+        lambda: [
+            *_detail_blocks(detail),
+            *([settings_table(detail.config_entries)] if all else []),
+        ],
+    )
+    return ExitCode.UNHEALTHY if detail.problems else None
 
 
 def _detail_blocks(detail: TopicDetail) -> list[Block]:
@@ -122,22 +147,42 @@ def _detail_blocks(detail: TopicDetail) -> list[Block]:
     return [Facts(facts), Table(columns, rows, right=right)]
 
 
-async def _delete(session: Session, *, topic: str) -> None:
+async def _delete(session: Session, *, topic: str, dry_run: bool) -> None:
     async with session.admin() as admin:
-        await admin.delete_topic(topic)
-    session.output.say(f"Deleted topic {topic}.")
+        if dry_run:
+            await admin.topic(topic, offsets=False)
+            session.output.say(f"Topic {topic} would be deleted; nothing was changed.")
+        else:
+            await admin.delete_topic(topic)
+            session.output.say(f"Deleted topic {topic}.")
+    if dry_run:
+        session.output.say(card_text(session, [topic]))
 
 
 def _delete_question(session: Session, *, topic: str, **_: Any) -> Question:
-    return Question(f"This deletes topic {topic} and all of its records.")
+    card = card_text(session, [topic])
+    return Question(f"This deletes topic {topic} and all of its records.\n{card}")
 
 
 COMMANDS = (
     Command(
         name="topic list",
         summary="List the topics, with what is wrong with them.",
-        options=(Option(("--internal",), "Also the cluster's own topics.", kind=Kind.FLAG),),
-        examples=("topic list", "topic list --format json"),
+        options=(
+            *HEALTH_OPTIONS,
+            Option(
+                ("--where",),
+                "Only topics for which a condition holds, as in 'size > 1GiB'.",
+                kind=Kind.QUERY,
+                metavar="CONDITION",
+            ),
+            Option(("--internal",), "Also the cluster's own topics.", kind=Kind.FLAG),
+        ),
+        examples=(
+            "topic list",
+            "topic list --under-replicated",
+            "topic list --where 'size > 1GiB' --format json",
+        ),
         run=_list,
     ),
     Command(
@@ -172,13 +217,16 @@ COMMANDS = (
         name="topic describe",
         summary="Show a topic's partitions: leader, replicas, ISR, offsets; and its settings.",
         arguments=(_TOPIC,),
-        examples=("topic describe orders", "topic describe orders --format json"),
+        options=(Option(("--all",), "Also every setting with its source.", kind=Kind.FLAG),),
+        examples=("topic describe orders", "topic describe orders --all"),
         run=_describe,
     ),
     Command(
         name="topic delete",
         summary="Delete a topic and all of its records.",
         arguments=(_TOPIC,),
+        details="Asked for first, with who reads and writes it.",
+        options=(Option(("--dry-run",), "Only show what would be lost.", kind=Kind.FLAG),),
         examples=("topic delete orders", "topic delete orders --yes"),
         run=_delete,
         changes=True,

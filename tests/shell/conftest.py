@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 
+from clusters.admin import ConfigEntry, Failure, Gathered, LogDir, PlacedPartition, ReplicaSize
 from clusters.admin.errors import UnknownTopic
 from clusters.operation_results import Destroyed
 from shell.cli import build
@@ -148,6 +149,44 @@ class FakeAdmin:
         if self.failure:
             raise self.failure
         return FakeCluster()
+
+    async def partitions(self, topics=None, *, min_isr=False):
+        return [
+            PlacedPartition(
+                topic="orders",
+                partition=each.partition,
+                leader=each.leader,
+                leader_epoch=each.leader_epoch,
+                replicas=each.replicas,
+                isr=each.isr,
+                offline=each.offline,
+                internal=False,
+                min_isr=2 if min_isr else None,
+            )
+            for each in ORDERS.partitions
+        ]
+
+    async def log_dirs(self, broker_ids=None):
+        failure = Failure(where="broker 3", what="log dirs", reason="it is not running")
+        wanted = {1, 2, 3} if broker_ids is None else set(broker_ids)
+        replica = ReplicaSize(
+            topic="orders", partition=0, size_bytes=4096, offset_lag=0, is_future=False
+        )
+        dirs = [
+            LogDir(
+                broker=node,
+                path="/data",
+                error=None,
+                total_bytes=2**30,
+                usable_bytes=2**29,
+                replicas=(replica,),
+            )
+            for node in sorted(wanted & {1, 2})
+        ]
+        return Gathered(tuple(dirs), (failure,) if 3 in wanted else ())
+
+    async def configs(self, kind, name, *, documentation=False):
+        return [ConfigEntry(name="num.io.threads", value="4", source="static broker")]
 
     async def create_topic(self, name, *, partitions, replication_factor, configs, validate_only):
         self.summaries.append(FakeTopic(name, "", partitions, replication_factor))

@@ -61,10 +61,17 @@ def test_broker_list_names_state_and_controller(logctl):
 
 
 def test_broker_describe_lists_what_lives_on_it(logctl):
-    data = json.loads(logctl("broker", "describe", "3", "--format", "json").out)
-    assert {"topic": "orders", "partition": 1, "role": "follower", "in_sync": False} in data[
-        "partitions"
-    ]
+    told = logctl("broker", "describe", "3", "--format", "json")
+    assert told.code == ExitCode.UNHEALTHY
+    assert "broker 3: no log dirs: it is not running" in told.err
+    data = json.loads(told.out)
+    assert {
+        "topic": "orders",
+        "partition": 1,
+        "role": "follower",
+        "in_sync": False,
+        "size_bytes": None,
+    } in data["partitions"]
     missing = logctl("broker", "describe", "9")
     assert missing.code == ExitCode.FAILED
     assert "There is no broker 9; there are 1, 2, 3." in missing.err
@@ -114,9 +121,12 @@ def test_topic_create_dry_run_only_validates(logctl):
     [
         ("topc list", "No such command 'topc'. Did you mean 'topic'?"),
         ("topic lst", "No such command 'topic lst'. Did you mean 'list'?"),
-        ("topic", "'topic' needs a verb: list, create, describe, delete."),
+        ("topic", "'topic' needs a verb: list, create, describe, delete, alter, clone, trim."),
         ("topic list --formt json", "No such option '--formt'. Did you mean '--format'?"),
-        ("topic list --format jsn", "'jsn' is not one of table, json, yaml, raw, hex, string, template. Did you mean"),
+        (
+            "topic list --format jsn",
+            "'jsn' is not one of table, json, yaml, raw, hex, string, template. Did you mean",
+        ),
         ("topic create", "Missing argument 'TOPIC'."),
         ("topic create x -p six", "'six' is not a valid integer"),
         ("topic create x -c retention", "'retention' is not a KEY=VALUE."),

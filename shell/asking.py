@@ -1,0 +1,203 @@
+"""What commands share when they ask: parts that are missing, confirmations, and blast radius.
+
+A blast-radius card says who would notice a deletion: members, producers, bytes, the last write. It
+is best effort within a short time, and says what it could not find out; it must never stop a
+command that its user confirms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shell.exits import ExitCode, Refused
+from shell.session import Session
+from shell.values import format_bytes, format_time
+
+if TYPE_CHECKING:
+    from clusters.admin import AdminClient, Failure
+
+T = TypeVar("T")
+CARD_LIMIT_S = 4.0
+# More groups than this are not all asked who reads a topic.
+GROUPS_ASKED_MAX = 200
+
+
+def tell_missing(session: Session, failures: Iterable[Failure]) -> ExitCode | None:
+    """Warn of each part that is missing; returns UNHEALTHY when there is one."""
+    missing = list(dict.fromkeys(map(str, failures)))
+    for text in missing:
+        session.output.warn(text)
+    return ExitCode.UNHEALTHY if missing else None
+
+
+def confirm(session: Session, text: str) -> None:
+    """Ask for a yes unless --yes was given. Raises Refused."""
+    if session.settings.yes:
+        return
+    answer = session.doors.ask(f"{text}\nType yes to confirm: ")
+    if answer is None:
+        raise Refused(f"Not confirmed, and nobody to ask. {text}", hint="Add --yes to confirm.")
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise Refused("Not confirmed; nothing was changed.")
+
+
+@dataclass(slots=True)
+class Card:
+    """Who would notice that topics or their records go."""
+
+    topics: tuple[str, ...]
+    readers: list[str] = field(default_factory=list)
+    producers: int | None = None
+    size_bytes: int | None = None
+    records: int | None = None
+    last_write_ms: int | None = None
+    unknown: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The card as lines of text."""
+        readers = ", ".join(self.readers) or ("not known" if "groups" in self.unknown else "none")
+        size = "not known" if self.size_bytes is None else format_bytes(self.size_bytes)
+        records = "not known" if self.records is None else str(self.records)
+        last = (
+            "never or not known" if self.last_write_ms is None else format_time(self.last_write_ms)
+        )
+        producers = "not known" if self.producers is None else str(self.producers)
+        return [
+            f"  groups with members: {readers}",
+            f"  remembered idempotent producers: {producers}",
+            f"  records: {records}; bytes on all replicas: {size}",
+            f"  last write: {last}",
+        ]
+
+
+async def blast_radius(admin: AdminClient, topics: Sequence[str]) -> Card:
+    """Find out who would notice; parts that fail are named in `unknown`."""
+    card = Card(tuple(topics))
+    await asyncio.gather(
+        _part(card, "groups", lambda: _readers(admin, card)),
+        _part(card, "producers", lambda: _writers(admin, card)),
+        _part(card, "bytes", lambda: _bytes(admin, card)),
+        _part(card, "records", lambda: _records(admin, card)),
+    )
+    return card
+
+
+async def _part(card: Card, name: str, asking: Callable[[], Awaitable[None]]) -> None:
+    try:
+        async with asyncio.timeout(CARD_LIMIT_S):
+            await asking()
+    except Exception:  # noqa: BLE001 - told as not known
+        card.unknown.append(name)
+
+
+async def _keys(admin: AdminClient, card: Card) -> list[tuple[str, int]]:
+    return [(p.topic, p.partition) for p in await admin.partitions(list(card.topics))]
+
+
+async def _readers(admin: AdminClient, card: Card) -> None:
+    groups = [each.group for each in (await admin.groups()).items if each.state != "Empty"]
+    details = await asyncio.gather(
+        *(admin.group(name) for name in groups[:GROUPS_ASKED_MAX]), return_exceptions=True
+    )
+    for detail in details:
+        if isinstance(detail, BaseException):
+            card.unknown.append("groups")
+            continue
+        readers = [m for m in detail.members if any(t in card.topics for t, _ in m.partitions)]
+        if readers:
+            card.readers.append(f"{detail.group} ({len(readers)})")
+
+
+async def _writers(admin: AdminClient, card: Card) -> None:
+    told = await admin.producers(await _keys(admin, card))
+    card.producers = len({each.producer_id for each in told.items})
+
+
+async def _bytes(admin: AdminClient, card: Card) -> None:
+    dirs = await admin.log_dirs()
+    card.size_bytes = sum(
+        replica.size_bytes
+        for each in dirs.items
+        for replica in each.replicas
+        if replica.topic in card.topics
+    )
+
+
+async def _records(admin: AdminClient, card: Card) -> None:
+    from clusters.admin import OffsetSpec
+
+    keys = await _keys(admin, card)
+    starts, ends, newest = await asyncio.gather(
+        admin.list_offsets(dict.fromkeys(keys, OffsetSpec.earliest)),
+        admin.list_offsets(dict.fromkeys(keys, OffsetSpec.latest)),
+        admin.list_offsets(dict.fromkeys(keys, OffsetSpec.max_timestamp)),
+    )
+    first = {(each.topic, each.partition): each.offset or 0 for each in starts.items}
+    card.records = sum(
+        (each.offset or 0) - first.get((each.topic, each.partition), 0) for each in ends.items
+    )
+    times = [each.timestamp_ms for each in newest.items if each.timestamp_ms >= 0]
+    card.last_write_ms = max(times, default=None)
+
+
+def card_text(session: Session, topics: Sequence[str]) -> str:
+    """The card's lines, found out before the question is asked.
+
+    Works with and without a running loop: a question is asked from both.
+    """
+
+    async def find() -> Card:
+        async with session.admin() as admin:
+            return await blast_radius(admin, topics)
+
+    try:
+        return "\n".join(_in_thread(find).lines())
+    except Exception:  # noqa: BLE001 - the question comes without the card then
+        return "  Who reads and writes it could not be found out."
+
+
+def _in_thread(asking: Callable[[], Awaitable[T]]) -> T:
+    found: list[T] = []
+    failed: list[BaseException] = []
+
+    async def run() -> T:
+        return await asking()
+
+    def work() -> None:
+        try:
+            found.append(asyncio.run(run()))
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            failed.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+def rows_where(rows: Sequence[Any], keep: set[Any], key: Callable[[Any], Any]) -> list[Any]:
+    """Those rows whose key a condition kept."""
+    return [row for row in rows if key(row) in keep]
+
+
+async def keys_where(session: Session, text: str, table: str) -> set[Any]:
+    """Keys of a table's rows for which a condition holds; one value, or a tuple of several.
+
+    Raises UsageProblem for a condition that cannot be read. Rows nobody can judge are told.
+    """
+    from clusters.query import TABLES
+    from shell.commands.query import observe, read_condition
+
+    query = read_condition(text, table=table)
+    state = await observe(session, [query])
+    for problem in query.missing(state):
+        session.output.warn(problem)
+    names = TABLES[table].keys
+    found = [tuple(row[name] for name in names) for row in query.rows(state)]
+    return {each[0] if len(each) == 1 else each for each in found}

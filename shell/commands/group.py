@@ -1,0 +1,265 @@
+"""Consumer groups: list, describe, delete, delete-offsets. Resetting is in group_reset.py."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shell.asking import keys_where, rows_where, tell_missing
+from shell.exits import ExitCode, UsageProblem
+from shell.output import Block, Cell, Facts, Table
+from shell.registry import Argument, Command, Kind, Option, Question
+from shell.session import Session
+from shell.values import format_duration, parse_topic_partition
+
+if TYPE_CHECKING:
+    from clusters.admin import AdminClient, GroupDetail, PartitionLag
+
+GROUP = Argument("GROUP", "The group's name.", kind=Kind.GROUP)
+_TONES = {"Stable": "good", "Empty": "dim", "Dead": "bad"}
+
+
+async def _list(session: Session, *, state: Sequence[str], where: str | None) -> ExitCode | None:
+    async with session.admin() as admin:
+        told = await admin.groups(state or None)
+    groups = list(told.items)
+    if where:
+        kept = await keys_where(session, where, "groups")
+        groups = rows_where(groups, kept, lambda group: group.group)
+    session.output.document(
+        [group.to_json() for group in groups],
+        lambda: [
+            Table(
+                ("GROUP", "STATE", "PROTOCOL", "TYPE", "COORDINATOR"),
+                [
+                    (
+                        group.group,
+                        Cell(group.state or None, _TONES.get(group.state, "warn")),
+                        group.protocol_type or None,
+                        group.group_type or None,
+                        group.coordinator,
+                    )
+                    for group in groups
+                ],
+                right=frozenset({"COORDINATOR"}),
+            )
+        ],
+    )
+    return tell_missing(session, told.failures)
+
+
+async def _describe(session: Session, *, group: str, rate: bool, sample: int) -> ExitCode | None:
+    async with session.admin() as admin:
+        detail, offsets = await asyncio.gather(admin.group(group), admin.group_offsets(group))
+        lag = await admin.lag_of(detail, offsets)
+        speeds: dict[tuple[str, int], tuple[float, float]] = {}
+        if rate:
+            lag, speeds = await _sampled(admin, group, lag, sample)
+    partitions = [_partition_json(row, speeds.get((row.topic, row.partition))) for row in lag.items]
+    known = [row.lag for row in lag.items if row.lag is not None]
+    data = detail.to_json() | {"total_lag": sum(known), "partitions": partitions}
+    session.output.document(data, lambda: _blocks(detail, partitions, sum(known), rate))
+    return tell_missing(session, lag.failures)
+
+
+async def _sampled(
+    admin: AdminClient, group: str, first: Any, sample_ms: int
+) -> tuple[Any, dict[tuple[str, int], tuple[float, float]]]:
+    """(the lag now, records consumed and written a second by partition) between two looks."""
+    began = time.monotonic()
+    await asyncio.sleep(sample_ms / 1000)
+    last = await admin.group_lag(group)
+    took_s = time.monotonic() - began
+    before = {(row.topic, row.partition): row for row in first.items}
+    speeds: dict[tuple[str, int], tuple[float, float]] = {}
+    for row in last.items:
+        old = before.get((row.topic, row.partition))
+        if old is None or None in (old.committed, old.end, row.committed, row.end):
+            continue
+        consumed = (row.committed - old.committed) / took_s
+        speeds[row.topic, row.partition] = (consumed, (row.end - old.end) / took_s)
+    return last, speeds
+
+
+def _partition_json(row: PartitionLag, speed: tuple[float, float] | None) -> dict[str, Any]:
+    data = row.to_json()
+    consumed, written = speed if speed is not None else (None, None)
+    drain_s = None
+    if row.lag == 0:
+        drain_s = 0.0
+    elif row.lag is not None and consumed is not None and written is not None:
+        # Negative or no gain: at this pace it never drains.
+        drain_s = round(row.lag / (consumed - written), 1) if consumed > written else None
+    return data | {
+        "consumed_per_s": None if consumed is None else round(consumed, 1),
+        "written_per_s": None if written is None else round(written, 1),
+        "drain_s": drain_s,
+    }
+
+
+def _blocks(
+    detail: GroupDetail, partitions: Sequence[Mapping[str, Any]], total: int, rate: bool
+) -> list[Block]:
+    facts: list[tuple[str, object]] = [
+        ("group", detail.group),
+        ("state", Cell(detail.state, _TONES.get(detail.state, "warn"))),
+        ("protocol", detail.protocol_type or None),
+        ("assignor", detail.assignor or None),
+        ("coordinator", detail.coordinator),
+        ("members", len(detail.members)),
+        ("total lag", total),
+    ]
+    members = Table(
+        ("MEMBER", "CLIENT", "HOST", "INSTANCE", "PARTITIONS"),
+        [
+            (m.member_id, m.client_id, m.host, m.instance_id, len(m.partitions))
+            for m in detail.members
+        ],
+        right=frozenset({"PARTITIONS"}),
+    )
+    clients = {m.member_id: m.client_id for m in detail.members}
+    columns = ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG"]
+    columns += ["READ/S", "WRITTEN/S", "DRAINS IN"] if rate else []
+    rows: list[list[object]] = []
+    for each in partitions:
+        lag = each["lag"]
+        row: list[object] = [each["topic"], each["partition"], each["committed"], each["end"]]
+        row.append(Cell(lag, "warn") if lag else lag)
+        if rate:
+            row += [each["consumed_per_s"], each["written_per_s"], _drain(each)]
+        rows.append([*row, clients.get(each["member"])])
+    lags = Table((*columns, "READER"), rows, right=frozenset(columns) - {"TOPIC"})
+    return [Facts(facts), *([members] if detail.members else []), *([lags] if rows else [])]
+
+
+def _drain(each: Mapping[str, Any]) -> object:
+    if each["drain_s"] is not None:
+        return format_duration(round(each["drain_s"] * 1000))
+    return Cell("never at this rate", "bad") if each["consumed_per_s"] is not None else None
+
+
+async def _delete(session: Session, *, groups: Sequence[str], dry_run: bool) -> None:
+    async with session.admin() as admin:
+        if dry_run:
+            for name in groups:
+                detail = await admin.group(name)
+                count = len(await admin.group_offsets(name))
+                word = "would be refused: it has members" if detail.members else "can be deleted"
+                session.output.say(f"Group {name} {word}; {count} committed offsets.")
+            return
+        await admin.delete_groups(list(groups))
+    for name in groups:
+        session.output.say(f"Deleted group {name}.")
+
+
+def _delete_question(session: Session, *, groups: Sequence[str], **_: Any) -> Question:
+    return Question(f"This deletes {', '.join(groups)} with all committed offsets.")
+
+
+async def _delete_offsets(
+    session: Session, *, group: str, partitions: Sequence[str], dry_run: bool
+) -> None:
+    async with session.admin() as admin:
+        offsets = await admin.group_offsets(group)
+        chosen = chosen_partitions(
+            partitions, [(offset.topic, offset.partition) for offset in offsets]
+        )
+        shown = ", ".join(f"{topic}:{index}" for topic, index in chosen)
+        if dry_run:
+            session.output.say(f"Would forget what {group} committed for {shown}.")
+            return
+        await admin.delete_group_offsets(group, chosen)
+    session.output.say(f"Forgot what {group} committed for {shown}.")
+
+
+def chosen_partitions(
+    texts: Sequence[str], known: Sequence[tuple[str, int]]
+) -> list[tuple[str, int]]:
+    """Those of the known partitions that TOPIC or TOPIC:PARTITION name. Raises UsageProblem."""
+    chosen: list[tuple[str, int]] = []
+    for text in texts:
+        topic, index = parse_topic_partition(text)
+        found = [key for key in known if key[0] == topic and index in (None, key[1])]
+        if not found:
+            raise UsageProblem(f"The group has committed nothing for {text}.")
+        chosen += found
+    return sorted(set(chosen))
+
+
+def _delete_offsets_question(
+    session: Session, *, group: str, partitions: Sequence[str], **_: Any
+) -> Question:
+    return Question(f"This forgets what group {group} committed for {', '.join(partitions)}.")
+
+
+DRY_RUN = Option(("--dry-run",), "Only show what would be done.", kind=Kind.FLAG)
+
+COMMANDS = (
+    Command(
+        name="group list",
+        summary="List the consumer groups and what they are doing.",
+        options=(
+            Option(
+                ("--state",),
+                "Only groups in this state, such as Stable or Empty; may repeat.",
+                many=True,
+            ),
+            Option(
+                ("--where",),
+                "Only groups for which a condition holds, as in 'lag > 1000'.",
+                kind=Kind.QUERY,
+                metavar="CONDITION",
+            ),
+        ),
+        examples=("group list", "group list --state Stable", "group list --where 'lag > 1000'"),
+        run=_list,
+    ),
+    Command(
+        name="group describe",
+        summary="Show a group's members, and how far it is behind in each partition.",
+        details="With --rate it looks twice and says how fast the group reads and when the lag "
+        "is gone.",
+        arguments=(GROUP,),
+        options=(
+            Option(("--rate",), "Measure reading and writing, and the time to drain.", Kind.FLAG),
+            Option(
+                ("--sample",),
+                "How long to measure (default 2s).",
+                kind=Kind.DURATION,
+                default=2_000,
+                metavar="TIME",
+            ),
+        ),
+        examples=("group describe payments", "group describe payments --rate --sample 5s"),
+        run=_describe,
+    ),
+    Command(
+        name="group delete",
+        summary="Delete groups without members, with all that they committed.",
+        arguments=(Argument("GROUPS", "Groups to delete.", kind=Kind.GROUP, many=True),),
+        options=(DRY_RUN,),
+        examples=("group delete old-payments --yes",),
+        run=_delete,
+        changes=True,
+        destructive=True,
+        question=_delete_question,
+    ),
+    Command(
+        name="group delete-offsets",
+        summary="Forget what a group committed for topics that no member reads.",
+        arguments=(
+            GROUP,
+            Argument(
+                "PARTITIONS", "TOPIC or TOPIC:PARTITION.", kind=Kind.TOPIC_PARTITION, many=True
+            ),
+        ),
+        options=(DRY_RUN,),
+        examples=("group delete-offsets payments orders:3 --yes",),
+        run=_delete_offsets,
+        changes=True,
+        destructive=True,
+        question=_delete_offsets_question,
+    ),
+)

@@ -1,0 +1,334 @@
+"""Moving replicas to other brokers: a plan by hand, from a file or generated; progress; cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shell.asking import confirm
+from shell.commands.partition import named_partitions
+from shell.exits import ExitCode, Failed, UsageProblem
+from shell.output import Table
+from shell.registry import Argument, Command, Kind, Option
+from shell.session import Session
+from shell.values import format_bytes, format_duration, parse_topic_partition
+
+if TYPE_CHECKING:
+    from clusters.admin import AdminClient, PlacedPartition
+
+Partition = tuple[str, int]
+Plan = dict[Partition, tuple[int, ...]]
+POLL_S = 0.5
+
+
+def read_by_hand(text: str) -> tuple[Partition, tuple[int, ...]]:
+    """The move of TOPIC:PARTITION=ID,ID. Raises UsageProblem."""
+    place, _, brokers = text.rpartition("=")
+    topic, partition = parse_topic_partition(place)
+    if partition is None:
+        raise UsageProblem(f"'{text}' is not TOPIC:PARTITION=ID,ID.")
+    return (topic, partition), _ids(brokers, text)
+
+
+def _ids(text: str, whole: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageProblem(f"'{whole}': broker ids are numbers with commas between, as in 1,2,3.")
+    ids = tuple(int(part) for part in parts)
+    if len(set(ids)) != len(ids):
+        raise UsageProblem(f"'{whole}' names a broker twice.")
+    return ids
+
+
+def read_file(path: str) -> Plan:
+    """A plan in the JSON of Kafka's reassignment files. Raises Failed with what is wrong."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            entries = json.load(file)["partitions"]
+        plan: Plan = {}
+        for entry in entries:
+            topic, index, replicas = entry["topic"], entry["partition"], entry["replicas"]
+            if not isinstance(topic, str) or type(index) is not int or not replicas:
+                raise TypeError
+            plan[topic, index] = _ids(",".join(map(str, replicas)), f"{topic}:{index}")
+        return plan
+    except OSError as error:
+        raise Failed(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, KeyError):
+        raise Failed(
+            f"{path} is no plan; expected is "
+            '{"partitions": [{"topic": "orders", "partition": 0, "replicas": [1, 2, 3]}]}.'
+        ) from None
+
+
+async def _move(
+    session: Session,
+    *,
+    partitions: Sequence[str],
+    to_brokers: str | None,
+    file: str | None,
+    save: str | None,
+    cancel: bool,
+    wait: bool,
+    dry_run: bool,
+) -> ExitCode | None:
+    async with session.admin() as admin:
+        if cancel:
+            return await _cancel(session, admin, partitions, dry_run=dry_run)
+        plan, placed = await _plan(admin, partitions, to_brokers, file)
+        before = {(p.topic, p.partition): p for p in placed}
+        plan = {key: new for key, new in plan.items() if before[key].replicas != new}
+        _show(session, plan, before)
+        if save is not None:
+            _save(save, plan)
+            session.output.say(f"Saved the plan to {save}.")
+        if not plan:
+            session.output.say("Nothing has to move.")
+            return None
+        amount = await _bytes_to_copy(admin, plan, before)
+        shown = "an amount that is not known" if amount is None else format_bytes(amount)
+        session.output.say(f"{len(plan)} partitions move; {shown} to copy.")
+        if dry_run:
+            session.output.say("Nothing was changed.")
+            return None
+    confirm(session, f"This moves replicas of {len(plan)} partitions.")
+    async with session.admin() as admin:
+        await admin.reassign(plan)
+    session.output.say("The move has begun.")
+    if not wait:
+        session.output.say("`partition moves` shows how far it is.", "dim")
+        return None
+    return await _follow(session, set(plan))
+
+
+async def _plan(
+    admin: AdminClient, texts: Sequence[str], to_brokers: str | None, file: str | None
+) -> tuple[Plan, list[PlacedPartition]]:
+    brokers = await admin.brokers()
+    up = {broker.id for broker in brokers if broker.state == "up"}
+    by_hand = [text for text in texts if "=" in text]
+    ways = sum((bool(by_hand), to_brokers is not None, file is not None))
+    if ways != 1 or (by_hand and len(by_hand) != len(texts)) or (file and texts):
+        raise UsageProblem(
+            "Say where to in one way: TOPIC:PARTITION=ID,ID..., or TOPIC --to-brokers ID,ID, or "
+            "--file PLAN.json."
+        )
+    if to_brokers is not None:
+        from clusters.admin.moves import NotEnoughBrokers, placed_on
+
+        targets = _ids(to_brokers, f"--to-brokers {to_brokers}")
+        _check_up(targets, up)
+        placed = await named_partitions(admin, texts)
+        current = {(each.topic, each.partition): each.replicas for each in placed}
+        try:
+            return placed_on(current, targets, {b.id: b.rack for b in brokers}), placed
+        except NotEnoughBrokers as error:
+            raise UsageProblem(f"{error}.") from None
+    plan = read_file(file) if file is not None else dict(map(read_by_hand, by_hand))
+    for ids in plan.values():
+        _check_up(ids, up)
+    placed = await named_partitions(admin, [f"{topic}:{index}" for topic, index in plan])
+    return plan, placed
+
+
+def _check_up(ids: Sequence[int], up: set[int]) -> None:
+    missing = sorted(set(ids) - up)
+    if missing:
+        raise UsageProblem(
+            f"Broker {', '.join(map(str, missing))} is not up; up are "
+            f"{', '.join(map(str, sorted(up)))}."
+        )
+
+
+def _show(session: Session, plan: Plan, before: Mapping[Partition, PlacedPartition]) -> None:
+    data = [
+        {
+            "topic": topic,
+            "partition": index,
+            "before": list(before[topic, index].replicas),
+            "after": list(new),
+        }
+        for (topic, index), new in sorted(plan.items())
+    ]
+    session.output.document(
+        data,
+        lambda: [
+            Table(
+                ("TOPIC", "PARTITION", "REPLICAS", "BECOME"),
+                [(d["topic"], d["partition"], d["before"], d["after"]) for d in data],
+                right=frozenset({"PARTITION"}),
+            )
+        ],
+    )
+
+
+def _save(path: str, plan: Plan) -> None:
+    entries = [
+        {"topic": topic, "partition": index, "replicas": list(replicas)}
+        for (topic, index), replicas in sorted(plan.items())
+    ]
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"version": 1, "partitions": entries}, file, indent=2)
+            file.write("\n")
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror}.") from None
+
+
+async def _sizes(admin: AdminClient) -> dict[tuple[int, str, int], int]:
+    return {
+        (each.broker, replica.topic, replica.partition): replica.size_bytes
+        for each in (await admin.log_dirs()).items
+        for replica in each.replicas
+        if not replica.is_future
+    }
+
+
+async def _bytes_to_copy(
+    admin: AdminClient, plan: Plan, before: Mapping[Partition, PlacedPartition]
+) -> int | None:
+    sizes = await _sizes(admin)
+    total = 0
+    for key, new in plan.items():
+        added = len(set(new) - set(before[key].replicas))
+        size = sizes.get((before[key].leader, *key))
+        if added and size is None:
+            return None
+        total += added * (size or 0)
+    return total
+
+
+async def progress(admin: AdminClient) -> list[dict[str, Any]]:
+    """The moves under way, with the bytes that the new replicas still lack (None: not known)."""
+    moves, sizes, placed = await asyncio.gather(
+        admin.reassignments(), _sizes(admin), admin.partitions()
+    )
+    leaders = {(each.topic, each.partition): each for each in placed}
+    found = []
+    for move in moves:
+        each = leaders.get((move.topic, move.partition))
+        whole = None
+        if each is not None:
+            whole = sizes.get((each.leader, move.topic, move.partition))
+        left = None
+        if whole is not None and each is not None:
+            left = sum(
+                max(0, whole - sizes.get((broker, move.topic, move.partition), 0))
+                for broker in move.adding
+                if broker not in each.isr
+            )
+        found.append(move.to_json() | {"bytes_left": left})
+    return found
+
+
+async def _follow(session: Session, keys: set[Partition]) -> ExitCode | None:
+    began = time.monotonic()
+    first: int | None = None
+    while True:
+        async with session.admin() as admin:
+            moves = [
+                move for move in await progress(admin) if (move["topic"], move["partition"]) in keys
+            ]
+        if not moves:
+            session.output.end_progress()
+            took = format_duration(round((time.monotonic() - began) * 1000))
+            session.output.say(f"{len(keys)} partitions moved in {took}.")
+            return None
+        left = sum(move["bytes_left"] or 0 for move in moves)
+        first = max(first or 0, left)
+        rate = (first - left) / max(0.001, time.monotonic() - began)
+        eta = f", {format_duration(round(left / rate * 1000))} to go" if rate > 1 and left else ""
+        session.output.progress(f"{len(moves)} partitions moving, {format_bytes(left)} left{eta}")
+        await asyncio.sleep(POLL_S)
+
+
+async def _cancel(
+    session: Session, admin: AdminClient, texts: Sequence[str], *, dry_run: bool
+) -> ExitCode | None:
+    named = [parse_topic_partition(text) for text in texts]
+    moving = [
+        (move.topic, move.partition)
+        for move in await admin.reassignments()
+        if not named or (move.topic, None) in named or (move.topic, move.partition) in named
+    ]
+    if not moving:
+        session.output.say("No such move is under way.")
+        return None
+    shown = ", ".join(f"{topic}:{index}" for topic, index in moving)
+    if dry_run:
+        session.output.say(f"Would stop moving {shown}; nothing was changed.")
+        return None
+    await admin.reassign(dict.fromkeys(moving))
+    session.output.say(f"Stopped moving {shown}; the old replicas stay.")
+    return None
+
+
+async def _moves(session: Session) -> None:
+    async with session.admin() as admin:
+        data = await progress(admin)
+    columns = ("TOPIC", "PARTITION", "REPLICAS", "ADDING", "REMOVING", "LEFT")
+    session.output.document(
+        data,
+        lambda: [
+            Table(
+                columns,
+                [
+                    (
+                        each["topic"],
+                        each["partition"],
+                        each["replicas"],
+                        each["adding"],
+                        each["removing"],
+                        None if each["bytes_left"] is None else format_bytes(each["bytes_left"]),
+                    )
+                    for each in data
+                ],
+                right=frozenset({"PARTITION", "LEFT"}),
+            )
+        ],
+    )
+
+
+COMMANDS = (
+    Command(
+        name="partition move",
+        summary="Move replicas to other brokers, or stop moving them.",
+        details="The plan is given by hand (TOPIC:PARTITION=ID,ID, the first is preferred to "
+        "lead), read from Kafka's reassignment JSON, or made for --to-brokers: what may stay "
+        "stays, the rest spreads over racks and over the brokers with the least. It is shown and "
+        "asked for before anything moves.",
+        arguments=(
+            Argument(
+                "PARTITIONS",
+                "TOPIC, TOPIC:PARTITION, or TOPIC:PARTITION=ID,ID.",
+                required=False,
+                many=True,
+            ),
+        ),
+        options=(
+            Option(("--to-brokers",), "Brokers that hold it afterwards.", metavar="ID,ID..."),
+            Option(("--file",), "Read the plan from a file.", kind=Kind.FILE, metavar="PLAN.json"),
+            Option(("--save",), "Write the plan to a file.", kind=Kind.FILE, metavar="PLAN.json"),
+            Option(("--cancel",), "Stop moves that are under way.", kind=Kind.FLAG),
+            Option(("--wait",), "Show progress until everything has moved.", kind=Kind.FLAG),
+            Option(("--dry-run",), "Only show the plan.", kind=Kind.FLAG),
+        ),
+        examples=(
+            "partition move orders:0=3,1,2 --wait",
+            "partition move orders --to-brokers 1,2,4 --dry-run --save plan.json",
+            "partition move --file plan.json --wait --yes",
+            "partition move --cancel",
+        ),
+        run=_move,
+        changes=True,
+    ),
+    Command(
+        name="partition moves",
+        summary="List the moves of replicas under way, and the bytes left to copy.",
+        examples=("partition moves",),
+        run=_moves,
+    ),
+)
