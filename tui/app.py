@@ -1,94 +1,54 @@
-"""The full-screen dashboard: brokers, quorum, topics, partitions and events, as they are now.
+"""The full-screen dashboard: one frame around pages that show the cluster as it is now.
 
-Fed by `clusters.watch`; everything on the screen comes from the last update and is marked when the
-feed is lost. Tasks only store what arrived, painting happens in one place, so that a thousand
-events in a second are painted a few times. It must never draw a stale state as live.
+Fed by `clusters.watch` and `clusters.polls`. Tasks only store what arrived; painting happens in one
+place and only for the page that is seen, so that a thousand events in a second are painted a few
+times. It must never draw a stale state as live: the first line of every page says how it stands.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-from textual.app import App, ComposeResult
+from textual import events
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Container
+from textual.screen import Screen
+from textual.suggester import SuggestFromList
 from textual.widgets import Footer, Input, Static
 
-from broker.protocol.errors import LogctlError
-from clusters.admin import AdminClient, QuorumInfo
-from clusters.watch import ClusterFeed, FeedStatus, FeedUpdate
+from clusters.polls import Poll, Poller, PollKind, Questions
+from clusters.watch import ClusterFeed, FeedUpdate
+from tui import preferences
+from tui.actions import Action, actions_for
+from tui.commands import CommandProblem, Said, completions, read_command
+from tui.doors import Feed, Guide, MonotonicClock, monotonic_ms, wall_ms
 from tui.help import HelpScreen
-from tui.model import ClusterView, Health, TopicRow
-from tui.panels import brokers_table, events_table, partitions_table, topics_table
-from tui.status import guide_text, quorum_text, status_text
+from tui.pages import MAIN_PAGES, Open, Page, Place, Subject, make_page
+from tui.pages.base import Desk
+from tui.status import guide_text, status_text, tabs_text
+from tui.store import Store
 from tui.table import LiveTable
 
 PAINT_S = 0.03
 PAINT_SHARE = 4
 TICK_S = 0.5
-QUORUM_POLL_S = 2.0
-QuorumSource = Callable[[], Awaitable[QuorumInfo]]
+SWEEP_FRAME_S = 0.06
+POLL_TIMEOUT_MS = 4_000
+PLACES_MAX = 50
+TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
+FeedOf = Callable[[Sequence[str]], Feed]
 
 
-class Feed(Protocol):
-    """What the dashboard needs of `clusters.watch.ClusterFeed`."""
-
-    async def __aenter__(self) -> Any: ...
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    @property
-    def status(self) -> FeedStatus:
-        """How the feed is doing right now."""
-        ...
-
-    def updates(self) -> AsyncIterator[FeedUpdate]:
-        """The first update holds the present state, each later one what changed."""
-        ...
-
-
-class Guide(Protocol):
-    """A story told in the guide line; `advance` plays the next step when the person says so."""
-
-    @property
-    def text(self) -> str:
-        """What is happening, or what the next step will do."""
-        ...
-
-    @property
-    def busy(self) -> bool:
-        """Whether a step is under way."""
-        ...
-
-    @property
-    def finished(self) -> bool:
-        """Whether the story is over."""
-        ...
-
-    async def advance(self) -> None:
-        """Play the next step to its end."""
-        ...
-
-
-def monotonic_ms() -> int:
-    """The clock of ages and flashes."""
-    return time.monotonic_ns() // 1_000_000
-
-
-def wall_ms() -> int:
-    """Milliseconds since 1970, for the age of the last answer."""
-    return time.time_ns() // 1_000_000
+def _feed(bootstrap: Sequence[str]) -> Feed:
+    return ClusterFeed(bootstrap, from_start=True)
 
 
 class DashboardApp(App[int]):
@@ -97,21 +57,28 @@ class DashboardApp(App[int]):
     CSS_PATH = "dashboard.tcss"
     TITLE = "logctl"
     ENABLE_COMMAND_PALETTE = True
+    # The page says which of its tables has the focus.
+    AUTO_FOCUS = None
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (150, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "quit", "Quit"),
-        Binding("question_mark", "help", "Help"),
-        Binding("slash", "filter", "Filter"),
-        Binding("s", "sort", "Sort"),
-        Binding("S", "reverse", "Reverse", show=False),
-        Binding("u", "problems", "Problems"),
+        Binding("q", "quit", "Quit", id="quit"),
+        Binding("question_mark", "help", "Help", id="help"),
+        Binding("slash", "filter", "Filter", id="filter"),
+        Binding("colon", "command", "Go to", id="command"),
+        Binding("s", "sort", "Sort", id="sort"),
+        Binding("S", "reverse", "Reverse", show=False, id="reverse"),
         Binding("tab", "app.focus_next", "Panel", show=False),
-        Binding("1", "panel('brokers')", show=False),
-        Binding("2", "panel('topics')", show=False),
-        Binding("3", "panel('partitions')", show=False),
-        Binding("4", "panel('events')", show=False),
-        Binding("escape", "clear", "Clear", show=False),
-        Binding("n", "advance", "Next step"),
-        Binding("ctrl+s", "picture", "Picture", show=False),
+        *(
+            Binding(str(number), f"main('{kind}')", title, show=False, id=f"page.{kind}")
+            for number, (kind, title) in enumerate(TABS, 1)
+        ),
+        Binding("escape,backspace", "back", "Back", show=False),
+        Binding("y", "copy", "Copy", show=False, id="copy"),
+        Binding("Y", "copy_row", "Copy as JSON", show=False, id="copy.json"),
+        Binding("r", "again", "Ask again", show=False, id="again"),
+        Binding("T", "next_theme", "Theme", show=False, id="theme"),
+        Binding("n", "advance", "Next step", id="next"),
+        Binding("ctrl+s", "picture", "Picture", show=False, id="picture"),
     ]
 
     def __init__(
@@ -119,75 +86,150 @@ class DashboardApp(App[int]):
         bootstrap: Sequence[str],
         *,
         feed: Feed | None = None,
-        quorum: QuorumSource | None = None,
+        kinds: Mapping[str, PollKind] | None = None,
         guide: Guide | None = None,
         name: str = "",
+        read_only: bool = False,
         now_ms: Callable[[], int] = monotonic_ms,
         wall_ms: Callable[[], int] = wall_ms,
+        feed_of: FeedOf = _feed,
     ) -> None:
         super().__init__()
         self.problem: BaseException | None = None
-        self.view = ClusterView()
-        self.quorum: QuorumInfo | None = None
-        self.quorum_at_ms = 0
-        self.quorum_problem = ""
-        self._bootstrap = list(bootstrap)
-        self._feed: Feed = feed or ClusterFeed(self._bootstrap, from_start=True)
-        self.feed_status = self._feed.status
-        self._quorum_source = quorum
+        self.bootstrap = list(bootstrap)
+        self.cluster_name = name
+        self.read_only = read_only
+        self._feed_of = feed_of
+        self._feed = feed if feed is not None else feed_of(self.bootstrap)
+        self._kinds = kinds
         self._guide = guide
-        self._cluster_name = name
-        self._now_ms = now_ms
-        self._wall_ms = wall_ms
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self._clock = MonotonicClock(now_ms, wall_ms)
+        self.store = Store(self._feed.status)
+        self._poller: Poller | None = None
+        self._pages: dict[str, Page] = {}
+        self._places: list[Place] = []
         self._waiting: list[FeedUpdate] = []
         self._paint_due = False
         self._last_source = ""
         self._paint_took_s = 0.0
-        # Held here and not looked up: a page on top of the overview must not hide them.
+        self._bar_mode = ""
+        # Held here and not looked up: a page on top must not hide them.
         self._status = Static(id="status")
-        self._quorum = Static(id="quorum")
+        self._tabs = Static(id="tabs")
+        self._body = Container(id="body")
         self._guide_line = Static(id="guide")
-        self._filter_box = Input(
-            placeholder="show rows with these words; Escape shows all", id="filter"
-        )
-        self._tables: dict[str, LiveTable[Any]] = {
-            "brokers": brokers_table(self.view, self._now_ms),
-            "topics": topics_table(),
-            "partitions": partitions_table(self.view, self._now_ms),
-            "events": events_table(),
-        }
-        self._filtered = self._tables["partitions"]
+        self._bar = Input(id="bar")
+        self._bar.display = False
+        self._drawn: dict[Static, Any] = {}
+        self.register_theme(preferences.DARK)
+        self.register_theme(preferences.LIGHT)
 
     # -- composition
 
     def compose(self) -> ComposeResult:
-        """Status, three rows of panels, the filter and the keys."""
+        """The frame: status, tabs, the page, guide, the line for words, the keys."""
         yield self._status
-        with Horizontal(id="top"):
-            yield self._tables["brokers"]
-            yield self._quorum
-        with Horizontal(id="middle"):
-            yield self._tables["topics"]
-            yield self._tables["partitions"]
-        yield self._tables["events"]
+        yield self._tabs
+        yield self._body
         yield self._guide_line
-        yield self._filter_box
+        yield self._bar
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         """Begin to follow the cluster."""
-        self._quorum.border_title = "Quorum"
         self._guide_line.display = self._guide is not None
-        self._filter_box.display = False
-        self.table("partitions").focus()
-        self.run_worker(self._follow(), group="feed", exclusive=True)
-        self.run_worker(self._poll_quorum(), group="quorum", exclusive=True)
+        self._prefer()
+        self._begin()
         self.set_interval(TICK_S, self._tick)
-        self._paint()
+
+    def _prefer(self) -> None:
+        ids = [b.id for page in (self, *MAIN_PAGES.values()) for b in _bindings(page) if b.id]
+        chosen = preferences.load(list(self.available_themes), ids)
+        self.theme = chosen.theme
+        if chosen.keys:
+            self.set_keymap(dict(chosen.keys))
+        for problem in chosen.problems:
+            self.notify(problem, severity="warning", markup=False)
+
+    def _begin(self) -> None:
+        self.run_worker(self._follow(), group="feed", exclusive=True)
+        self.run_worker(self._poll(), group="polls", exclusive=True)
+        self.open_place(Place("overview"))
+
+    # -- pages
+
+    @property
+    def page(self) -> Page:
+        """The page that is seen."""
+        return self._pages[_page_id(self._places[-1])]
+
+    @property
+    def place(self) -> Place:
+        """Where the person is."""
+        return self._places[-1]
 
     def table(self, name: str) -> LiveTable[Any]:
-        """A panel by its id."""
-        return self._tables[name]
+        """A table of the page that is seen, by its id."""
+        return self.page.tables[name]
+
+    def subject(self) -> Subject | None:
+        """What the cursor is on."""
+        return self.page.subject()
+
+    def open_place(self, place: Place) -> None:
+        """Go to a page; a context changes the cluster."""
+        if place.kind == "context":
+            self._switch_context(place.subject)
+            return
+        if place.kind in MAIN_PAGES and not place.subject:
+            del self._places[:]
+        if self._places and self._places[-1] == place:
+            return
+        self._places.append(place)
+        del self._places[:-PLACES_MAX]
+        self._show()
+
+    def _show(self) -> None:
+        place, id_ = self.place, _page_id(self.place)
+        kept = {_page_id(each) for each in self._places}
+        for other, page in list(self._pages.items()):
+            if other == id_:
+                continue
+            page.display = False
+            if other not in kept and other not in MAIN_PAGES:
+                del self._pages[other]
+                page.remove()
+        if id_ not in self._pages:
+            desk = Desk(self.store, self.now_ms, self.wall_ms)
+            page = self._pages[id_] = make_page(place, desk)
+            self._body.mount(page)
+        page = self.page
+        page.display = True
+        if (table := page.main_table()) is not None:
+            self.call_later(table.focus)
+        if self._poller is not None:
+            self._poller.want(self._wanted())
+        self._paint()
+        self.refresh_bindings()
+
+    def _wanted(self) -> list[Poll]:
+        wanted = list(self.page.wants())
+        broker = self.store.default_broker()
+        if broker is not None:
+            wanted.append(Poll("broker configs", str(broker)))
+        return wanted
+
+    def on_open(self, message: Open) -> None:
+        """A page asks for another."""
+        self.open_place(message.place)
+
+    def on_live_table_selected(self, message: LiveTable.Selected) -> None:
+        """Enter or a click on a row opens what it is about."""
+        place = self.page.place_of(message.row)
+        if place is not None:
+            self.open_place(place)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The next step is offered only while a story is told."""
@@ -203,81 +245,97 @@ class DashboardApp(App[int]):
                 self._waiting.append(update)
                 self._schedule()
 
+    async def _poll(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            kinds = self._kinds
+            if kinds is None:
+                from clusters.admin import AdminClient
+
+                admin = AdminClient(self.bootstrap, timeout_ms=POLL_TIMEOUT_MS)
+                await stack.enter_async_context(admin)
+                kinds = Questions(admin, self.store.partitions_of).kinds()
+            store = self.store
+
+            def take(poll: Poll, answer: Any) -> None:
+                store.take(poll, answer)
+                self._schedule()
+
+            self._poller = Poller(kinds, clock=self._clock, on_answer=take)
+            if self._places:
+                self._poller.want(self._wanted())
+            await self._poller.run()
+
     def _schedule(self) -> None:
         if not self._paint_due:
             self._paint_due = True
             # A large cluster takes longer to paint: keys must still find the loop free.
             self.set_timer(max(PAINT_S, PAINT_SHARE * self._paint_took_s), self._paint)
 
-    async def _poll_quorum(self) -> None:
-        while True:
-            try:
-                self.quorum = await self._ask_quorum()
-                self.quorum_at_ms = self._now_ms()
-                self.quorum_problem = ""
-            except (LogctlError, OSError) as error:
-                self.quorum_problem = str(error)
-            self._schedule()
-            await asyncio.sleep(QUORUM_POLL_S)
-
-    async def _ask_quorum(self) -> QuorumInfo:
-        if self._quorum_source is not None:
-            return await self._quorum_source()
-        async with AdminClient(self._bootstrap, timeout_ms=3_000) as admin:
-            return await admin.quorum()
-
     # -- painting
 
     def _paint(self) -> None:
         self._paint_due = False
         started = time.perf_counter()
+        view = self.store.view
         waiting, self._waiting = self._waiting, []
         for update in waiting:
-            self.view.update(
-                update.image, update.events, self._now_ms(), replaying=update.replaying
-            )
-        if not self.is_running or not self._status.is_attached:
+            view.update(update.image, update.events, self.now_ms(), replaying=update.replaying)
+        if not self.is_running or not self._status.is_attached or not self._places:
             return
-        self.table("brokers").set_rows(self.view.brokers)
-        self.table("topics").set_rows(self.view.topics)
-        self.table("partitions").set_rows(self.view.partitions)
-        self.table("events").set_rows(self.view.events)
         self._paint_status()
+        if self.page.is_mounted:
+            self.page.paint()
+        if self._poller is not None and waiting:
+            self._poller.want(self._wanted())
+        if view.sweeping(self.now_ms()):
+            self.set_timer(SWEEP_FRAME_S, self._sweep)
         self._paint_took_s = time.perf_counter() - started
 
+    def _sweep(self) -> None:
+        self.page.refresh_trails()
+        if self.store.view.sweeping(self.now_ms()):
+            self.set_timer(SWEEP_FRAME_S, self._sweep)
+
     def _paint_status(self) -> None:
-        now = self._now_ms()
-        before, self.feed_status = self.feed_status, self._feed.status
+        store = self.store
+        before, store.status = store.status, self._feed.status
         self._tell_move(before.source)
-        self.view.set_controller(self.feed_status.controller_id)
-        lost = self.feed_status.mode in ("lost", "connecting")
-        for name in ("brokers", "topics", "partitions"):
-            self.table(name).set_class(lost, "stale")
+        store.view.set_controller(store.status.controller_id)
+        lost = not store.is_live()
+        self.page.mark_stale(lost)
         self._status.set_class(lost, "lost")
-        self._status.update(
-            status_text(self._cluster_name, self.feed_status, self.view, self._wall_ms())
-        )
-        self._quorum.update(
-            quorum_text(self.quorum, self.view, now - self.quorum_at_ms, self.quorum_problem)
-        )
+        name = self.cluster_name + (" (read-only)" if self.read_only else "")
+        self._draw(self._status, status_text(name, store.status, store.view, self.wall_ms()))
+        tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
+        self._draw(self._tabs, tabs)
         if self._guide is not None:
-            self._guide_line.update(guide_text(self._guide))
+            self._draw(self._guide_line, guide_text(self._guide))
+
+    def _draw(self, widget: Static, text: Any) -> None:
+        # A line that says the same again need not be laid out again.
+        if self._drawn.get(widget) != (text, text.spans):
+            self._drawn[widget] = (text, text.spans)
+            widget.update(text)
 
     def _tell_move(self, before: str) -> None:
         """Say that the feed goes on at another node, and why it left the one before."""
-        source = self.feed_status.source
+        status = self.store.status
         self._last_source = before or self._last_source
-        if source and self._last_source and source != self._last_source:
-            why = f": {self.feed_status.message}" if self.feed_status.message else ""
-            self.notify(f"now following {source}{why}", markup=False)
-            self._last_source = source
+        if status.source and self._last_source and status.source != self._last_source:
+            why = f": {status.message}" if status.message else ""
+            self.notify(f"now following {status.source}{why}", markup=False)
+            self._last_source = status.source
 
     def _tick(self) -> None:
-        was_lit = bool(self.view.flashes or self.view.broker_flashes)
-        if self.view.forget_old(self._now_ms()) or was_lit:
-            self.table("brokers").refresh()
-            self.table("partitions").refresh()
+        if not self._places:
+            return
+        view = self.store.view
+        was_lit = bool(view.flashes or view.broker_flashes or view.trails)
+        if view.forget_old(self.now_ms()) or was_lit:
+            self.page.refresh_trails()
         self._paint_status()
+        if not self.store.is_live():
+            self.page.paint()
 
     # -- the end
 
@@ -290,59 +348,77 @@ class DashboardApp(App[int]):
         self.problem = sys.exc_info()[1]
         self.panic()
 
-    # -- actions
+    # -- going about
 
-    def _focused_table(self) -> LiveTable[Any]:
-        return self.focused if isinstance(self.focused, LiveTable) else self.table("partitions")
+    def action_main(self, kind: str) -> None:
+        """Open one of the main pages."""
+        self.open_place(Place(kind))
+
+    def action_back(self) -> None:
+        """Close what is open, then clear what narrows the rows, then go back."""
+        if self._bar.display:
+            self._close_bar()
+            return
+        narrowed = [t for t in self.page.tables.values() if t.filter_text or t.is_narrowed]
+        if narrowed:
+            for table in narrowed:
+                table.set_filter("")
+                table.set_only(None)
+        elif len(self._places) > 1:
+            self._places.pop()
+            self._show()
+        elif self.place.kind != "overview":
+            self.open_place(Place("overview"))
 
     def action_help(self) -> None:
-        """Explain the screen."""
-        self.push_screen(HelpScreen())
-
-    def action_panel(self, name: str) -> None:
-        """Focus a panel."""
-        self.table(name).focus()
+        """Explain this page."""
+        keys = [(b.key, b.description) for b in _bindings(type(self.page))]
+        keys += [(a.key, a.title) for a in self.actions()]
+        self.push_screen(HelpScreen(self.page.TITLE, self.page.HELP, keys))
 
     def action_sort(self) -> None:
-        """Sort the focused panel by its next column."""
-        self._focused_table().sort_next()
+        """Sort the focused table by its next column."""
+        if (table := self.page.focused_table()) is not None:
+            table.sort_next()
 
     def action_reverse(self) -> None:
-        """Reverse the order of the focused panel."""
-        table = self._focused_table()
-        if table.sort_column is not None:
+        """Reverse the order of the focused table."""
+        table = self.page.focused_table()
+        if table is not None and table.sort_column is not None:
             table.sort_by(table.sort_column)
 
-    def action_filter(self) -> None:
-        """Type a filter for the focused panel."""
-        if isinstance(self.screen, HelpScreen):
-            return
-        self._filtered = self._focused_table()
-        box = self._filter_box
-        box.value = self._filtered.filter_text
-        box.display = True
-        box.focus()
+    def action_again(self) -> None:
+        """Ask everything of this page again, now."""
+        if self._poller is not None:
+            for poll in self.page.wants():
+                self._poller.again(poll)
 
-    def action_problems(self) -> None:
-        """Show only partitions that are under-replicated or offline, or all again."""
-        table = self.table("partitions")
-        if table.is_narrowed:
-            table.set_only(None)
-        else:
-            table.set_only(lambda row: row.health is not Health.OK, "with problems")
-
-    def action_clear(self) -> None:
-        """Leave the filter and show all rows."""
-        if self._filter_box.display:
-            self._close_filter()
-        for name in ("brokers", "topics", "partitions", "events"):
-            self.table(name).set_filter("")
-        self.table("partitions").set_only(None)
+    def action_next_theme(self) -> None:
+        """The other of our themes."""
+        dark = self.theme == preferences.DARK.name
+        self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
 
     def action_picture(self) -> None:
         """Save the screen as an SVG picture in the working folder."""
         path = self.save_screenshot(path=os.fspath(Path.cwd()))
-        self.notify(f"saved {path}")
+        self.notify(f"saved {path}", markup=False)
+
+    def action_copy(self) -> None:
+        """Copy the name of what the cursor is on (OSC 52)."""
+        subject = self.subject()
+        if subject is not None:
+            self.copy_to_clipboard(str(subject))
+            self.notify(f"copied {subject}", markup=False)
+
+    def action_copy_row(self) -> None:
+        """Copy the row under the cursor as JSON (OSC 52)."""
+        table = self.page.focused_table()
+        row = table.cursor_row if table is not None else None
+        if row is not None:
+            data = row.to_json() if hasattr(row, "to_json") else row
+            data = asdict(data) if is_dataclass(data) and not isinstance(data, type) else data
+            self.copy_to_clipboard(json.dumps(data, ensure_ascii=False, default=str))
+            self.notify("copied the row as JSON")
 
     async def action_advance(self) -> None:
         """Play the next step of the story."""
@@ -357,31 +433,194 @@ class DashboardApp(App[int]):
         self._paint_status()
         self.refresh_bindings()
 
+    # -- actions on the cluster
+
+    def actions(self) -> list[Action]:
+        """What can be done with what the cursor is on."""
+        return actions_for(self.subject(), read_only=self.read_only)
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys of actions; all others are bindings."""
+        if isinstance(self.focused, Input) or len(self.screen_stack) > 1:
+            return
+        for action in self.actions():
+            if event.key == action.key or event.character == action.key:
+                event.stop()
+                self.start_action(action)
+                return
+
+    def start_action(self, action: Action) -> None:
+        """Let an action show what it will do, ask, and do it."""
+        self.run_worker(action.start(self, self.subject()), group="action")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Pages, actions and what Textual offers, for the palette."""
+        for kind, title in TABS:
+            yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: self.action_main(k))
+        yield SystemCommand("Contexts", "Go to another cluster", self.action_contexts)
+        for action in self.actions():
+            yield SystemCommand(
+                action.title, f":{action.name}", lambda a=action: self.start_action(a)
+            )
+        yield from super().get_system_commands(screen)
+
+    def action_contexts(self) -> None:
+        """The saved contexts."""
+        self.open_place(Place("contexts"))
+
+    # -- the line for words
+
+    def action_filter(self) -> None:
+        """Type a filter for the focused table."""
+        table = self.page.focused_table()
+        if table is not None and len(self.screen_stack) == 1:
+            self._filtered = table
+            hint = "words, !without" + (", or a condition" if table.query_table else "")
+            self._open_bar("filter", f"/ {hint}; Escape shows all", table.filter_text)
+
+    def action_command(self) -> None:
+        """Type where to go."""
+        if len(self.screen_stack) == 1:
+            names = completions(self.known_names(), [action.name for action in self.actions()])
+            self._bar.suggester = SuggestFromList(names, case_sensitive=False)
+            self._open_bar("command", ": topic NAME, broker ID, group NAME, events ...", "")
+
+    def known_names(self) -> dict[str, list[str]]:
+        """Names that a command can take, by kind."""
+        from clusters import state
+        from clusters.errors import StateError
+        from tui.store import GROUPS
+
+        try:
+            contexts = sorted(state.contexts())
+        except StateError:
+            contexts = []
+        view = self.store.view
+        return {
+            "topic": [row.name for row in view.topics],
+            "broker": [str(row.id) for row in view.brokers],
+            "group": [each.group for each in self.store.answer(GROUPS).value or ()],
+            "context": contexts,
+        }
+
+    def _open_bar(self, mode: str, placeholder: str, value: str) -> None:
+        self._bar_mode = mode
+        if mode == "filter":
+            self._bar.suggester = None
+        self._bar.placeholder = placeholder
+        self._bar.value = value
+        self._bar.display = True
+        self._bar.focus()
+
+    def _close_bar(self) -> None:
+        self._bar.display = False
+        self._bar_mode = ""
+        if (table := self.page.focused_table()) is not None:
+            table.focus()
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while typing."""
-        if event.input.display:
+        if event.input is self._bar and self._bar_mode == "filter" and event.input.display:
             self._filtered.set_filter(event.value)
 
-    def on_input_submitted(self) -> None:
-        """Keep the filter, go back to the rows."""
-        self._close_filter()
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep the filter, or go where the words lead."""
+        if event.input is not self._bar:
+            return
+        mode, text = self._bar_mode, event.value
+        filtered = getattr(self, "_filtered", None)
+        self._close_bar()
+        if mode == "filter" and filtered is not None:
+            filtered.focus()
+            if filtered.filter_problem:
+                self.notify(filtered.filter_problem, severity="warning", markup=False)
+        elif mode == "command" and text.strip():
+            self.run_command(text)
 
-    def _close_filter(self) -> None:
-        self._filter_box.display = False
-        self._filtered.focus()
+    def run_command(self, text: str) -> None:
+        """Do what was typed after `:`."""
+        actions = {action.name: action for action in self.actions()}
+        try:
+            said = read_command(text, self.known_names(), actions)
+        except CommandProblem as problem:
+            self.notify(str(problem), severity="warning", markup=False)
+            return
+        if isinstance(said, Place):
+            self.open_place(said)
+        elif said.word in actions:
+            self.start_action(actions[said.word])
+        else:
+            self._obey(said)
 
-    def on_live_table_selected(self, message: LiveTable.Selected) -> None:
-        """A topic narrows the partitions to its own."""
-        if isinstance(message.row, TopicRow):
-            table = self.table("partitions")
-            table.set_filter("" if table.filter_text == message.row.name else message.row.name)
+    def _obey(self, said: Said) -> None:
+        if said.word == "quit":
+            self.exit()
+        elif said.word == "help":
+            self.action_help()
+        elif said.word == "picture":
+            self.action_picture()
+        elif said.word == "filter" and (table := self.page.focused_table()) is not None:
+            table.set_filter(said.rest)
+        elif said.word == "theme":
+            if said.rest in self.available_themes:
+                self.theme = said.rest
+            else:
+                names = ", ".join(sorted(self.available_themes))
+                self.notify(f"Themes: {names}", markup=False)
+
+    # -- another cluster
+
+    def _switch_context(self, name: str) -> None:
+        from clusters import state
+        from clusters.errors import StateError
+
+        try:
+            context = state.contexts()[name]
+        except (StateError, KeyError) as error:
+            self.notify(f'No context "{name}": {error}', severity="error", markup=False)
+            return
+        read_only = bool(getattr(context, "read_only", False))
+        self.run_worker(
+            self._switch(list(context.bootstrap), name, read_only), group="switch", exclusive=True
+        )
+
+    async def _switch(self, bootstrap: list[str], name: str, read_only: bool) -> None:
+        for group in ("feed", "polls", "action"):
+            self.workers.cancel_group(self, group)
+        for page in self._pages.values():
+            await page.remove()
+        self._pages.clear()
+        self._places.clear()
+        self._waiting.clear()
+        self._drawn.clear()
+        self._poller, self._last_source, self._paint_due = None, "", False
+        self.bootstrap, self.cluster_name, self.read_only = bootstrap, name, read_only
+        self._feed = self._feed_of(bootstrap)
+        self.store = Store(self._feed.status)
+        self._begin()
+
+
+def _page_id(place: Place) -> str:
+    return place.kind if place.kind in MAIN_PAGES and not place.subject else " ".join(place)
+
+
+def _bindings(owner: Any) -> list[Binding]:
+    return [
+        each
+        for each in vars(owner if isinstance(owner, type) else type(owner)).get("BINDINGS", ())
+        if isinstance(each, Binding)
+    ]
 
 
 async def show_dashboard(
-    bootstrap: Sequence[str], *, guide: Guide | None = None, name: str = ""
+    bootstrap: Sequence[str],
+    *,
+    guide: Guide | None = None,
+    name: str = "",
+    read_only: bool = False,
 ) -> None:
     """Show the dashboard until the person leaves it. Raises the error that ended it, if one did."""
-    app = DashboardApp(bootstrap, guide=guide, name=name)
+    app = DashboardApp(bootstrap, guide=guide, name=name, read_only=read_only)
     await app.run_async()
     if app.problem is not None:
         raise app.problem

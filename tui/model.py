@@ -11,14 +11,23 @@ from enum import StrEnum
 from broker.protocol.image import (
     EMPTY_IMAGE,
     NO_LEADER,
+    RESOURCE_BROKER,
+    RESOURCE_TOPIC,
     BrokerRegistration,
     MetadataImage,
     TopicImage,
 )
+from clusters.polls.series import Buckets
 from clusters.watch.events import ClusterEvent, EventKind
 
 FLASH_MS = 4_000
+TRAIL_MS = 60_000
+TRAIL_MAX = 6
+SWEEP_MS = 1_200
 MOVES_WINDOW_MS = 60_000
+MOVES_MINUTES = 30
+MIN_ISR = "min.insync.replicas"
+DOWN = (EventKind.BROKER_FENCED, EventKind.BROKER_LEFT, EventKind.BROKER_STOPPING)
 
 
 class Health(StrEnum):
@@ -26,6 +35,7 @@ class Health(StrEnum):
 
     OK = "ok"
     UNDER_REPLICATED = "under-replicated"
+    UNDER_MIN_ISR = "under min ISR"
     OFFLINE = "offline"
 
 
@@ -40,6 +50,7 @@ class BrokerRow:
     leaders: int
     replicas: int
     is_controller: bool
+    out_of_sync: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,19 @@ class PartitionRow:
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     health: Health
+    min_isr: int | None = None
+    adding: tuple[int, ...] = ()
+    removing: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """(topic, partition)."""
+        return self.topic, self.partition
+
+    @property
+    def at_min_isr(self) -> bool:
+        """Whether one more loss stops acks=all; False where min.insync.replicas is not known."""
+        return self.min_isr is not None and 0 < len(self.isr) == self.min_isr < len(self.replicas)
 
     @property
     def name(self) -> str:
@@ -75,12 +99,17 @@ class TopicRow:
     replication_factor: int
     under_replicated: int
     offline: int
+    under_min_isr: int = 0
+    at_min_isr: int = 0
+    not_preferred: int = 0
 
     @property
     def health(self) -> Health:
         """The worst of its partitions."""
         if self.offline:
             return Health.OFFLINE
+        if self.under_min_isr:
+            return Health.UNDER_MIN_ISR
         return Health.UNDER_REPLICATED if self.under_replicated else Health.OK
 
 
@@ -95,6 +124,8 @@ class HealthCounts:
     under_replicated: int
     offline: int
     not_preferred: int
+    under_min_isr: int = 0
+    at_min_isr: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +136,25 @@ class Flash:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _TopicSums:
+    """What one topic adds to the counts; made again only when its image changed."""
+
+    image: TopicImage
+    min_isr: int | None
+    rows: list[PartitionRow]
+    row: TopicRow
+    leaders: Mapping[int, int]
+    replicas: Mapping[int, int]
+    out_of_sync: Mapping[int, int]
+
+
 @dataclass(slots=True)
 class ClusterView:
-    """The latest image and what was derived from it. `update` is its only change."""
+    """The latest image and what was derived from it. `update` is its only change.
+
+    `version` grows with each change of rows; `events_version` with each event.
+    """
 
     image: MetadataImage = EMPTY_IMAGE
     controller_id: int = -1
@@ -117,9 +164,15 @@ class ClusterView:
     events: list[ClusterEvent] = field(default_factory=list)
     flashes: dict[tuple[str, int], Flash] = field(default_factory=dict)
     broker_flashes: dict[int, Flash] = field(default_factory=dict)
+    trails: dict[tuple[str, int], list[Flash]] = field(default_factory=dict)
+    sweeps: dict[int, int] = field(default_factory=dict)
     moves_ms: list[int] = field(default_factory=list)
+    moves: Buckets = field(default_factory=lambda: Buckets(60_000, MOVES_MINUTES))
     events_max: int = 5_000
-    _cache: dict[str, tuple[TopicImage, list[PartitionRow]]] = field(default_factory=dict)
+    version: int = 0
+    events_version: int = 0
+    default_min_isr: int | None = None
+    _cache: dict[str, _TopicSums] = field(default_factory=dict)
 
     def update(
         self,
@@ -131,11 +184,15 @@ class ClusterView:
     ) -> None:
         """Take the newest image and the events that led to it; `now_ms` is monotonic."""
         for event in events:
+            if event.kind is EventKind.LEADER_MOVED:
+                self.moves.add(event.at_ms)
             if not replaying:
                 self._flash(event, now_ms)
-        self.events.extend(events)
-        if len(self.events) > self.events_max:
-            del self.events[: len(self.events) - self.events_max]
+        if events:
+            self.events_version += 1
+            self.events.extend(events)
+            if len(self.events) > self.events_max:
+                del self.events[: len(self.events) - self.events_max]
         if image is not self.image or events:
             self.image = image
             self._derive()
@@ -146,6 +203,22 @@ class ClusterView:
             self.controller_id = controller_id
             self._derive()
 
+    def set_default_min_isr(self, number: int | None) -> None:
+        """The brokers' own min.insync.replicas, which the metadata log does not tell."""
+        if number != self.default_min_isr:
+            self.default_min_isr = number
+            self._derive()
+
+    def rows_of(self, topic: str) -> list[PartitionRow]:
+        """The partitions of a topic; none when there is no such topic."""
+        known = self._cache.get(topic)
+        return known.rows if known is not None else []
+
+    def topic_row(self, topic: str) -> TopicRow | None:
+        """The row of a topic, or None."""
+        known = self._cache.get(topic)
+        return known.row if known is not None else None
+
     def health(self) -> HealthCounts:
         """The cluster in one line."""
         return HealthCounts(
@@ -155,7 +228,9 @@ class ClusterView:
             partitions=len(self.partitions),
             under_replicated=sum(row.under_replicated for row in self.topics),
             offline=sum(row.offline for row in self.topics),
-            not_preferred=sum(not row.on_preferred_leader for row in self.partitions),
+            not_preferred=sum(row.not_preferred for row in self.topics),
+            under_min_isr=sum(row.under_min_isr for row in self.topics),
+            at_min_isr=sum(row.at_min_isr for row in self.topics),
         )
 
     def flash(self, topic: str, partition: int, now_ms: int) -> Flash | None:
@@ -168,50 +243,107 @@ class ClusterView:
         found = self.broker_flashes.get(broker)
         return found if found is not None and now_ms - found.at_ms < FLASH_MS else None
 
+    def trail(self, topic: str, partition: int) -> Sequence[Flash]:
+        """The last changes of a partition, the newest at the end."""
+        return self.trails.get((topic, partition), ())
+
+    def swept(self, replicas: Sequence[int], place: float, now_ms: int) -> bool:
+        """Whether a sweep is passing over `place` (0 the first line, 1 the last)."""
+        for broker, at_ms in self.sweeps.items():
+            front = (now_ms - at_ms) / SWEEP_MS
+            if broker in replicas and front - 0.25 < place <= front < 1.3:
+                return True
+        return False
+
+    def sweeping(self, now_ms: int) -> bool:
+        """Whether a broker that went down is sweeping over the screen."""
+        return any(now_ms - at_ms < SWEEP_MS * 1.3 for at_ms in self.sweeps.values())
+
     def forget_old(self, now_ms: int) -> bool:
         """Drop changes that have faded; whether any are still to be seen."""
         self.flashes = {k: v for k, v in self.flashes.items() if now_ms - v.at_ms < FLASH_MS}
         self.broker_flashes = {
             k: v for k, v in self.broker_flashes.items() if now_ms - v.at_ms < FLASH_MS
         }
+        self.trails = {k: v for k, v in self.trails.items() if now_ms - v[-1].at_ms < TRAIL_MS}
+        self.sweeps = {k: v for k, v in self.sweeps.items() if now_ms - v < 2 * SWEEP_MS}
         self.moves_ms = [at for at in self.moves_ms if now_ms - at < MOVES_WINDOW_MS]
-        return bool(self.flashes or self.broker_flashes)
+        return bool(self.flashes or self.broker_flashes or self.trails)
 
     def _flash(self, event: ClusterEvent, now_ms: int) -> None:
         flash = Flash(event.kind, now_ms)
         if event.topic is not None and event.partition is not None:
-            self.flashes[(event.topic, event.partition)] = flash
+            key = (event.topic, event.partition)
+            self.flashes[key] = flash
+            trail = self.trails.setdefault(key, [])
+            trail.append(flash)
+            del trail[:-TRAIL_MAX]
         elif event.broker is not None:
             self.broker_flashes[event.broker] = flash
+            if event.kind in DOWN:
+                self.sweeps[event.broker] = now_ms
         if event.kind is EventKind.LEADER_MOVED:
             self.moves_ms.append(now_ms)
 
     def _derive(self) -> None:
-        cache: dict[str, tuple[TopicImage, list[PartitionRow]]] = {}
+        cache: dict[str, _TopicSums] = {}
         partitions: list[PartitionRow] = []
         topics: list[TopicRow] = []
         leaders: dict[int, int] = {}
         replicas: dict[int, int] = {}
+        out_of_sync: dict[int, int] = {}
         for name in sorted(self.image.topics):
-            topic = self.image.topics[name]
-            known = self._cache.get(name)
-            rows = known[1] if known is not None and known[0] is topic else _partition_rows(topic)
-            cache[name] = (topic, rows)
-            partitions += rows
-            topics.append(_topic_row(name, rows))
-            for row in rows:
-                leaders[row.leader] = leaders.get(row.leader, 0) + 1
-                for replica in row.replicas:
-                    replicas[replica] = replicas.get(replica, 0) + 1
+            image, min_isr = self.image.topics[name], self._min_isr(name)
+            sums = self._cache.get(name)
+            if sums is None or sums.image is not image or sums.min_isr != min_isr:
+                sums = _topic_sums(image, min_isr)
+            cache[name] = sums
+            partitions += sums.rows
+            topics.append(sums.row)
+            for into, counts in (
+                (leaders, sums.leaders),
+                (replicas, sums.replicas),
+                (out_of_sync, sums.out_of_sync),
+            ):
+                for broker, number in counts.items():
+                    into[broker] = into.get(broker, 0) + number
         self._cache, self.partitions, self.topics = cache, partitions, topics
-        self.brokers = _broker_rows(self.image.brokers, leaders, replicas, self.controller_id)
+        self.brokers = _broker_rows(
+            self.image.brokers, leaders, replicas, out_of_sync, self.controller_id
+        )
+        self.version += 1
+
+    def _min_isr(self, topic: str) -> int | None:
+        for key in ((RESOURCE_TOPIC, topic), (RESOURCE_BROKER, "")):
+            value = self.image.configs.get(key, {}).get(MIN_ISR, "")
+            if value.isdigit():
+                return int(value)
+        return self.default_min_isr
 
 
-def _partition_rows(topic: TopicImage) -> list[PartitionRow]:
+def _topic_sums(topic: TopicImage, min_isr: int | None) -> _TopicSums:
+    rows = _partition_rows(topic, min_isr)
+    leaders: dict[int, int] = {}
+    replicas: dict[int, int] = {}
+    out_of_sync: dict[int, int] = {}
+    for row in rows:
+        leaders[row.leader] = leaders.get(row.leader, 0) + 1
+        for replica in row.replicas:
+            replicas[replica] = replicas.get(replica, 0) + 1
+            if replica not in row.isr:
+                out_of_sync[replica] = out_of_sync.get(replica, 0) + 1
+    return _TopicSums(
+        topic, min_isr, rows, _topic_row(topic.name, rows), leaders, replicas, out_of_sync
+    )
+
+
+def _partition_rows(topic: TopicImage, min_isr: int | None) -> list[PartitionRow]:
     rows = []
     for index, state in enumerate(topic.partitions):
         if state.leader < 0:
             health = Health.OFFLINE
+        elif min_isr is not None and len(state.isr) < min(min_isr, len(state.replicas)):
+            health = Health.UNDER_MIN_ISR
         elif len(state.isr) < len(state.replicas):
             health = Health.UNDER_REPLICATED
         else:
@@ -226,6 +358,9 @@ def _partition_rows(topic: TopicImage) -> list[PartitionRow]:
                 replicas=state.replicas,
                 isr=state.isr,
                 health=health,
+                min_isr=min_isr,
+                adding=state.adding,
+                removing=state.removing,
             )
         )
     return rows
@@ -236,8 +371,11 @@ def _topic_row(name: str, rows: Sequence[PartitionRow]) -> TopicRow:
         name=name,
         partitions=len(rows),
         replication_factor=max((len(row.replicas) for row in rows), default=0),
-        under_replicated=sum(row.health is not Health.OK for row in rows),
+        under_replicated=sum(len(row.isr) < len(row.replicas) for row in rows),
         offline=sum(row.health is Health.OFFLINE for row in rows),
+        under_min_isr=sum(row.health is Health.UNDER_MIN_ISR for row in rows),
+        at_min_isr=sum(row.at_min_isr for row in rows),
+        not_preferred=sum(not row.on_preferred_leader for row in rows),
     )
 
 
@@ -245,6 +383,7 @@ def _broker_rows(
     brokers: Mapping[int, BrokerRegistration],
     leaders: Mapping[int, int],
     replicas: Mapping[int, int],
+    out_of_sync: Mapping[int, int],
     controller_id: int,
 ) -> list[BrokerRow]:
     rows = []
@@ -268,6 +407,7 @@ def _broker_rows(
                 leaders=leaders.get(id_, 0),
                 replicas=replicas.get(id_, 0),
                 is_controller=id_ == controller_id,
+                out_of_sync=out_of_sync.get(id_, 0),
             )
         )
     return rows

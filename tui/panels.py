@@ -1,47 +1,68 @@
-"""The panels of the overview: how brokers, topics, partitions and events are drawn.
+"""The tables of the dashboard: how brokers, topics, partitions and events are drawn.
 
-State is told by sign and word first, by colour second, so that a screen without colour says the
-same. Nothing here keeps state: rows come from `tui.model`.
+Nothing here keeps state: rows come from `tui.model`, numbers over time from `tui.store`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.text import Text
 
-from clusters.watch.events import ClusterEvent, EventKind
-from tui.model import BrokerRow, ClusterView, Health, PartitionRow, TopicRow, describe_event
+from clusters.watch.events import ClusterEvent
+from tui.drawing import (
+    ALARMING,
+    CLASSES,
+    EVENT_SIGNS,
+    SIGNS,
+    brokers_text,
+    count,
+    replicas_text,
+    size,
+    sparkline,
+    trail_text,
+)
+from tui.model import BrokerRow, Health, PartitionRow, TopicRow, describe_event
+from tui.store import LOG_DIRS, Store
 from tui.table import Column, LiveTable
 
-SIGNS = {Health.OK: "●", Health.UNDER_REPLICATED: "◐", Health.OFFLINE: "✖"}
-CLASSES = {Health.OK: "", Health.UNDER_REPLICATED: "warning", Health.OFFLINE: "error"}
-EVENT_SIGNS = {
-    EventKind.LEADER_MOVED: "⇄",
-    EventKind.ISR_SHRUNK: "▼",
-    EventKind.ISR_EXPANDED: "▲",
-    EventKind.BROKER_FENCED: "✖",
-    EventKind.BROKER_UNFENCED: "●",
-    EventKind.CONTROLLER_CHANGED: "★",
-}
-ALARMING = (EventKind.ISR_SHRUNK, EventKind.BROKER_FENCED)
 Now = Callable[[], int]
+BROKERS_MAX = 12
+SEVERITY = [Health.OFFLINE, Health.UNDER_MIN_ISR, Health.UNDER_REPLICATED, Health.OK]
 
 
-def replicas_text(row: PartitionRow) -> Text:
-    """Replicas in preferred order: the leader in brackets, one out of sync behind a cross."""
-    text = Text()
-    for replica in row.replicas:
-        if replica == row.leader:
-            text.append(f"<{replica}>", "bold")
-        elif replica in row.isr:
-            text.append(f" {replica} ")
-        else:
-            text.append(f"✗{replica} ", "dim")
-    return text
+def broker_sizes(store: Store) -> dict[int, tuple[int, int | None, int | None]]:
+    """(bytes of replicas, bytes of the disks, bytes left) by broker, as last told."""
+    found: dict[int, tuple[int, int | None, int | None]] = {}
+    for each in store.answer(LOG_DIRS).value or ():
+        used, total, free = found.get(each.broker, (0, 0, 0))
+        used += each.used_bytes
+        total = None if total is None or each.total_bytes is None else total + each.total_bytes
+        free = None if free is None or each.usable_bytes is None else free + each.usable_bytes
+        found[each.broker] = (used, total, free)
+    return found
 
 
-def brokers_table(view: ClusterView, now_ms: Now) -> LiveTable[BrokerRow]:
-    """Brokers: id, address, rack, state, leaders, replicas."""
+def topic_sizes(store: Store) -> dict[str, int]:
+    """Bytes of all replicas by topic, as last told."""
+    found: dict[str, int] = {}
+    for each in store.answer(LOG_DIRS).value or ():
+        for replica in each.replicas:
+            found[replica.topic] = found.get(replica.topic, 0) + replica.size_bytes
+    return found
+
+
+def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[BrokerRow]:
+    """Brokers: id, address, rack, state, leaders, replicas, replicas out of sync, sizes."""
+    view = store.view
+    sizes: dict[str, Any] = {"answer": None, "by_broker": {}}
+
+    def size_of(row: BrokerRow) -> tuple[int | None, int | None, int | None]:
+        answer = store.answer(LOG_DIRS)
+        if sizes["answer"] is not answer:
+            sizes.update(answer=answer, by_broker=broker_sizes(store))
+        found = sizes["by_broker"].get(row.id)
+        return found if found is not None else (None, None, None)
 
     def row_class(row: BrokerRow) -> str:
         if view.broker_flash(row.id, now_ms()) is not None:
@@ -52,6 +73,10 @@ def brokers_table(view: ClusterView, now_ms: Now) -> LiveTable[BrokerRow]:
         sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
         return f"{sign} {row.state}"
 
+    def disk(row: BrokerRow) -> str:
+        _, total, free = size_of(row)
+        return "-" if not total or free is None else f"{100 - free * 100 // total} %"
+
     return LiveTable(
         [
             Column("id", 4, lambda r: f"{r.id}{'★' if r.is_controller else ''}", lambda r: r.id),
@@ -60,46 +85,106 @@ def brokers_table(view: ClusterView, now_ms: Now) -> LiveTable[BrokerRow]:
             Column("state", 10, draw_state, lambda r: r.state),
             Column("leads", 6, lambda r: str(r.leaders), lambda r: r.leaders, right=True),
             Column("holds", 6, lambda r: str(r.replicas), lambda r: r.replicas, right=True),
+            Column(
+                "behind", 7, lambda r: str(r.out_of_sync), lambda r: -r.out_of_sync, True, wide=60
+            ),
+            Column(
+                "size", 9, lambda r: size(size_of(r)[0]), lambda r: size_of(r)[0] or 0, True, 75
+            ),
+            Column("disk", 6, disk, disk, True, 82),
         ],
         key=lambda r: r.id,
         search=lambda r: f"{r.id} {r.address} {r.rack} {r.state}",
         row_class=row_class,
         title="Brokers",
-        id="brokers",
+        query_table="brokers",
+        fields=broker_fields,
+        id=id_,
     )
 
 
-def topics_table() -> LiveTable[TopicRow]:
-    """Topics with the sum of their partitions' health."""
+def broker_fields(row: BrokerRow) -> Mapping[str, Any]:
+    """What a condition can ask of a broker."""
+    host, _, port = row.address.rpartition(":")
+    return {
+        "broker": row.id,
+        "host": host or row.address,
+        "port": int(port) if port.isdigit() else None,
+        "rack": row.rack or None,
+        "state": {"stopping": "up"}.get(row.state, row.state),
+        "controller": row.is_controller,
+        "leaders": row.leaders,
+        "replicas": row.replicas,
+    }
+
+
+def topics_table(store: Store, id_: str = "topics") -> LiveTable[TopicRow]:
+    """Topics with the sum of their partitions' health, and how much is written."""
+
+    sizes: dict[str, Any] = {"answer": None, "by_topic": {}}
+
+    def rate(row: TopicRow) -> float | None:
+        samples = store.ends.get(row.name)
+        return samples.per_second() if samples is not None else None
+
+    def draw_trend(row: TopicRow) -> str:
+        samples = store.ends.get(row.name)
+        return sparkline(samples.rates(), 16) if samples is not None else ""
+
+    def size_of(row: TopicRow) -> int | None:
+        answer = store.answer(LOG_DIRS)
+        if sizes["answer"] is not answer:
+            sizes.update(answer=answer, by_topic=topic_sizes(store))
+        found: int | None = sizes["by_topic"].get(row.name)
+        return found
+
+    def number(get: Callable[[TopicRow], int]) -> dict[str, Any]:
+        return {
+            "draw": lambda r: str(get(r)),
+            "sort": lambda r: -get(r),
+            "right": True,
+        }
+
     return LiveTable(
         [
             Column("topic", 0, lambda r: f"{SIGNS[r.health]} {r.name}", lambda r: r.name),
-            Column("parts", 5, lambda r: str(r.partitions), lambda r: r.partitions, right=True),
-            Column(
-                "repl",
-                4,
-                lambda r: str(r.replication_factor),
-                lambda r: r.replication_factor,
-                right=True,
-            ),
-            Column(
-                "under",
-                6,
-                lambda r: str(r.under_replicated),
-                lambda r: -r.under_replicated,
-                right=True,
-            ),
+            Column("parts", 5, **number(lambda r: r.partitions)),
+            Column("repl", 4, **number(lambda r: r.replication_factor)),
+            Column("under", 6, **number(lambda r: r.under_replicated)),
+            Column("<minISR", 8, **number(lambda r: r.under_min_isr), wide=70),
+            Column("offline", 8, **number(lambda r: r.offline), wide=58),
+            Column("msg/s", 7, lambda r: count(rate(r)), lambda r: -(rate(r) or 0), True, 50),
+            Column("written", 16, draw_trend, lambda r: -(rate(r) or 0), False, 100),
+            Column("size", 9, lambda r: size(size_of(r)), lambda r: -(size_of(r) or 0), True, 80),
         ],
         key=lambda r: r.name,
         search=lambda r: f"{r.name} {r.health}",
         row_class=lambda r: CLASSES[r.health],
         title="Topics",
-        id="topics",
+        query_table="topics",
+        fields=topic_fields,
+        id=id_,
     )
 
 
-def partitions_table(view: ClusterView, now_ms: Now) -> LiveTable[PartitionRow]:
-    """The grid of partitions: leader, replicas, ISR, epoch, state."""
+def topic_fields(row: TopicRow) -> Mapping[str, Any]:
+    """What a condition can ask of a topic."""
+    return {
+        "topic": row.name,
+        "partitions": row.partitions,
+        "replication": row.replication_factor,
+        "internal": row.name.startswith("__"),
+        "under_replicated": row.under_replicated,
+        "offline": row.offline,
+        "under_min_isr": row.under_min_isr,
+    }
+
+
+def partitions_table(
+    store: Store, now_ms: Now, id_: str = "partitions", extra: tuple[Column[PartitionRow], ...] = ()
+) -> LiveTable[PartitionRow]:
+    """The grid of partitions: a row of brokers, leader, ISR, epoch, state, and what changed."""
+    view = store.view
 
     def row_class(row: PartitionRow) -> str:
         if view.flash(row.topic, row.partition, now_ms()) is not None:
@@ -110,6 +195,21 @@ def partitions_table(view: ClusterView, now_ms: Now) -> LiveTable[PartitionRow]:
         leader = str(row.leader) if row.leader >= 0 else "none"
         return leader if row.on_preferred_leader or row.leader < 0 else f"{leader}≠"
 
+    def draw_grid(row: PartitionRow) -> Text:
+        brokers = [each.id for each in view.brokers]
+        if len(brokers) > BROKERS_MAX:
+            return replicas_text(row)
+        fresh = view.flash(row.topic, row.partition, now_ms()) is not None
+        return brokers_text(row, brokers, fresh)
+
+    def draw_state(row: PartitionRow) -> str:
+        if row.adding or row.removing:
+            return f"{row.health}, moving"
+        return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)
+
+    def severity(row: PartitionRow) -> Any:
+        return SEVERITY.index(row.health), row.topic, row.partition
+
     return LiveTable(
         [
             Column(
@@ -118,11 +218,14 @@ def partitions_table(view: ClusterView, now_ms: Now) -> LiveTable[PartitionRow]:
                 lambda r: f"{SIGNS[r.health]} {r.name}",
                 lambda r: (r.topic, r.partition),
             ),
+            Column("now", 4, lambda r: trail_text(view.trail(*r.key), now_ms()), lambda r: r.key),
+            Column("brokers", 14, draw_grid, lambda r: r.replicas, wide=72),
             Column("leader", 6, draw_leader, lambda r: r.leader, right=True),
             Column("replicas", 12, replicas_text, lambda r: r.replicas),
             Column("isr", 9, lambda r: " ".join(map(str, r.isr)), lambda r: (len(r.isr), r.isr)),
             Column("epoch", 5, lambda r: str(r.leader_epoch), lambda r: r.leader_epoch, right=True),
-            Column("state", 16, lambda r: str(r.health), lambda r: str(r.health)),
+            *extra,
+            Column("state", 16, draw_state, severity),
         ],
         key=lambda r: (r.topic, r.partition),
         search=lambda r: (
@@ -131,8 +234,35 @@ def partitions_table(view: ClusterView, now_ms: Now) -> LiveTable[PartitionRow]:
         ),
         row_class=row_class,
         title="Partitions",
-        id="partitions",
+        query_table="partitions",
+        fields=lambda row: partition_fields(store, row),
+        swept=lambda row, place: view.swept(row.replicas, place, now_ms()),
+        id=id_,
     )
+
+
+def partition_fields(store: Store, row: PartitionRow) -> Mapping[str, Any]:
+    """What a condition can ask of a partition."""
+    up = {broker.id for broker in store.view.brokers if broker.state in ("up", "stopping")}
+    return {
+        "topic": row.topic,
+        "partition": row.partition,
+        "leader": row.leader if row.leader >= 0 else None,
+        "preferred_leader": row.replicas[0] if row.replicas else None,
+        "leader_epoch": row.leader_epoch,
+        "replicas": row.replicas,
+        "isr": row.isr,
+        "offline_replicas": tuple(each for each in row.replicas if each not in up),
+        "min_isr": row.min_isr,
+        "under_replicated": len(row.isr) < len(row.replicas),
+        "under_min_isr": row.health is Health.UNDER_MIN_ISR,
+        "at_min_isr": row.at_min_isr,
+        "offline": row.leader < 0,
+        "internal": row.topic.startswith("__"),
+        "reassigning": bool(row.adding or row.removing),
+        "adding": row.adding,
+        "removing": row.removing,
+    }
 
 
 def event_time(event: ClusterEvent) -> str:
@@ -141,7 +271,7 @@ def event_time(event: ClusterEvent) -> str:
     return f"{at:%H:%M:%S}.{event.at_ms % 1000:03d}"
 
 
-def events_table() -> LiveTable[ClusterEvent]:
+def events_table(id_: str = "events") -> LiveTable[ClusterEvent]:
     """Cluster events as they happened, the newest at the end."""
 
     def draw_kind(event: ClusterEvent) -> str:
@@ -154,6 +284,10 @@ def events_table() -> LiveTable[ClusterEvent]:
 
     def sort_key(event: ClusterEvent) -> tuple[int, str, int]:
         return event.offset, event.topic or "", event.partition or 0
+
+    def fields(event: ClusterEvent) -> Mapping[str, Any]:
+        found = event.to_json()
+        return found | {"kind": str(event.kind), "at": event.at_ms, "before": str(event.before)}
 
     return LiveTable(
         [
@@ -169,5 +303,7 @@ def events_table() -> LiveTable[ClusterEvent]:
         title="Events",
         sort_column=None,
         follow_end=True,
-        id="events",
+        query_table="events",
+        fields=fields,
+        id=id_,
     )

@@ -1,11 +1,13 @@
-"""The lines of words on the dashboard: status, quorum, guide. Pure text from what is known."""
+"""Lines of words on the dashboard: status, tabs, quorum, guide. Pure text from what is known."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from clusters.admin import QuorumInfo
 from clusters.watch import FeedStatus
+from tui.drawing import age
 from tui.model import ClusterView
 
 if TYPE_CHECKING:
@@ -20,20 +22,16 @@ MODES = {
 }
 
 
-def age(milliseconds: int) -> str:
-    """A duration for reading: `3 s`, `4 min`."""
-    seconds = max(0, milliseconds) // 1000
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
-
-
 def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -> Text:
     """The first line: whether this is live, and how the cluster stands; `now_ms` since 1970."""
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f" {name or 'logctl'} ", "bold")
     mode = MODES.get(status.mode, status.mode)
     text.append(f" {mode}", "bold" if status.mode != "live" else "")
-    if status.mode == "lost" and status.last_contact_ms:
-        text.append(f" for {age(now_ms - status.last_contact_ms)}", "bold")
+    if status.mode != "live" and status.last_contact_ms:
+        old_ms = now_ms - status.last_contact_ms
+        if status.mode == "lost" or old_ms > STALE_MS:
+            text.append(f" for {age(old_ms)}", "bold")
     if status.message and status.mode != "live":
         text.append(f"  {status.message}")
     # What matters in an incident comes first: a narrow terminal cuts the end.
@@ -46,11 +44,27 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     )
     sign = "✖ " if health.offline else ""
     text.append(f"  {sign}offline {health.offline}", "bold" if health.offline else "")
+    if health.under_min_isr:
+        text.append(f"  ◔ under min ISR {health.under_min_isr}", "bold")
     if view.moves_ms:
         text.append(f"  ⇄ {len(view.moves_ms)}/min")
     text.append(f"  partitions {health.partitions}")
     if status.source:
         text.append(f"  from {status.source}")
+    return text
+
+
+def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width: int) -> Text:
+    """The main pages with their keys; `crumb` is where one is when it is none of them."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    short = width < sum(len(title) + 4 for _, title in pages) + len(crumb) + 4
+    for number, (kind, title) in enumerate(pages, 1):
+        if kind == current:
+            text.append(f" {number} {title} ", "bold reverse")
+        else:
+            text.append(f" {number} {title[:4] if short else title} ")
+    if current not in {kind for kind, _ in pages}:
+        text.append(f" » {crumb} ", "bold reverse")
     return text
 
 

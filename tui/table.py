@@ -4,7 +4,7 @@ The rows are any objects; columns say how to draw and sort them. Ten thousand ro
 draw as the thirty on the screen. It must never fetch anything: rows are handed in.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -19,18 +19,28 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.filters import RowFilter, row_filter
+
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[R]):
-    """One column. `width` in cells, 0 shares what is left; `draw` gives text or styled text."""
+    """One column. `width` in cells, 0 shares what is left; `draw` gives text or styled text.
+
+    `wide`: shown only in tables of at least that many cells. `title` may be told anew by drawing.
+    """
 
     title: str
     width: int
     draw: Callable[[R], "Text | str"]
     sort: Callable[[R], Any]
     right: bool = False
+    wide: int = 0
+
+
+def _no_fields(_: Any) -> Mapping[str, Any]:
+    return {}
 
 
 class LiveTable(ScrollView, Generic[R], can_focus=True):
@@ -43,12 +53,15 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         "live-table--error",
         "live-table--flash",
         "live-table--dim",
+        "live-table--strong",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "cursor(-1)", "Up", show=False),
         Binding("down,j", "cursor(1)", "Down", show=False),
         Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
+        Binding("ctrl+d", "half(1)", "Half a page down", show=False),
+        Binding("ctrl+u", "half(-1)", "Half a page up", show=False),
         Binding("home,g", "edge(0)", "First", show=False),
         Binding("end,G", "edge(1)", "Last", show=False),
         Binding("enter", "select", "Select", show=False),
@@ -77,16 +90,24 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         title: str = "",
         sort_column: int | None = 0,
         follow_end: bool = False,
+        query_table: str | None = None,
+        fields: Callable[[R], Mapping[str, Any]] = _no_fields,
+        swept: Callable[[R, float], bool] | None = None,
         id: str | None = None,  # noqa: A002 - Textual's own name
     ) -> None:
         super().__init__(id=id)
         self.columns = list(columns)
         self.sort_column = sort_column
         self.sort_reverse = False
-        self.filter_text = ""
+        self._filter: RowFilter = row_filter("", None)
+        self.query_table = query_table
+        self._fields = fields
+        self._swept = swept
+        self.note = ""
         self.follow_end = follow_end
         self.shown: list[R] = []
         self._all: Sequence[R] = ()
+        self._version: Any = None
         self._only: Callable[[R], bool] | None = None
         self._only_label = ""
         self._key = key
@@ -99,15 +120,39 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     # -- rows
 
-    def set_rows(self, rows: Sequence[R]) -> None:
-        """Show these rows; order and filter are the table's own."""
+    def set_rows(self, rows: Sequence[R], version: Any = None) -> None:
+        """Show these rows; order and filter are the table's own.
+
+        With a version, the same version again means the same rows and costs nothing.
+        """
+        if version is not None and version == self._version:
+            self.refresh()
+            return
+        self._version = version
         self._all = rows
         self._arrange()
 
+    @property
+    def filter_text(self) -> str:
+        """What was typed to narrow the rows."""
+        return self._filter.text
+
+    @property
+    def filter_problem(self) -> str:
+        """Why the filter cannot be read, "" when it can."""
+        return self._filter.problem
+
     def set_filter(self, text: str) -> None:
-        """Show only rows in which every word of `text` occurs."""
-        self.filter_text = text
-        self._arrange()
+        """Show only rows that match words or a condition (see `tui.filters`)."""
+        if text != self._filter.text:
+            self._filter = row_filter(text, self.query_table)
+            self._arrange()
+
+    def set_title(self, title: str, note: str = "") -> None:
+        """Name the table anew; `note` stands after the count."""
+        if (title, note) != (self._title, self.note):
+            self._title, self.note = title, note
+            self._entitle()
 
     def set_only(self, wanted: Callable[[R], bool] | None, label: str = "") -> None:
         """Show only rows that are wanted, `label` says which; None shows all."""
@@ -144,36 +189,51 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._place_cursor()
 
     def _arrange(self) -> None:
-        words = self.filter_text.lower().split()
         rows = list(self._all)
         if self._only is not None:
             rows = [row for row in rows if self._only(row)]
-        if words:
-            rows = [row for row in rows if all(w in self._search(row).lower() for w in words)]
+        if self._filter.text:
+            rows = [row for row in rows if self._matches(row)]
         if self.sort_column is not None:
             rows.sort(key=self.columns[self.sort_column].sort, reverse=self.sort_reverse)
         at_end = self._cursor >= len(self.shown) - 1
         self.shown = rows
         if self.follow_end and at_end and rows:
             self._cursor_key = self._key(rows[-1])
+            self._cursor = len(rows) - 1
         self._place_cursor()
-        self.virtual_size = Size(self._content_width(), len(rows) + 1)
-        shown = (
-            f"{len(rows)}" if len(rows) == len(self._all) else f"{len(rows)} of {len(self._all)}"
-        )
-        label = f"{self._title} ({shown})"
-        if self._only is not None:
-            label += f" {self._only_label}"
-        if self.filter_text:
-            label += f" /{self.filter_text}"
-        self.border_title = label.replace("[", "\\[")
+        size = Size(self._content_width(), len(rows) + 1)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        self._entitle()
         if self.follow_end and at_end:
             # The new height counts for scrolling only after the next layout.
             self.call_after_refresh(self._reveal)
         self.refresh()
 
+    def _matches(self, row: R) -> bool:
+        return self._filter.wants(self._search(row), lambda: self._fields(row))
+
+    def _entitle(self) -> None:
+        shown, everything = len(self.shown), len(self._all)
+        label = f"{self._title} ({shown if shown == everything else f'{shown} of {everything}'})"
+        if self._only is not None:
+            label += f" {self._only_label}"
+        if self.note:
+            label += f" {self.note}"
+        if self._filter.text:
+            label += f" /{self._filter.text}"
+        if self._filter.problem:
+            label += " ⚠ not a condition"
+        label = label.replace("[", "\\[")
+        if label != self.border_title:
+            self.border_title = label
+
     def _place_cursor(self) -> None:
         if self._cursor_key is not None:
+            place = self._cursor
+            if place < len(self.shown) and self._key(self.shown[place]) == self._cursor_key:
+                return
             for index, row in enumerate(self.shown):
                 if self._key(row) == self._cursor_key:
                     self._cursor = index
@@ -184,14 +244,21 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     # -- drawing
 
+    def _columns(self) -> list[tuple[int, Column[R]]]:
+        """The columns for which there is room, with their numbers."""
+        width = self.size.width
+        return [(i, c) for i, c in enumerate(self.columns) if not c.wide or width >= c.wide]
+
     def _content_width(self) -> int:
-        return max(self.size.width, sum(c.width or 12 for c in self.columns) + len(self.columns))
+        columns = [column for _, column in self._columns()]
+        return max(self.size.width, sum(c.width or 12 for c in columns) + len(columns))
 
     def _widths(self) -> list[int]:
-        fixed = sum(c.width for c in self.columns) + len(self.columns)
-        flexible = sum(1 for c in self.columns if c.width == 0)
+        columns = [column for _, column in self._columns()]
+        fixed = sum(c.width for c in columns) + len(columns)
+        flexible = sum(1 for c in columns if c.width == 0)
         left = max(self._content_width() - fixed, 12 * flexible)
-        return [c.width or left // max(flexible, 1) for c in self.columns]
+        return [c.width or left // max(flexible, 1) for c in columns]
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, a row, or nothing."""
@@ -207,7 +274,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def _header(self) -> Strip:
         style = self.get_component_rich_style("live-table--header")
         segments = []
-        for index, (column, width) in enumerate(zip(self.columns, self._widths(), strict=True)):
+        for (index, column), width in zip(self._columns(), self._widths(), strict=True):
             title = column.title
             if index == self.sort_column:
                 title += "▼" if self.sort_reverse else "▲"
@@ -222,10 +289,14 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         style = self.rich_style
         if name := self._row_class(row):
             style = self.get_component_rich_style(f"live-table--{name}")
+        if self._swept is not None:
+            place = (index - self.scroll_offset.y) / max(1, self.size.height - 1)
+            if self._swept(row, place):
+                style = self.get_component_rich_style("live-table--flash")
         if index == self._cursor and self.has_focus:
             style += self.get_component_rich_style("live-table--cursor")
         segments: list[Segment] = []
-        for column, width in zip(self.columns, self._widths(), strict=True):
+        for (_, column), width in zip(self._columns(), self._widths(), strict=True):
             segments += self._cell(column, row, width, style)
         return Strip(segments)
 
@@ -273,6 +344,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         """Move the cursor by screens."""
         self._go(self._cursor + pages * max(1, self.size.height - 2))
 
+    def action_half(self, way: int) -> None:
+        """Move the cursor by half a screen."""
+        self._go(self._cursor + way * max(1, self.size.height // 2))
+
     def action_edge(self, end: int) -> None:
         """Move the cursor to the first (0) or last (1) row."""
         self._go(len(self.shown) - 1 if end else 0)
@@ -289,7 +364,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             return
         if place.y == 0:
             x = place.x + self.scroll_offset.x
-            for index, width in enumerate(self._widths()):
+            for (index, _), width in zip(self._columns(), self._widths(), strict=True):
                 if x <= width:
                     self.sort_by(index)
                     return

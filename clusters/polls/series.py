@@ -76,5 +76,5 @@ class Samples:
 
 def total(values: Iterable[int | None]) -> tuple[int, int]:
     """(sum of what is known, how many are not)."""
-    known = [value for value in values]
+    known = list(values)
     return sum(value for value in known if value is not None), known.count(None)

@@ -24,7 +24,12 @@ async def _dash(session: Session) -> ExitCode:
         )
     from tui.app import show_dashboard
 
-    await show_dashboard(list(session.bootstrap()))
+    context = session.context()
+    await show_dashboard(
+        list(session.bootstrap()),
+        name=context.name if context is not None else "",
+        read_only=session.read_only(),
+    )
     return ExitCode.DONE
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from broker.protocol import metadata_records as rec
 from clusters.admin import QuorumInfo, QuorumReplica
+from clusters.polls import PollKind
 from clusters.watch import ClusterEvent, Entry, FeedStatus, FeedUpdate, Projector
 from tui.app import DashboardApp
 
@@ -35,6 +36,8 @@ class FakeCluster:
             controller_epoch=3,
         )
         self.events: list[ClusterEvent] = []
+        # Answers of polls by kind: a value, a function of the subject, or an error to raise.
+        self.polled: dict[str, Any] = {}
         for broker in range(1, brokers + 1):
             self.apply(
                 rec.RegisterBrokerRecord(
@@ -96,6 +99,17 @@ class FakeCluster:
             )
         )
 
+    def min_isr(self, topic: str, number: int) -> None:
+        """Set min.insync.replicas of a topic."""
+        self.apply(
+            rec.ConfigRecord(
+                resource_type=2,
+                resource_name=topic,
+                name="min.insync.replicas",
+                value=str(number),
+            )
+        )
+
     def kill(self, broker: int) -> None:
         """What a controller writes when a broker is gone."""
         self.apply(rec.FenceBrokerRecord(id=broker, epoch=self._epoch(broker)))
@@ -143,6 +157,23 @@ class FakeCluster:
         while True:
             yield await self.queue.get()
 
+    def kinds(self) -> dict[str, PollKind]:
+        """What is polled: the quorum stands still, offsets and groups are what a test says."""
+
+        async def quorum(_: str) -> QuorumInfo:
+            return await self.quorum()
+
+        def told(name: str) -> PollKind:
+            async def ask(subject: str) -> Any:
+                value = self.polled.get(name)
+                if isinstance(value, Exception):
+                    raise value
+                return value(subject) if callable(value) else value
+
+            return PollKind(ask, 50)
+
+        return {"quorum": PollKind(quorum, 1_000)} | {name: told(name) for name in self.polled}
+
     async def quorum(self) -> QuorumInfo:
         return QuorumInfo(
             leader_id=1,
@@ -180,7 +211,7 @@ def open_dashboard() -> Callable[..., DashboardApp]:
         return DashboardApp(
             ["127.0.0.1:19092"],
             feed=cluster,
-            quorum=cluster.quorum,
+            kinds=cluster.kinds(),
             name="orders-cluster",
             now_ms=lambda: cluster.now_ms - START_MS + 60_000,
             wall_ms=lambda: cluster.now_ms,

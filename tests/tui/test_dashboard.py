@@ -30,6 +30,15 @@ def lines(widget: LiveTable) -> list[str]:
     return [widget.render_line(y).text.rstrip() for y in range(height)]
 
 
+async def page(app: DashboardApp, pilot: Pilot[int], key: str, name: str, rows: int) -> LiveTable:
+    """Open a page by its key and wait until its table has rows and the focus."""
+    await pilot.press(key)
+    await until(pilot, lambda: name in app.page.tables, f"the page of {name}")
+    table = app.table(name)
+    await until(pilot, lambda: len(table.shown) == rows and table.has_focus, f"{rows} {name}")
+    return table
+
+
 def status(app: DashboardApp) -> str:
     return str(app.query_one("#status", Static).render())
 
@@ -47,10 +56,10 @@ async def test_whole_cluster_is_shown(running) -> None:
     app, _pilot, _ = running
     brokers = "\n".join(lines(app.table("brokers")))
     assert "1★" in brokers
-    assert "127.0.0.1:19094" in brokers
+    assert "127.0.0.1:19" in brokers
     assert "● up" in brokers
     grid = lines(app.table("partitions"))
-    assert any("● orders-1" in line and "<2> 3  1" in line for line in grid)
+    assert any("● orders-1" in line and "● ◆ ●" in line and "<2> 3  1" in line for line in grid)
     assert "● live  brokers 3/3" in status(app)
     assert "brokers 3/3" in status(app)
     quorum = str(app.query_one("#quorum", Static).render())
@@ -67,6 +76,8 @@ async def test_a_dead_broker_shows_in_every_panel(running) -> None:
     grid = lines(app.table("partitions"))
     moved = next(line for line in grid if "orders-1" in line)
     assert "✗2" in moved
+    assert "● ○ ◆" in moved
+    assert "▼⇄" in moved
     assert "<3>" in moved
     assert "under-replicated" in moved
     events = app.table("events")
@@ -74,7 +85,10 @@ async def test_a_dead_broker_shows_in_every_panel(running) -> None:
     cursor = events.cursor_row
     assert cursor is not None
     assert cursor.offset == cluster.offset - 1
-    await pilot.press("4", "slash", *"LeaderMoved")
+    await pilot.press("6")
+    await until(pilot, lambda: len(app.table("events").shown) > 0, "the page of events")
+    events = app.table("events")
+    await pilot.press("slash", *"LeaderMoved")
     await until(pilot, lambda: len(events.shown) == 3, "three leaders moved")
     assert all("⇄ LeaderMoved" in line for line in lines(events)[1:4])
     assert "⇄ 3/min" in status(app)
@@ -118,16 +132,16 @@ async def test_moving_to_another_controller_is_told(running) -> None:
 
 async def test_filter_sort_and_clear(running) -> None:
     app, pilot, _ = running
-    await pilot.press("3", "slash")
+    table = await page(app, pilot, "4", "partitions", 9)
+    await pilot.press("slash")
     await pilot.press(*"signups")
-    table = app.table("partitions")
     await until(pilot, lambda: len(table.shown) == 3, "three partitions of signups")
     await pilot.press("enter")
     assert app.focused is table
-    assert not app.query_one("#filter", Input).display
+    assert not app.query_one("#bar", Input).display
     await pilot.press("escape")
     assert len(table.shown) == 9
-    await pilot.press("s")
+    await pilot.press("s", "s", "s")
     leaders = [row.leader for row in table.shown]
     assert leaders == sorted(leaders)
     await pilot.press("S")
@@ -136,32 +150,99 @@ async def test_filter_sort_and_clear(running) -> None:
 
 async def test_filter_with_brackets_is_text(running) -> None:
     app, pilot, _ = running
-    await pilot.press("3", "slash")
+    await page(app, pilot, "4", "partitions", 9)
+    await pilot.press("slash")
     await pilot.press("left_square_bracket", "b")
     await until(pilot, lambda: len(app.table("partitions").shown) == 0, "no row")
 
 
-async def test_enter_on_a_topic_shows_its_partitions(running) -> None:
+async def test_enter_on_a_topic_opens_it_and_escape_goes_back(running) -> None:
     app, pilot, _ = running
-    await pilot.press("2", "j", "enter")
+    await page(app, pilot, "3", "topics", 2)
+    await pilot.press("j", "enter")
+    await until(pilot, lambda: app.place == ("topic", "signups"), "the topic")
     table = app.table("partitions")
     await until(pilot, lambda: {r.topic for r in table.shown} == {"signups"}, "signups only")
-    app.table("topics").focus()
-    await pilot.press("enter")
-    await until(pilot, lambda: len(table.shown) == 9, "all partitions")
+    await pilot.press("escape")
+    assert app.place.kind == "topics"
+    await until(pilot, lambda: app.focused is app.table("topics"), "the focus on topics again")
+    await pilot.press("1")
+    assert app.place.kind == "overview"
 
 
-async def test_problems_key_narrows_to_what_is_wrong(running) -> None:
+async def test_problem_keys_narrow_to_what_is_wrong(running) -> None:
     app, pilot, cluster = running
     cluster.change("orders", 4, isr=(2,))
     cluster.change("signups", 2, isr=(3,), leader=-1)
+    cluster.change("orders", 1, leader=3)
     await cluster.tell()
     await until(pilot, lambda: "under-replicated 2" in status(app), "two partitions with problems")
-    await pilot.press("u")
-    table = app.table("partitions")
-    assert [row.name for row in table.shown] == ["orders-4", "signups-2"]
-    await pilot.press("u")
+    table = await page(app, pilot, "4", "partitions", 9)
+    wanted = {
+        "u": ["orders-4", "signups-2"],
+        "o": ["signups-2"],
+        "m": [],
+        "a": [],
+        "p": ["orders-1", "orders-4", "signups-2"],
+    }
+    cluster.min_isr("orders", 1)
+    await cluster.tell()
+    await until(pilot, lambda: any(r.at_min_isr for r in table.shown), "min.insync.replicas")
+    wanted["a"] = ["orders-4"]
+    preferred = {r.name for r in table.shown if not r.on_preferred_leader}
+    wanted["p"] = sorted(preferred)
+    for key, names in wanted.items():
+        await pilot.press(key)
+        assert [row.name for row in table.shown] == names, key
+        await pilot.press(key)
+        assert len(table.shown) == 9
+
+
+async def test_a_condition_filters_as_in_the_shell(running) -> None:
+    app, pilot, cluster = running
+    cluster.change("orders", 4, isr=(2,))
+    await cluster.tell()
+    await until(pilot, lambda: "under-replicated 1" in status(app), "one partition")
+    table = await page(app, pilot, "4", "partitions", 9)
+    app._filtered = table
+    table.set_filter("isr < replicas")
+    assert [row.name for row in table.shown] == ["orders-4"]
+    table.set_filter("leader = 2 and topic = orders")
+    assert {row.leader for row in table.shown} == {2}
+    table.set_filter("!signups")
+    assert {row.topic for row in table.shown} == {"orders"}
+    table.set_filter("isr << 3")
     assert len(table.shown) == 9
+    assert "not a condition" in str(table.border_title)
+
+
+async def test_commands_go_anywhere_and_name_the_nearest_word(running) -> None:
+    app, pilot, _ = running
+    for text, place in (
+        ("topic signups", ("topic", "signups")),
+        ("broker 2", ("broker", "2")),
+        ("quorum", ("quorum", "")),
+        ("events LeaderMoved", ("events", "LeaderMoved")),
+        ("orders", ("topic", "orders")),
+        ("partitions offline", ("partitions", "offline")),
+    ):
+        await pilot.press("colon")
+        app.query_one("#bar", Input).value = text
+        await pilot.press("enter")
+        await until(pilot, lambda place=place: app.place == place, text)
+    await pilot.press("colon", *"topik", "enter")
+    await until(pilot, lambda: any('"topic"' in n.message for n in app._notifications), "a hint")
+    await pilot.press("colon", *"topic ordes", "enter")
+    await until(pilot, lambda: any('"orders"' in n.message for n in app._notifications), "a hint")
+
+
+async def test_copy_speaks_osc_52(running) -> None:
+    app, pilot, _ = running
+    await page(app, pilot, "3", "topics", 2)
+    await pilot.press("y")
+    assert app.clipboard == "orders"
+    await pilot.press("Y")
+    assert '"name": "orders"' in app.clipboard
 
 
 async def test_click_on_a_title_sorts_and_on_a_row_moves_the_cursor(running) -> None:
@@ -176,8 +257,8 @@ async def test_click_on_a_title_sorts_and_on_a_row_moves_the_cursor(running) -> 
 
 async def test_the_cursor_stays_on_its_row(running) -> None:
     app, pilot, cluster = running
-    await pilot.press("3", "j", "j")
-    table = app.table("partitions")
+    table = await page(app, pilot, "4", "partitions", 9)
+    await pilot.press("j", "j")
     assert table.cursor_row.name == "orders-2"
     cluster.create_topic("a-first", 2)
     await cluster.tell()
@@ -198,7 +279,7 @@ async def test_updates_while_help_is_open_are_drawn_afterwards(running) -> None:
     await pilot.press("question_mark")
     cluster.kill(3)
     await cluster.tell()
-    await until(pilot, lambda: app.view.health().under_replicated == 9, "the update")
+    await until(pilot, lambda: app.store.view.health().under_replicated == 9, "the update")
     await pilot.press("escape")
     assert "brokers 2/3" in status(app)
 
@@ -267,6 +348,7 @@ async def test_ten_thousand_partitions_are_drawn_by_the_screenful(cluster, open_
         await cluster.tell(replaying=True)
         table = app.table("partitions")
         await until(pilot, lambda: len(table.shown) == 10_009, "all rows")
-        await pilot.press("3", "G")
+        table = await page(app, pilot, "4", "partitions", 10_009)
+        await pilot.press("G")
         assert table.cursor_row.name == "t099-99"
         assert any("t099-99" in line for line in lines(table))

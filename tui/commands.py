@@ -1,0 +1,80 @@
+"""The `:` line. Pure: text in, a place or a word to the application out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from clusters.nearest import nearest
+from tui.pages.base import Place
+
+ALIASES = {
+    "o": "overview",
+    "b": "brokers",
+    "t": "topics",
+    "p": "partitions",
+    "g": "groups",
+    "e": "events",
+    "ctx": "contexts",
+    "q": "quit",
+    "h": "help",
+    "node": "broker",
+    "nodes": "brokers",
+}
+WITHOUT_NAME = ("overview", "brokers", "topics", "groups", "quorum", "contexts")
+WITH_NAME = ("broker", "topic", "group", "context")
+WITH_FILTER = ("partitions", "events")
+OTHERS = ("quit", "help", "theme", "picture", "filter")
+
+
+class CommandProblem(Exception):
+    """What was typed leads nowhere; the message is for the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A word to the application itself, and what follows it."""
+
+    word: str
+    rest: str
+
+
+def read_command(
+    text: str, known: Mapping[str, Iterable[str]], actions: Iterable[str] = ()
+) -> Place | Said:
+    """Where a command leads. `known` holds the names of topics, brokers, groups, contexts.
+
+    Raises CommandProblem naming the nearest word. A bare name of a topic or group leads to it.
+    """
+    word, _, rest = text.strip().partition(" ")
+    rest = rest.strip()
+    command = ALIASES.get(word, word)
+    if command in WITHOUT_NAME and not rest:
+        return Place(command)
+    if command in WITH_FILTER:
+        return Place(command, rest)
+    if command in OTHERS or command in actions:
+        return Said(command, rest)
+    if command in WITH_NAME:
+        return Place(command, _name(command, rest, list(known.get(command, ()))))
+    for kind in ("topic", "group"):
+        if text.strip() in known.get(kind, ()):
+            return Place(kind, text.strip())
+    words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, *OTHERS, *actions]
+    near = nearest(word, words)
+    meant = f' Did you mean "{near}"?' if near else " Type ? for help."
+    raise CommandProblem(f'There is no command "{word}".{meant}')
+
+
+def _name(kind: str, name: str, known: list[str]) -> str:
+    if not name:
+        raise CommandProblem(f"Which {kind}? Type :{kind} NAME.")
+    if name in known or not known:
+        return name
+    near = nearest(name, known)
+    meant = f' Did you mean "{near}"?' if near else ""
+    raise CommandProblem(f'There is no {kind} "{name}".{meant}')
+
+
+def completions(known: Mapping[str, Iterable[str]], actions: Iterable[str] = ()) -> list[str]:
+    """Whole commands to complete from, the short ones first."""
+    words = [*WITHOUT_NAME, *WITH_FILTER, *OTHERS, *actions]
+    return [*words, *(f"{kind} {name}" for kind in WITH_NAME for name in known.get(kind, ()))]

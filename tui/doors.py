@@ -1,0 +1,78 @@
+"""What the dashboard needs of the outside: a feed, a story to tell, clocks; tests bring others."""
+
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Protocol
+
+from clusters.watch import FeedStatus, FeedUpdate
+
+
+class Feed(Protocol):
+    """What the dashboard needs of `clusters.watch.ClusterFeed`."""
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    @property
+    def status(self) -> FeedStatus:
+        """How the feed is doing right now."""
+        ...
+
+    def updates(self) -> AsyncIterator[FeedUpdate]:
+        """The first update holds the present state, each later one what changed."""
+        ...
+
+
+class Guide(Protocol):
+    """A story told in the guide line; `advance` plays the next step when the person says so."""
+
+    @property
+    def text(self) -> str:
+        """What is happening, or what the next step will do."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is under way."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the story is over."""
+        ...
+
+    async def advance(self) -> None:
+        """Play the next step to its end."""
+        ...
+
+
+def monotonic_ms() -> int:
+    """The clock of ages and flashes."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970, for the age of the last answer."""
+    return time.time_ns() // 1_000_000
+
+
+class MonotonicClock:
+    """The clock of polls, so that their ages are those of the screen."""
+
+    def __init__(self, now_ms: Any, since_1970_ms: Any) -> None:
+        self._now_ms, self._since_1970_ms = now_ms, since_1970_ms
+
+    def monotonic_ms(self) -> int:
+        """Never goes back."""
+        return int(self._now_ms())
+
+    def wall_ms(self) -> int:
+        """Since 1970."""
+        return int(self._since_1970_ms())

@@ -1,0 +1,185 @@
+"""What every page of the dashboard is: tables and texts between the shared header and footer.
+
+A page reads the store and paints; it never asks a cluster anything. It says what has to be polled
+while it is seen (`wants`), and what the cursor is on (`subject`), for actions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from rich.text import Text
+from textual.containers import Container
+from textual.message import Message
+from textual.widgets import Static
+
+from clusters.polls import Answer, Poll
+from tui.drawing import age
+from tui.store import STALE_MS, Store
+from tui.table import LiveTable
+
+
+class Place(NamedTuple):
+    """A page, and what it is about: ("topic", "orders")."""
+
+    kind: str
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the cursor is on. `kind` is broker, topic, partition, group, event or cluster."""
+
+    kind: str
+    name: str = ""
+    partition: int | None = None
+    data: Any = None
+
+    def __str__(self) -> str:
+        return self.name if self.partition is None else f"{self.name}-{self.partition}"
+
+
+class Open(Message):
+    """Somebody wants to see another page."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        super().__init__()
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What pages are made with: the store and the clocks (monotonic, since 1970)."""
+
+    store: Store
+    now_ms: Callable[[], int]
+    wall_ms: Callable[[], int]
+
+
+class Page(Container):
+    """`KIND` is its name in commands, `TITLE` in the header, `HELP` what the help page says."""
+
+    KIND: ClassVar[str] = ""
+    TITLE: ClassVar[str] = ""
+    HELP: ClassVar[str] = ""
+    DEFAULT_TABLE: ClassVar[str] = ""
+
+    def __init__(self, desk: Desk, subject: str = "") -> None:
+        super().__init__(classes=f"page {self.KIND}")
+        self.desk = desk
+        self.store = desk.store
+        self.about = subject
+        self.tables: dict[str, LiveTable[Any]] = {}
+        self.texts: dict[str, Static] = {}
+
+    def on_mount(self) -> None:
+        """Draw what is known at once, with the cursor where work begins."""
+        self.paint()
+        table = self.main_table()
+        if table is not None and self.display:
+            table.focus()
+
+    def add_table(self, table: LiveTable[Any]) -> LiveTable[Any]:
+        """Keep a table by its id."""
+        self.tables[str(table.id)] = table
+        return table
+
+    def add_text(self, name: str, title: str = "") -> Static:
+        """A panel of text, kept by its id."""
+        panel = self.texts[name] = Static(id=name, classes="panel")
+        panel.border_title = title
+        return panel
+
+    @property
+    def crumb(self) -> str:
+        """Where this is, for the header."""
+        return f"{self.TITLE.lower()} {self.about}".strip()
+
+    def main_table(self) -> LiveTable[Any] | None:
+        """The table that has the focus first."""
+        return self.tables.get(self.DEFAULT_TABLE)
+
+    def wants(self) -> Sequence[Poll]:
+        """What has to be polled while this page is seen."""
+        return ()
+
+    def paint(self) -> None:
+        """Draw what the store says now."""
+        raise NotImplementedError
+
+    def mark_stale(self, lost: bool) -> None:
+        """Draw dim what is no longer known to be so; events have happened, whatever came then."""
+        for name, table in self.tables.items():
+            table.set_class(lost and name != "events", "stale")
+        for panel in self.texts.values():
+            panel.set_class(lost, "stale")
+
+    def refresh_trails(self) -> None:
+        """Draw again what fades."""
+        for table in self.tables.values():
+            table.refresh()
+
+    def subject(self) -> Subject | None:
+        """What the cursor of the focused table is on."""
+        table = self.focused_table()
+        row = table.cursor_row if table is not None else None
+        return subject_of(row) if row is not None else None
+
+    def focused_table(self) -> LiveTable[Any] | None:
+        """The table with the focus, else the main one."""
+        for table in self.tables.values():
+            if table.has_focus:
+                return table
+        return self.main_table()
+
+    def place_of(self, row: Any) -> Place | None:
+        """Where Enter on a row leads."""
+        subject = subject_of(row)
+        if subject is None:
+            return None
+        if subject.kind in ("broker", "group"):
+            return Place(subject.kind, subject.name)
+        return Place("topic", subject.name) if subject.kind in ("topic", "partition") else None
+
+    def note(self, answer: Answer) -> str:
+        """What is to be said of an answer's age; "" while it is fresh."""
+        old_ms = answer.age_ms(self.desk.now_ms())
+        if old_ms is None:
+            return f"⚠ {answer.problem}" if answer.problem else "asking …"
+        if answer.problem:
+            return f"⚠ {age(old_ms)} old: {answer.problem}"
+        return f"{age(old_ms)} old" if old_ms > 2 * STALE_MS else ""
+
+
+def subject_of(row: Any) -> Subject | None:
+    """What a row is about."""
+    from clusters.admin import GroupSummary
+    from clusters.watch import ClusterEvent
+    from tui.model import BrokerRow, PartitionRow, TopicRow
+    from tui.pages.groups import GroupRow
+
+    if isinstance(row, BrokerRow):
+        return Subject("broker", str(row.id), data=row)
+    if isinstance(row, TopicRow):
+        return Subject("topic", row.name, data=row)
+    if isinstance(row, PartitionRow):
+        return Subject("partition", row.topic, row.partition, row)
+    if isinstance(row, GroupRow | GroupSummary):
+        return Subject("group", row.group, data=row)
+    if isinstance(row, ClusterEvent):
+        if row.topic is not None:
+            kind = "topic" if row.partition is None else "partition"
+            return Subject(kind, row.topic, row.partition, row)
+        if row.broker is not None:
+            return Subject("broker", str(row.broker), data=row)
+    topic, partition = getattr(row, "topic", None), getattr(row, "partition", None)
+    return Subject("partition", topic, partition, row) if topic is not None else None
+
+
+def lines(*parts: str | tuple[str, str]) -> Text:
+    """Lines of text, each plain or (text, style)."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for number, part in enumerate(parts):
+        words, style = part if isinstance(part, tuple) else (part, "")
+        text.append(("\n" if number else "") + words, style)
+    return text

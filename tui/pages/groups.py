@@ -1,0 +1,280 @@
+"""Consumer groups, and one group: members, lag by partition, trend, time to drain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+from textual.app import ComposeResult
+
+from clusters.polls import Poll
+from tui.drawing import age, count, sparkline
+from tui.pages.base import Desk, Page
+from tui.store import GROUPS, LAGS, Store
+from tui.table import Column, LiveTable
+
+TROUBLED = ("Dead", "Unknown")
+MOVING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
+LEVEL_PER_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group in the list; `lag` is None while it is not known, `problem` says why."""
+
+    group: str
+    state: str
+    coordinator: int
+    lag: int | None
+    max_lag: int | None
+    topics: tuple[str, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LagRow:
+    """A partition that a group reads; `share` is its part of the group's lag, 0 to 1."""
+
+    topic: str
+    partition: int
+    committed: int | None
+    end: int | None
+    lag: int | None
+    member: str
+    share: float
+
+
+def group_rows(store: Store) -> list[GroupRow]:
+    """Groups with the lag that is known of them."""
+    lags = store.answer(LAGS).value or {}
+    rows = []
+    for each in store.answer(GROUPS).value or ():
+        lag = lags.get(each.group)
+        known = (
+            [p.lag for p in lag if p.lag is not None] if lag and not isinstance(lag, str) else []
+        )
+        told = lag is not None and not isinstance(lag, str)
+        rows.append(
+            GroupRow(
+                group=each.group,
+                state=each.state or "-",
+                coordinator=each.coordinator,
+                lag=sum(known) if told else None,
+                max_lag=max(known, default=0) if told else None,
+                topics=tuple(sorted({p.topic for p in lag})) if told else (),
+                problem=lag if isinstance(lag, str) else "",
+            )
+        )
+    return rows
+
+
+def trend(store: Store, group: str) -> str:
+    """Where the lag goes, in a sign and a number."""
+    rate = store.lag_per_second(group)
+    if rate is None:
+        return "-"
+    if abs(rate) < LEVEL_PER_S:
+        return "→ level"
+    return f"{'↗ +' if rate > 0 else '↘ '}{count(rate)}/s"
+
+
+def drain(store: Store, group: str) -> str:
+    """When the lag is gone."""
+    left_ms = store.drain_ms(group)
+    if left_ms is not None:
+        return "caught up" if left_ms == 0 else age(left_ms)
+    rate = store.lag_per_second(group)
+    return "-" if rate is None else "never, so far" if rate > LEVEL_PER_S else "-"
+
+
+class GroupsPage(Page):
+    """Every group."""
+
+    KIND, TITLE, DEFAULT_TABLE = "groups", "Groups", "groups"
+    HELP = (
+        "Lag is summed over partitions; the trend over the last half minute says when a group "
+        "will have caught up. Enter opens one group."
+    )
+
+    def __init__(self, desk: Desk, subject: str = "") -> None:
+        super().__init__(desk, subject)
+        self.add_table(self._table())
+
+    def _table(self) -> LiveTable[GroupRow]:
+        store = self.store
+
+        def draw_state(row: GroupRow) -> str:
+            sign = "◐" if row.state in MOVING else "✖" if row.state in TROUBLED else "●"
+            return f"{'○' if row.state == 'Empty' else sign} {row.state}"
+
+        def draw_trend(row: GroupRow) -> str:
+            samples = store.lags.get(row.group)
+            return sparkline(samples.levels, 16) if samples is not None else ""
+
+        def fields(row: GroupRow) -> Mapping[str, Any]:
+            from clusters.query import UNKNOWN
+
+            told = row.lag is not None
+            return {
+                "group": row.group,
+                "state": row.state,
+                "coordinator": row.coordinator,
+                "members": UNKNOWN,
+                "lag": row.lag if told else UNKNOWN,
+                "max_lag": row.max_lag if told else UNKNOWN,
+                "topics": row.topics if told else UNKNOWN,
+            }
+
+        return LiveTable(
+            [
+                Column("group", 0, lambda r: r.group, lambda r: r.group),
+                Column("state", 20, draw_state, lambda r: r.state),
+                Column("lag", 8, lambda r: count(r.lag), lambda r: -(r.lag or 0), True),
+                Column(
+                    "worst", 8, lambda r: count(r.max_lag), lambda r: -(r.max_lag or 0), True, 90
+                ),
+                Column("trend", 11, lambda r: trend(store, r.group), lambda r: r.group),
+                Column("drained in", 13, lambda r: drain(store, r.group), lambda r: r.group),
+                Column("lag lately", 16, draw_trend, lambda r: -(r.lag or 0), False, 110),
+                Column("coord", 5, lambda r: str(r.coordinator), lambda r: r.coordinator, True, 78),
+                Column(
+                    "topics",
+                    30,
+                    lambda r: r.problem or " ".join(r.topics),
+                    lambda r: r.topics,
+                    False,
+                    140,
+                ),
+            ],
+            key=lambda r: r.group,
+            search=lambda r: f"{r.group} {r.state} {' '.join(r.topics)}",
+            row_class=lambda r: "warning" if r.state in (*MOVING, *TROUBLED) else "",
+            title="Groups",
+            query_table="groups",
+            fields=fields,
+            id="groups",
+        )
+
+    def compose(self) -> ComposeResult:
+        """One table."""
+        yield self.tables["groups"]
+
+    def wants(self) -> Sequence[Poll]:
+        """Groups and their lag."""
+        return (GROUPS, LAGS)
+
+    def paint(self) -> None:
+        """Draw the table."""
+        table = self.tables["groups"]
+        groups, lags = self.store.answer(GROUPS), self.store.answer(LAGS)
+        table.set_rows(group_rows(self.store), (groups.at_ms, lags.at_ms))
+        failures = getattr(groups.value, "failures", ())
+        missing = f"⚠ {failures[0]}" if failures else ""
+        table.set_title("Groups", self.note(groups) or self.note(lags) or missing)
+
+
+class GroupPage(Page):
+    """One group."""
+
+    KIND, TITLE, DEFAULT_TABLE = "group", "Group", "lags"
+    HELP = "Members, and the lag of each partition; the bar is its share of the whole lag."
+
+    def __init__(self, desk: Desk, subject: str = "") -> None:
+        super().__init__(desk, subject)
+        self.add_text("facts", f"Group {subject}".replace("[", "\\["))
+        self.add_table(self._lag_table())
+        self.add_text("members", "Members")
+
+    def _lag_table(self) -> LiveTable[LagRow]:
+        return LiveTable(
+            [
+                Column(
+                    "partition",
+                    0,
+                    lambda r: f"{r.topic}-{r.partition}",
+                    lambda r: (r.topic, r.partition),
+                ),
+                Column(
+                    "committed", 10, lambda r: count(r.committed), lambda r: r.committed or -1, True
+                ),
+                Column("end", 10, lambda r: count(r.end), lambda r: r.end or -1, True),
+                Column("lag", 8, lambda r: count(r.lag), lambda r: -(r.lag or 0), True),
+                Column(
+                    "share", 10, lambda r: "█" * round(r.share * 10), lambda r: -r.share, wide=70
+                ),
+                Column("member", 24, lambda r: r.member or "nobody", lambda r: r.member),
+            ],
+            key=lambda r: (r.topic, r.partition),
+            search=lambda r: f"{r.topic}-{r.partition} {r.member}",
+            row_class=lambda r: "" if r.member else "warning",
+            title="Lag",
+            query_table="lags",
+            fields=lambda r: {
+                "group": self.about,
+                "topic": r.topic,
+                "partition": r.partition,
+                "committed": r.committed,
+                "end": r.end,
+                "lag": r.lag,
+                "member": r.member or None,
+            },
+            id="lags",
+        )
+
+    def compose(self) -> ComposeResult:
+        """Facts, lag, members."""
+        yield self.texts["facts"]
+        yield self.tables["lags"]
+        yield self.texts["members"]
+
+    def wants(self) -> Sequence[Poll]:
+        """The group and its lag."""
+        return (Poll("group", self.about), Poll("lag", self.about))
+
+    def paint(self) -> None:
+        """Draw all panels."""
+        store, name = self.store, self.about
+        detail, lag = store.answer(Poll("group", name)), store.answer(Poll("lag", name))
+        names = {m.member_id: m.client_id for m in getattr(detail.value, "members", ())}
+        everything = sum(each.lag or 0 for each in lag.value or ())
+        rows = [
+            LagRow(
+                topic=each.topic,
+                partition=each.partition,
+                committed=each.committed,
+                end=each.end,
+                lag=each.lag,
+                member=names.get(each.member, each.member) if each.member else "",
+                share=(each.lag or 0) / everything if everything else 0.0,
+            )
+            for each in lag.value or ()
+        ]
+        self.tables["lags"].set_rows(rows, (lag.at_ms, detail.at_ms))
+        self.tables["lags"].set_title("Lag", self.note(lag))
+        self.texts["facts"].update(self._facts(detail.value, everything if lag.value else None))
+        self.texts["members"].update(self._members(detail.value, self.note(detail)))
+
+    def _facts(self, detail: Any, lag: int | None) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        if detail is not None:
+            text.append(f"{detail.state}   {detail.assignor or detail.protocol_type}", "bold")
+            text.append(f"   coordinator {detail.coordinator}   members {len(detail.members)}")
+            if detail.generation is not None:
+                text.append(f"   generation {detail.generation}")
+        samples = self.store.lags.get(self.about)
+        commits = self.store.commits.get(self.about)
+        reads = commits.per_second() if commits is not None else None
+        text.append(f"\nlag {count(lag)}   {trend(self.store, self.about)}", "bold")
+        text.append(f"   reads {count(reads)}/s   drained in {drain(self.store, self.about)}   ")
+        text.append(sparkline(samples.levels if samples is not None else [], 40).strip())
+        return text
+
+    def _members(self, detail: Any, note: str) -> Text:
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for member in getattr(detail, "members", ()):
+            held = " ".join(f"{topic}-{index}" for topic, index in member.partitions)
+            instance = f" ({member.instance_id})" if member.instance_id else ""
+            text.append(f"{member.client_id}{instance} {member.host}  {held or 'holds nothing'}\n")
+        if detail is not None and not detail.members:
+            text.append("none: nobody is reading\n")
+        return text.append(note)
