@@ -15,7 +15,7 @@ from clusters.declared.model import Declared, DeclaredOffsets, DeclaredTopic, Wh
 from clusters.declared.placing import NotEnoughBrokers, Placer
 from clusters.declared.selecting import Selection
 from clusters.declared.steps import ORDER, Kind, Step, own_values
-from clusters.declared.world import World, WorldTopic
+from clusters.declared.world import Assignment, World, WorldTopic
 from clusters.errors import Problem
 
 # Lists whose order means nothing.
@@ -113,6 +113,8 @@ class _Planner:
             if assignment is None:
                 return
         self._know_brokers(topic, assignment or ())
+        if assignment and not self._even(topic, assignment, len(assignment[0])):
+            return
         if assignment is None and (topic.replication or 1) > len(self.world.racks):
             up = len(self.world.racks)
             message = f"topic {topic.name}: replication {topic.replication}, but {up} brokers run"
@@ -150,6 +152,20 @@ class _Planner:
             message = f"topic {topic.name}: broker {broker} does not run"
             self._refuse(topic.at("assignment"), message)
 
+    @staticmethod
+    def _copies(topic: DeclaredTopic, found: WorldTopic) -> int:
+        """How many replicas the first partition will have when partitions are added."""
+        fixed = topic.placement.assignment
+        return len(fixed[0]) if fixed else topic.replication or len(found.assignment[0])
+
+    def _even(self, topic: DeclaredTopic, assignment: Assignment, copies: int) -> bool:
+        """Whether a cluster takes new partitions: all need as many replicas as the first."""
+        if all(len(replicas) == copies for replicas in assignment):
+            return True
+        message = f"topic {topic.name}: new partitions need {copies} replicas each, as the first"
+        self._refuse(topic.at("assignment"), message)
+        return False
+
     def _partitions(self, topic: DeclaredTopic, found: WorldTopic) -> None:
         now, wanted = len(found.assignment), topic.partitions
         if wanted is None or wanted == now:
@@ -171,6 +187,8 @@ class _Planner:
             except NotEnoughBrokers as error:
                 self._refuse(topic.at("replication"), f"topic {topic.name}: {error}")
                 return
+        if not self._even(topic, assignment or (), self._copies(topic, found)):
+            return
         self.steps.append(
             Step(
                 kind=Kind.ADD_PARTITIONS,

@@ -20,9 +20,10 @@ class Kind(StrEnum):
     """What a step does; in the order in which steps are done."""
 
     CREATE_TOPIC = "create topic"
-    ADD_PARTITIONS = "add partitions"
     SET_CONFIGS = "set configs"
+    # Before partitions are added: new ones must have as many replicas as the first.
     MOVE_REPLICAS = "move replicas"
+    ADD_PARTITIONS = "add partitions"
     COMMIT_OFFSETS = "commit offsets"
     DELETE_TOPIC = "delete topic"
 

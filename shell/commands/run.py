@@ -57,7 +57,7 @@ async def _run(
         cluster=", ".join(session.bootstrap()),
         started_at=iso_time(SystemClock().wall_ms()),
         dry_run=dry_run,
-        variables={**variables.declared, **given},
+        variables={k: v for k, v in {**variables.declared, **given}.items() if k != "here"},
         folder=folder,
     )
     _take_over(runbook, start, folder, file, variables.declared, log.saved)

@@ -56,8 +56,9 @@ def _condition(where: str | None) -> Query | None:
 
     if where is None:
         return None
-    table = where.split(maxsplit=1)[0] if where.strip() else ""
-    query = read_condition(where, table=None if table in TABLES else "events")
+    first = where.replace("(", " ").split(maxsplit=1)[:1]
+    whole = {*TABLES, "any", "no", "all", "count", "sum", "min", "max"}
+    query = read_condition(where, table=None if {*first} <= whole else "events")
     if query.table == "events" and query.for_ms is not None:
         raise UsageProblem("An event is over at once: `for` fits only what lasts.")
     return query

@@ -187,7 +187,7 @@ class Engine:
             case Action.CONFIRM:
                 self._confirm(filling.word(step.text, variables), entry)
             case Action.SAY:
-                entry.title = filling.word(step.text, variables)
+                entry.title = filling.saying(step.text, variables)
             case Action.FOR_EACH:
                 await self._for_each(step, variables, place)
             case Action.PARALLEL:

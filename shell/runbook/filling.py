@@ -5,6 +5,7 @@ A value stays one word of a command and one value of a condition, whatever chara
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -16,6 +17,18 @@ _VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 def word(text: str, variables: Variables) -> str:
     """A word of a command, or a text for the reader."""
     return plain(variables.text(text))
+
+
+def saying(text: str, variables: Variables) -> str:
+    """A text for the reader: lists and mappings are shown as JSON."""
+
+    def shown(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return "${"
+        value = variables.value(match[1])
+        return json.dumps(value) if isinstance(value, dict | list) else plain(value)
+
+    return _VARIABLE.sub(shown, text)
 
 
 def condition(text: str, variables: Variables) -> str:
@@ -77,4 +90,4 @@ def is_true(text: str, variables: Variables) -> bool | None:
     return value not in (None, False, 0, "", [], {}, "no")
 
 
-__all__ = ["VariableError", "condition", "is_true", "names_in", "word"]
+__all__ = ["VariableError", "condition", "is_true", "names_in", "saying", "word"]

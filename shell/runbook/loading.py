@@ -41,6 +41,7 @@ _MORE: dict[Action, tuple[str, ...]] = {
     Action.PARALLEL: (),
     Action.STEPS: (),
 }
+_LIMITS = ("for", "timeout", "every", "retry")
 _VARIABLE = re.compile(r"\$\{[^{}]*\}")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -89,8 +90,10 @@ class _Loader:
                 fields.problem(f"must be given: --set {name}=VALUE", "variables", name)
         for name in self.variables.given:
             if name not in declared:
-                message = f"--set {name}: the runbook has no such variable; {hint(name, declared)}"
-                self.document.problem((), message)
+                known = hint(name, declared) if declared else "it has none"
+                self.document.problem((), f"--set {name}: there is no such variable; {known}")
+        # Told once above, and not again wherever it is used.
+        self.later |= {name for name, value in declared.items() if value is None}
         steps = self.steps(("steps",), fields.data.get("steps"), "", 0)
         if not steps and not self.document.problems:
             fields.problem("has no steps", "steps")
@@ -126,7 +129,7 @@ class _Loader:
         if not isinstance(data, dict):
             self.document.problem(path, f"must be a command or a mapping, not {shown(data)}")
             return None
-        fields = Fields(self.document, path, data)
+        fields = Fields(self.document, path, self._with_limits(path, data))
         action = self._action(fields)
         if action is None:
             return None
@@ -167,6 +170,19 @@ class _Loader:
         if action is Action.RUN:
             self._endless(fields, step)
         return step
+
+    def _with_limits(self, path: Path, data: dict[str, Any]) -> dict[str, Any]:
+        """A step whose times and counts are filled in: these must be known from the start."""
+        filled = dict(data)
+        for key in _LIMITS:
+            value = data.get(key)
+            if isinstance(value, str) and "${" in value:
+                try:
+                    filled[key] = self.variables.text(value)
+                except VariableError as error:
+                    self.document.problem((*path, key), str(error))
+                    filled[key] = None
+        return filled
 
     def _action(self, fields: Fields) -> Action | None:
         found = [action for action in Action if action in fields.data]
@@ -335,7 +351,8 @@ class _Loader:
     def _known(self, fields: Fields, key: str, text: str) -> None:
         known = {*self.variables.declared, *self.variables.given, *self.later}
         for name in sorted(filling.names_in(text) - known):
-            fields.problem(f'there is no variable "{name}" here; {hint(name, known)}', key)
+            more = hint(name, known - {"here"}) if known - {"here"} else "there is none at all"
+            fields.problem(f'there is no variable "{name}" here; {more}', key)
 
     def _condition(self, fields: Fields, key: str, text: str) -> None:
         if not text:

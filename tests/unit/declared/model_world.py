@@ -45,6 +45,7 @@ def done(step: Step, world: World) -> World:
 
 def _created(after: Any, world: World) -> list[list[int]]:
     if after["assignment"] is not None:
+        assert len({len(replicas) for replicas in after["assignment"]}) == 1
         return [list(replicas) for replicas in after["assignment"]]
     count = after["replication"] or DEFAULT_REPLICATION
     brokers = sorted(world.racks)
@@ -62,6 +63,7 @@ def _changed(step: Step, topic: WorldTopic, world: World) -> WorldTopic:
         if added is None:
             count = after["partitions"] - len(topic.assignment)
             added = [topic.assignment[0]] * count
+        assert {len(replicas) for replicas in added} == {len(topic.assignment[0])}
         return replace(topic, assignment=(*topic.assignment, *map(tuple, added)))
     if step.kind is Kind.MOVE_REPLICAS:
         moved = list(topic.assignment)
