@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -14,12 +15,33 @@ from tests.interop.real_cluster import until as wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
+T = TypeVar("T")
 START_MS = 1_700_000_000_000
 
 
 @pytest.fixture
 def admin(brokers: RealCluster, client: Client) -> Administration:
     return ADMINISTRATIONS[client.name](brokers.bootstrap)
+
+
+def eventually(check: Callable[[], T], what: str) -> T:
+    """Wait until the answer is true. Each question may go to another broker, which may not have
+    heard yet of what the controller decided: its error is no answer."""
+    errors: list[Exception] = []
+
+    def attempt() -> T | None:
+        try:
+            return check()
+        except Exception as error:
+            errors.append(error)
+            return None
+
+    try:
+        found = wait_until(attempt, what)
+    except AssertionError as late:
+        raise late from (errors[-1] if errors else None)
+    assert found is not None
+    return found
 
 
 def in_sync(partitions: list[Partition]) -> bool:
@@ -48,41 +70,41 @@ def test_a_topic_is_made_described_changed_and_deleted(
     topic = f"administered-by-{client.name}"
     admin.create_topic(topic, 3, {"retention.ms": "1234567"})
     # The broker that answers may hear of it a moment after the controller.
-    wait_until(lambda: topic in admin.list_topics(), f"{topic} is listed")
+    eventually(lambda: topic in admin.list_topics(), f"{topic} is listed")
     asyncio.run(brokers.whole())
-    wait_until(lambda: in_sync(admin.describe_topic(topic)), "all replicas are in sync")
-    partitions = admin.describe_topic(topic)
+    eventually(lambda: in_sync(admin.describe_topic(topic)), "all replicas are in sync")
+    partitions = eventually(lambda: admin.describe_topic(topic), "it is described")
     assert len(partitions) == 3
     for each in partitions:
         assert sorted(each.replicas) == sorted(each.isr) == [1, 2, 3]
         assert each.leader == each.replicas[0]
     assert {each.leader for each in partitions} == {1, 2, 3}
 
-    wait_until(lambda: admin.topic_config(topic, "retention.ms") == "1234567", "as it was made")
-    assert admin.topic_config(topic, "min.insync.replicas") == "2"
+    eventually(lambda: admin.topic_config(topic, "retention.ms") == "1234567", "as it was made")
+    eventually(lambda: admin.topic_config(topic, "min.insync.replicas") == "2", "of the brokers")
     admin.alter_topic(topic, {"retention.ms": "7654321", "cleanup.policy": "compact,delete"})
-    wait_until(
+    eventually(
         lambda: admin.topic_config(topic, "retention.ms") == "7654321", "the setting is changed"
     )
-    wait_until(
+    eventually(
         lambda: admin.topic_config(topic, "cleanup.policy") == "compact,delete", "this one too"
     )
     refused(lambda: admin.alter_topic(topic, {"retention.ms": "soon"}), "config")
-    wait_until(lambda: admin.topic_config(topic, "retention.ms") == "7654321", "it stays")
+    eventually(lambda: admin.topic_config(topic, "retention.ms") == "7654321", "it stays")
 
     admin.add_partitions(topic, 5)
-    wait_until(lambda: len(admin.describe_topic(topic)) == 5, "partitions are added")
+    eventually(lambda: len(admin.describe_topic(topic)) == 5, "partitions are added")
     refused(lambda: admin.add_partitions(topic, 2), "partitions")
-    wait_until(lambda: len(admin.describe_topic(topic)) == 5, "there are 5 partitions")
+    eventually(lambda: len(admin.describe_topic(topic)) == 5, "there are 5 partitions")
 
     rows = [Row(b"%d" % n, b"v", (), START_MS) for n in range(10)]
     assert CONFLUENT.produce(brokers.bootstrap, topic, 4, rows) == list(range(10))
-    assert admin.delete_records(topic, 4, 6) == 6
+    assert eventually(lambda: admin.delete_records(topic, 4, 6), "records are deleted") == 6
     assert CONFLUENT.consume(brokers.bootstrap, topic, 4, 4, start=6) == list(enumerate(rows))[6:]
     assert CONFLUENT.offsets(brokers.bootstrap, topic, 4, ())[:2] == (6, 10)
 
     admin.delete_topic(topic)
-    wait_until(lambda: topic not in admin.list_topics(), f"{topic} is gone")
+    eventually(lambda: topic not in admin.list_topics(), f"{topic} is gone")
     refused(lambda: admin.delete_topic(topic), "unknown")
 
 
