@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.deployed import PROJECT, Deployed, broker_pid, wait_for_broker
+from tests.hosts.deployed import LOGCTL, PROJECT, Deployed, broker_pid, wait_for_broker
 from tests.hosts.host import Host
 from tests.hosts.lab import Lab
 from tests.interop.producing import PARTITIONS, check, producing
@@ -22,6 +22,7 @@ BUSY = 5
 # The machine may be busy; alone it takes under 10 s.
 DEPLOY_SECONDS = 60.0
 TOPIC = "ledger"
+READ = (str(LOGCTL), "tail", "--from", "start", "--until", "end")
 
 
 def newer_logctl(folder: Path) -> str:
@@ -50,13 +51,10 @@ def starts_of(deployed: Deployed) -> list[str]:
 async def write_and_read(deployed: Deployed, topic: str) -> None:
     """A record written by one command is read by the next."""
     at = ["--bootstrap", deployed.bootstrap]
-    logctl = deployed.command("cluster", "status")[0]
-    await asyncio.to_thread(deployed.run, [logctl, "topic", "create", topic, "-p", "3", *at])
+    await asyncio.to_thread(deployed.run, [str(LOGCTL), "topic", "create", topic, "-p", "3", *at])
     await deployed.whole()
-    await asyncio.to_thread(deployed.run, [logctl, "produce", topic, "hello", *at])
-    read = await asyncio.to_thread(
-        deployed.run, [logctl, "tail", topic, "--from", "start", "--until", "end", *at]
-    )
+    await asyncio.to_thread(deployed.run, [str(LOGCTL), "produce", topic, "hello", *at])
+    read = await asyncio.to_thread(deployed.run, [*READ, topic, *at])
     assert "hello" in read.out
 
 
@@ -167,3 +165,23 @@ async def test_an_older_debian_and_root_without_sudo(lab: Lab, tmp_path: Path) -
     assert kept.strip()
     deployed.cluster("destroy", "--yes", "--confirm-name", "prod")
     assert deployed.hosts[0].run("find / -xdev -name '*.log' -path '*prod*'").strip()
+
+
+async def test_a_dead_host_is_replaced_by_another_machine(lab: Lab, tmp_path: Path) -> None:
+    """Same id, new address, empty disk: the others send it what it has to have."""
+    first, second, third, spare = lab.start(4)
+    deployed = Deployed(lab, [first, second, third], tmp_path)
+    await asyncio.to_thread(deployed.up)
+    await write_and_read(deployed, "first")
+    first.power_off()
+
+    deployed.spec["hosts"][0]["address"] = spare.address
+    deployed.hosts[0] = spare
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+    read = await asyncio.to_thread(
+        deployed.run,
+        [*READ, "first", "--bootstrap", f"{spare.address}:9092"],
+    )
+    assert "hello" in read.out
+    await asyncio.to_thread(assert_unchanged, deployed)
