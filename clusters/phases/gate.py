@@ -21,6 +21,8 @@ TOPICS_AT_ONCE = 8
 LISTED_MAX = 5
 # A voter counts as caught up when it is this close to what is committed.
 QUORUM_LAG_MAX = 50
+# Voters fetch several times a second; the leader's own time is the newest.
+QUORUM_SILENCE_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +110,18 @@ def missing_after(reading: Reading, broker_id: int, *, is_broker: bool) -> str:
 
 
 def _close(reading: Reading, voter_id: int) -> bool:
+    """Whether a voter lives and has what is committed; the end that it last told may be old."""
     assert reading.quorum is not None
-    if voter_id == reading.quorum.leader_id:
+    quorum = reading.quorum
+    if voter_id == quorum.leader_id:
         return True
-    for voter in reading.quorum.voters:
+    if any(broker.id == voter_id and broker.state != "up" for broker in reading.cluster.brokers):
+        return False
+    now_ms = max(max(each.last_fetch_ms, each.last_caught_up_ms) for each in quorum.voters)
+    for voter in quorum.voters:
         if voter.id == voter_id:
-            return voter.log_end_offset >= reading.quorum.high_watermark - QUORUM_LAG_MAX
+            silent = 0 < voter.last_fetch_ms < now_ms - QUORUM_SILENCE_MS
+            return not silent and voter.log_end_offset >= quorum.high_watermark - QUORUM_LAG_MAX
     return False
 
 

@@ -15,10 +15,14 @@ def partition(replicas, isr, min_isr=2, topic="t", number=0):
     )
 
 
-def quorum(ends, high_watermark=1000, leader=1):
+def quorum(ends, high_watermark=1000, leader=1, fetched=None):
     voters = [
         QuorumReplica(
-            id=n, directory_id=None, log_end_offset=end, last_fetch_ms=-1, last_caught_up_ms=-1
+            id=n,
+            directory_id=None,
+            log_end_offset=end,
+            last_fetch_ms=(fetched or {}).get(n, -1),
+            last_caught_up_ms=-1,
         )
         for n, end in ends.items()
     ]
@@ -32,7 +36,7 @@ def quorum(ends, high_watermark=1000, leader=1):
     )
 
 
-def reading(*partitions, ends=None, states=None, controller=1):
+def reading(*partitions, ends=None, states=None, controller=1, fetched=None):
     states = states or {1: "up", 2: "up", 3: "up"}
     return Reading(
         cluster=ClusterInfo(
@@ -43,7 +47,7 @@ def reading(*partitions, ends=None, states=None, controller=1):
                 for n, state in states.items()
             ],
         ),
-        quorum=quorum(ends or {1: 1000, 2: 1000, 3: 1000}),
+        quorum=quorum(ends or {1: 1000, 2: 1000, 3: 1000}, fetched=fetched),
         partitions=partitions,
     )
 
@@ -78,6 +82,15 @@ def test_a_voter_is_not_stopped_while_another_is_behind():
     assert found.passing == ("only 1 of 3 voters would be left in the quorum, 2 are needed",)
     assert obstacles(reading(ends={1: 1000, 2: 1000, 3: 400}), 3).passing == ()
     assert obstacles(reading(ends={1: 1000}), 1).lasting
+
+
+def test_a_voter_that_died_with_all_records_does_not_count():
+    stopped = reading(states={1: "up", 2: "fenced", 3: "up"})
+    assert obstacles(stopped, 3).passing != ()
+    assert obstacles(stopped, 2).passing == ()
+    silent = reading(states={}, fetched={1: 100_000, 2: 90_000, 3: 99_800})
+    assert obstacles(silent, 3).passing != ()
+    assert obstacles(silent, 2).passing == ()
 
 
 def test_a_broker_is_whole_only_when_it_is_in_sync_everywhere():
