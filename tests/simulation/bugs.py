@@ -58,7 +58,7 @@ METADATA = {
     "commit": True,
     "administrator": True,
     "players": 3,
-    "kinds": ("slow_disk", "blackout", "kill", "kill_two", "restart"),
+    "kinds": ("slow_disk", "blackout", "blackout", "blackout"),
 }
 MOVES = {"kinds": ("kill", "isolate", "pause", "kill_two", "one_way", "lossy")}
 

@@ -9,7 +9,7 @@ from tests.simulation import bugs
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
-SEEDS_MAX = 30
+SEEDS_MAX = 60
 
 
 @pytest.mark.parametrize("name", sorted(bugs.BUGS))
