@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from broker.config import BrokerConfig, ConfigError
+from broker.memory import keep_large_buffers
 
 if TYPE_CHECKING:
     from broker.server import Broker
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.check:
         return EXIT_OK
     _name_this_process()
+    keep_large_buffers()
     from broker.observability import configure_logging
 
     configure_logging(config.log_level)
