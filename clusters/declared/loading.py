@@ -105,6 +105,9 @@ class _Loader:
             words = "there is no such file" if isinstance(error, FileNotFoundError) else None
             self._refuse(path, source, words or f"cannot be read: {error.strerror}")
             return
+        except ValueError:
+            self._refuse(path, source, "is no name of a file")
+            return
         document = parse_document(content, path)
         self.documents.append(document)
         if document.data is None and not document.problems:
@@ -123,7 +126,7 @@ class _Loader:
     def _include(self, fields: Fields) -> None:
         folder = os.path.dirname(fields.document.file)
         for index, pattern in enumerate(fields.texts("include")):
-            matches = sorted(glob.glob(os.path.join(folder, pattern)))
+            matches = [] if "\0" in pattern else sorted(glob.glob(os.path.join(folder, pattern)))
             if not matches:
                 fields.problem(f'"{pattern}" names no file', "include", index)
             for match in matches:

@@ -128,7 +128,7 @@ def done(found: Plan, world: World) -> World:
     return world
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(declarations(), worlds(), st.booleans())
 def test_doing_a_plan_leaves_no_difference(declared: Declared, world: World, prune: bool) -> None:
     declared, found = accepted(declared, world, prune=prune)
@@ -140,7 +140,7 @@ def test_doing_a_plan_leaves_no_difference(declared: Declared, world: World, pru
     assert plan(declared, done(again, after), prune=prune).steps == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(declarations(), worlds(), st.booleans())
 def test_what_was_declared_is_there_and_what_was_not_is_left_alone(
     declared: Declared, world: World, prune: bool
@@ -166,7 +166,7 @@ def test_what_was_declared_is_there_and_what_was_not_is_left_alone(
             assert after.topics.get(name) == (None if prune else before)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(declarations(), worlds(), st.data())
 def test_a_saved_plan_knows_what_is_done_what_is_not_and_what_moved(
     declared: Declared, world: World, data: st.DataObject
@@ -184,7 +184,7 @@ def test_a_saved_plan_knows_what_is_done_what_is_not_and_what_moved(
     assert pending <= {Progress.PENDING}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(declarations(), worlds())
 def test_replicas_are_spread_over_racks_where_there_are_racks(
     declared: Declared, world: World

@@ -109,7 +109,7 @@ def state_of(rows: list[Row], missing: tuple[str, ...] = ()) -> ClusterState:
     return ClusterState({"partitions": Table(tuple(rows), missing)}, at_ms=1_000_000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CONDITIONS, st.lists(ROWS, max_size=5))
 def test_a_condition_means_what_it_says(pair: Pair, rows: list[Row]) -> None:
     text, means = pair
@@ -122,7 +122,7 @@ def test_a_condition_means_what_it_says(pair: Pair, rows: list[Row]) -> None:
     assert parse(f"count(partitions where {text}) = {len(expected)}").holds(state) is True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(CONDITIONS, st.sampled_from(["", "any ", "no ", "all "]), st.booleans())
 def test_what_is_read_is_written_back_the_same(pair: Pair, quantifier: str, lasting: bool) -> None:
     text = f"{quantifier}partitions where {pair[0]}"
@@ -154,7 +154,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join) | st.text(max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     query = read_or_refused(text)
