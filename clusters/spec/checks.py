@@ -205,6 +205,10 @@ def _check_folders(
     for path, paths in places:
         if not isinstance(paths, dict):
             continue
+        data_folders = paths.get("data")
+        several = isinstance(data_folders, list) and len(data_folders) > 1
+        if several and data.get("engine", "logd") == "logd":
+            document.problem((*path, "data"), "logd serves one data folder; name one")
         for key, value in paths.items():
             folders = value if isinstance(value, list) else [value]
             for position, folder in enumerate(folders):

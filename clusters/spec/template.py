@@ -28,7 +28,7 @@ ssh:
 
 paths:
   install: /opt/logctl
-  data: [/var/lib/logctl]         # several disks: one folder on each
+  data: /var/lib/logctl
   logs: /var/log/logctl
 
 listeners: {{client: 9092, controller: 9093}}
