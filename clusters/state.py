@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -82,10 +82,28 @@ class Context:
     name: str
     bootstrap: list[str]
     spec_path: str | None = None
+    # Changes are refused.
+    read_only: bool = False
+    # The only cluster to talk to, when it is known.
+    cluster_id: str | None = None
+    # The name of a colour that the shell shows this cluster in.
+    color: str | None = None
+    # Kafka's client properties; secrets name sources, never values.
+    properties: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for output."""
-        return {"name": self.name, "bootstrap": self.bootstrap, "spec": self.spec_path}
+        return {
+            "name": self.name,
+            "bootstrap": self.bootstrap,
+            "spec": self.spec_path,
+            "read_only": self.read_only,
+            "cluster_id": self.cluster_id,
+            "color": self.color,
+            "properties": dict(self.properties),
+            "secrets": dict(self.secrets),
+        }
 
 
 def contexts() -> dict[str, Context]:
@@ -100,11 +118,21 @@ def current_context() -> Context | None:
     return _contexts_of(config).get(current) if isinstance(current, str) else None
 
 
-def save_context(context: Context, *, use: bool = False) -> None:
-    """Add or replace a context, and make it the current one when `use` is set."""
+def save_context(context: Context, *, use: bool = False, whole: bool = False) -> None:
+    """Add or replace a context, and make it the current one when `use` is set.
+
+    What was saved besides addresses and file stays unless the context says otherwise, or is to
+    be kept as a `whole`: a cluster that starts again keeps its colour and its protection.
+    """
     config = _load_config()
     saved = config.setdefault("contexts", {})
-    entry: dict[str, Any] = dict(saved.get(context.name) or {})
+    entry: dict[str, Any] = {} if whole else dict(saved.get(context.name) or {})
+    for name in ("read_only", "cluster_id", "color"):
+        if getattr(context, name):
+            entry[name] = getattr(context, name)
+    for name in ("properties", "secrets"):
+        if getattr(context, name):
+            entry[name] = dict(getattr(context, name))
     entry["bootstrap"] = list(context.bootstrap)
     entry.pop("spec", None)
     if context.spec_path is not None:
@@ -201,8 +229,38 @@ def _contexts_of(config: Mapping[str, Any]) -> dict[str, Context]:
             name=str(name),
             bootstrap=list(bootstrap),
             spec_path=spec if isinstance(spec, str) else None,
+            read_only=_protected(name, entry),
+            cluster_id=_text(name, entry, "cluster_id"),
+            color=_text(name, entry, "color"),
+            properties=_texts(name, entry, "properties"),
+            secrets=_texts(name, entry, "secrets"),
         )
     return found
+
+
+def _protected(context: object, entry: Mapping[str, Any]) -> bool:
+    value = entry.get("read_only", False)
+    if not isinstance(value, bool):
+        raise StateError(
+            f"{config_path()}: read_only of the context {context} must be true or false"
+        )
+    return value
+
+
+def _text(context: object, entry: Mapping[str, Any], name: str) -> str | None:
+    value = entry.get(name)
+    if value is not None and not isinstance(value, str):
+        raise StateError(f"{config_path()}: {name} of the context {context} must be a text")
+    return value
+
+
+def _texts(context: object, entry: Mapping[str, Any], name: str) -> dict[str, str]:
+    value = entry.get(name) or {}
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise StateError(
+            f"{config_path()}: {name} of the context {context} must be a mapping of names to texts"
+        )
+    return {str(key): each for key, each in value.items()}
 
 
 def _save_config(config: Mapping[str, Any]) -> None:

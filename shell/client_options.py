@@ -12,4 +12,17 @@ from shell.session import Session
 
 def client_options(session: Session) -> dict[str, Any]:
     """Return keyword arguments for a producer or a consumer of aiokafka."""
-    return {"bootstrap_servers": list(session.bootstrap()), "client_id": "logctl"}
+    options: dict[str, Any] = {
+        "bootstrap_servers": list(session.bootstrap()),
+        "client_id": "logctl",
+    }
+    security = session.security()
+    if security is not None:
+        options |= {"security_protocol": security.protocol, "ssl_context": security.tls}
+        if security.mechanism is not None:
+            options |= {
+                "sasl_mechanism": security.mechanism,
+                "sasl_plain_username": security.username,
+                "sasl_plain_password": security.password,
+            }
+    return options

@@ -118,7 +118,7 @@ class Runner:
             return ExitCode.FAILED
         if _is_expected(error):
             output.error(str(error))
-            return ExitCode.FAILED
+            return ExitCode.REFUSED if _is_wrong_cluster(error) else ExitCode.FAILED
         return _internal(error, output)
 
 
@@ -174,6 +174,12 @@ def _is_expected(error: BaseException) -> bool:
     if errors is not None and isinstance(error, errors.LogctlError):
         return True
     return isinstance(error, (Failed, OSError))
+
+
+def _is_wrong_cluster(error: BaseException) -> bool:
+    """Return whether the error is that another cluster answers than the context's."""
+    errors = sys.modules.get("clusters.admin.errors")
+    return errors is not None and isinstance(error, errors.WrongCluster)
 
 
 def _close_stdout(output: Output) -> ExitCode:

@@ -21,6 +21,7 @@ from shell.settings import Settings
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient
+    from clusters.admin.security import Security
     from clusters.operations import Operations
     from clusters.spec import ClusterSpec
     from clusters.state import Context
@@ -76,7 +77,7 @@ class Doors:
         """Add a context or replace the one of its name."""
         from clusters import state
 
-        state.save_context(context)
+        state.save_context(context, whole=True)
 
     def remove_context(self, name: str) -> None:
         """Forget a context."""
@@ -84,11 +85,11 @@ class Doors:
 
         state.remove_context(name)
 
-    def admin(self, bootstrap: Sequence[str], timeout_ms: int) -> AdminClient:
-        """Return an admin client, not yet connected."""
+    def admin(self, bootstrap: Sequence[str], timeout_ms: int, **more: Any) -> AdminClient:
+        """Return an admin client, not yet connected; `more` is security and cluster_id."""
         from clusters.admin import AdminClient
 
-        return AdminClient(bootstrap, timeout_ms=timeout_ms)
+        return AdminClient(bootstrap, timeout_ms=timeout_ms, **more)
 
     def feed(self, bootstrap: Sequence[str], *, from_start: bool) -> ClusterFeed:
         """Return the live feed of cluster events, not yet connected."""
@@ -165,13 +166,41 @@ class Session:
             return False
         return bool(getattr(self.context(), "read_only", False))
 
+    def security(self) -> Security | None:
+        """Return how to prove ourselves to the brokers; None for plain connections.
+
+        Raises LogctlError for properties that are not supported or secrets that are missing.
+        """
+        context = self.context()
+        properties = dict(getattr(context, "properties", None) or {})
+        secrets = getattr(context, "secrets", None) or {}
+        if not properties and not secrets:
+            return None
+        from clusters.admin.security import read_security
+        from clusters.secret_sources import secret
+
+        for name, source in secrets.items():
+            properties[name] = secret(name, source, self.doors.environ)
+        return read_security(properties)
+
+    def client(self) -> AdminClient:
+        """Return an admin client for the session's cluster alone, not yet connected."""
+        more: dict[str, Any] = {}
+        security = self.security()
+        if security is not None:
+            more["security"] = security
+        pinned = getattr(self.context(), "cluster_id", None)
+        if pinned is not None:
+            more["cluster_id"] = pinned
+        return self.doors.admin(self.bootstrap(), self.settings.timeout_ms, **more)
+
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AdminClient]:
         """Connect an admin client for the time of a block, bounded by --timeout."""
         timeout_ms = self.settings.timeout_ms
         try:
             async with asyncio.timeout((timeout_ms + _DEADLINE_GRACE_MS) / 1000):
-                async with self.doors.admin(self.bootstrap(), timeout_ms) as client:
+                async with self.client() as client:
                     yield client
         except TimeoutError:
             raise Failed(

@@ -1,7 +1,13 @@
 """Asyncio admin client on the Kafka protocol."""
 
 from clusters.admin.client import AdminClient
-from clusters.admin.errors import AdminError, ClusterUnreachable, UnknownGroup, UnknownTopic
+from clusters.admin.errors import (
+    AdminError,
+    ClusterUnreachable,
+    UnknownGroup,
+    UnknownTopic,
+    WrongCluster,
+)
 from clusters.admin.gathered import Failure, Gathered
 from clusters.admin.group_model import (
     CommittedOffset,
@@ -65,4 +71,5 @@ __all__ = [
     "TopicSummary",
     "UnknownGroup",
     "UnknownTopic",
+    "WrongCluster",
 ]

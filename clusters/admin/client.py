@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
+from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
@@ -23,7 +24,7 @@ from clusters.admin import parse
 from clusters.admin.asking import RETRY_PAUSE_S
 from clusters.admin.config_calls import ConfigCalls
 from clusters.admin.connections import Connections, Deadline, join_address
-from clusters.admin.errors import AdminError, UnknownTopic
+from clusters.admin.errors import AdminError, UnknownTopic, WrongCluster
 from clusters.admin.groups import GroupCalls
 from clusters.admin.model import (
     BrokerInfo,
@@ -37,6 +38,9 @@ from clusters.admin.model import (
     TopicSummary,
 )
 from clusters.admin.placement import PlacementCalls
+
+if TYPE_CHECKING:
+    from clusters.admin.security import Security
 
 EARLIEST = -2
 LATEST = -1
@@ -57,13 +61,34 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
         *,
         timeout_ms: int = 10_000,
         network: Network | None = None,
+        security: Security | None = None,
+        cluster_id: str | None = None,
     ) -> None:
+        """`cluster_id` is the only cluster to talk to: entering raises WrongCluster for another."""
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
-        self._connections = Connections(bootstrap, network)
+        prove = None
+        if security is not None:
+            from clusters.admin.security import authenticate
+
+            network = security.network() if network is None else network
+
+            async def prove(connection: BrokerConnection, limit_ms: int) -> None:
+                await authenticate(connection, security, limit_ms)
+
+        self._connections = Connections(bootstrap, network, prove)
         self._timeout_ms = timeout_ms
+        self._cluster_id = cluster_id
 
     async def __aenter__(self) -> Self:
+        if self._cluster_id is not None:
+            try:
+                found = (await self._describe_cluster(self._deadline())).cluster_id
+                if found != self._cluster_id:
+                    raise WrongCluster(self._cluster_id, found, self.source or "")
+            except BaseException:
+                await self.close()
+                raise
         return self
 
     async def __aexit__(

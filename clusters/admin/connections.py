@@ -7,7 +7,7 @@ the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.protocol.api_keys import ApiKey
@@ -73,11 +73,18 @@ def why(error: BaseException) -> str:
 class Connections:
     """Open connections by address. `close` when done."""
 
-    def __init__(self, bootstrap: Sequence[str], network: Network | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap: Sequence[str],
+        network: Network | None = None,
+        prove: Callable[[BrokerConnection, int], Awaitable[None]] | None = None,
+    ) -> None:
+        """`prove(connection, timeout_ms)` authenticates each new connection (SASL)."""
         self._bootstrap = list(dict.fromkeys(bootstrap))
         for address in self._bootstrap:
             split_address(address)
         self._network = network if network is not None else AsyncioNetwork()
+        self._prove = prove
         self._open: dict[str, BrokerConnection] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._known: list[str] = []
@@ -120,6 +127,12 @@ class Connections:
             connection = await BrokerConnection.open(
                 self._network, host, port, client_id=CLIENT_ID, timeout_ms=max(1, timeout_ms)
             )
+            if self._prove is not None:
+                try:
+                    await self._prove(connection, max(1, timeout_ms))
+                except BaseException:
+                    connection.close()
+                    raise
             self._open[address] = connection
             return connection
 

@@ -88,6 +88,17 @@ class UnknownGroup(AdminError):
         )
 
 
+class WrongCluster(AdminError):
+    """Another cluster answers than the one that was pinned."""
+
+    def __init__(self, pinned: str, found: str, address: str) -> None:
+        self.pinned, self.found = pinned, found
+        super().__init__(
+            f"{address} belongs to the cluster {found}, but {pinned} was expected; nothing was "
+            "asked or changed"
+        )
+
+
 class ClusterUnreachable(AdminError):
     """No broker answered; `attempts` lists every address that was tried, and why it failed."""
 

@@ -267,7 +267,7 @@ async def _execute(session: Session, plan: Plan, saved: str | None) -> ExitCode:
         output.progress(f"{step.kind} {step.subject} {detail}".rstrip())
 
     # Moves take as long as they take; each call has its own limit.
-    async with session.doors.admin(session.bootstrap(), session.settings.timeout_ms) as admin:
+    async with session.client() as admin:
         try:
             world = await observe_steps(admin, plan.steps)
             await execute(

@@ -11,20 +11,13 @@ import pytest
 from clusters.admin import ConfigEntry, Failure, Gathered, LogDir, PlacedPartition, ReplicaSize
 from clusters.admin.errors import UnknownTopic
 from clusters.operation_results import Destroyed
+from clusters.state import Context
 from shell.cli import build
 from shell.commands import all_commands
 from shell.exits import ExitCode
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors
-
-
-@dataclass(frozen=True)
-class FakeContext:
-    name: str
-    bootstrap: list[str]
-    spec_path: str | None = None
-    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,7 +205,11 @@ class FakeDoors(Doors):
         self.fake = FakeAdmin()
         self.answers = []
         self.asked = []
-        self.saved = {"local": FakeContext("local", ["127.0.0.1:19092"], "clusters/local.yaml")}
+        self.saved = {
+            "local": Context(
+                name="local", bootstrap=["127.0.0.1:19092"], spec_path="clusters/local.yaml"
+            )
+        }
         self.current = "local"
         self.connected_to = []
         self.destroyed = False

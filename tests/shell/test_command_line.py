@@ -199,9 +199,9 @@ def test_read_only_refuses_changes(logctl, how):
     elif how == "environment":
         logctl.doors.environ = {"LOGCTL_READ_ONLY": "1"}
     else:
-        from tests.shell.conftest import FakeContext
+        from clusters.state import Context
 
-        logctl.doors.saved["local"] = FakeContext("local", ["a:1"], None, read_only=True)
+        logctl.doors.saved["local"] = Context(name="local", bootstrap=["a:1"], read_only=True)
     result = logctl(*words)
     assert result.code == ExitCode.REFUSED
     assert "read-only" in result.err

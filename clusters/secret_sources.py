@@ -1,0 +1,71 @@
+"""Secrets of contexts by their source: `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS`.
+
+Configuration keeps the source alone. Must never log a secret, write it or put it into an argument
+list; commands run without a shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Mapping
+
+from clusters.errors import StateError
+
+COMMAND_LIMIT_S = 15
+KINDS = ("env", "file", "command")
+
+
+def check_source(source: str) -> None:
+    """Raise StateError for what is no source, without repeating it: it may be the secret itself."""
+    kind, separator, rest = source.partition(":")
+    if not separator or kind not in KINDS or not rest.strip():
+        raise StateError(
+            "A secret is named by its source: env:VARIABLE, file:PATH or command:PROGRAM ARGUMENTS"
+        )
+
+
+def secret(name: str, source: str, environ: Mapping[str, str]) -> str:
+    """The secret of a property from its source. Raises StateError with the way out."""
+    check_source(source)
+    kind, _, rest = source.partition(":")
+    if kind == "env":
+        value = environ.get(rest)
+        if not value:
+            raise StateError(f"The secret {name} is missing: the variable {rest} is not set")
+        return value
+    if kind == "file":
+        try:
+            with open(rest, encoding="utf-8") as file:
+                return file.read().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise StateError(f"The secret {name} cannot be read from {rest}: {reason}") from None
+    return _from_command(name, rest, environ)
+
+
+def _from_command(name: str, command: str, environ: Mapping[str, str]) -> str:
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            check=False,
+            timeout=COMMAND_LIMIT_S,
+            stdin=subprocess.DEVNULL,
+            env=dict(environ),
+        )
+        text = done.stdout.decode()
+    except ValueError as error:
+        raise StateError(f"The command of the secret {name} cannot be read: {error}") from None
+    except OSError as error:
+        raise StateError(f"The command of the secret {name} failed: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise StateError(
+            f"The command of the secret {name} did not end within {COMMAND_LIMIT_S} s"
+        ) from None
+    if done.returncode:
+        raise StateError(f"The command of the secret {name} ended with code {done.returncode}")
+    if not text.strip():
+        raise StateError(f"The command of the secret {name} printed nothing")
+    return text.rstrip("\r\n")
