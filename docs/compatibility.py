@@ -226,7 +226,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def record_kafka_apis(libs: Path) -> dict[str, Any]:
+def kafka_apis_of(libs: Path) -> dict[str, Any]:
     """Every API of Apache Kafka from the message definitions in its jar, with their versions."""
     (jar,) = libs.glob("kafka-clients-*.jar")
     apis = {}
@@ -307,8 +307,8 @@ def _put_off() -> list[str]:
 # -- checking
 
 
-def problems() -> list[str]:
-    """What is wrong with the committed page; empty when it is right."""
+def disagreements() -> list[str]:
+    """Where the committed page, what was recorded and what is needed differ; empty: nowhere."""
     found = []
     kept = json.loads(RECORD.read_text(encoding="utf-8"))["tests"]
     found += [f"not recorded: {test}" for test in needed() if test not in kept]
@@ -316,18 +316,22 @@ def problems() -> list[str]:
     found += [f"{outcome}: {test}" for test, outcome in kept.items() if outcome != "passed"]
     if not found and (not TARGET.exists() or TARGET.read_text(encoding="utf-8") != render()):
         found.append("docs/compatibility.md is out of date; run `python docs/compatibility.py`")
+    return found
+
+
+def missing_tests() -> list[str]:
+    """Tests that the page rests on and that pytest does not find."""
     files = sorted({test.split("::")[0] for test in needed()})
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", *files]
     said = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout
     there = set(said.splitlines())
-    found += [f"there is no such test: {test}" for test in needed() if test not in there]
-    return found
+    return [f"there is no such test: {test}" for test in needed() if test not in there]
 
 
 def main() -> int:
     """Record, write or check."""
     if "--check" in sys.argv:
-        found = problems()
+        found = disagreements() + missing_tests()
         for problem in found:
             sys.stderr.write(problem + "\n")
         return 1 if found else 0
@@ -338,7 +342,7 @@ def main() -> int:
         if libs is None:
             sys.stderr.write("Apache Kafka's jars can't be had: Java or Maven is absent\n")
             return 1
-        told = record_kafka_apis(libs)
+        told = kafka_apis_of(libs)
         KAFKA_APIS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         record()
     TARGET.write_text(render(), encoding="utf-8")

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from benchmarks.peers import CACHE, kafka_libs
 
 HERE = Path(__file__).parent
 BUILD_SECONDS = 600
+KEEP_SECONDS = 7 * 24 * 3600
 
 
 class Absent(Exception):
@@ -56,8 +58,9 @@ def _built(name: str, build: Callable[[Path], None]) -> Path:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
             build(fresh)
+            # Another checkout may be using its own one just now.
             for old in CACHE.glob(f"{name.rpartition('-')[0]}-*"):
-                if old.is_dir() and old != fresh:
+                if old.is_dir() and time.time() - old.stat().st_mtime > KEEP_SECONDS:
                     shutil.rmtree(old, ignore_errors=True)
             fresh.rename(target)
     return target

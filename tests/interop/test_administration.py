@@ -9,6 +9,7 @@ import pytest
 
 from tests.interop.administration import ADMINISTRATIONS, Administration, Group, Partition
 from tests.interop.clients import CONFLUENT, Client, Row
+from tests.interop.conftest import absent
 from tests.interop.group_members import ConfluentRange, Member, until
 from tests.interop.real_cluster import RealCluster
 from tests.interop.real_cluster import until as wait_until
@@ -135,3 +136,24 @@ def test_a_group_is_listed_described_and_deleted(
     if "delete_group" not in admin.lacks:
         admin.delete_group(group)
         assert group not in admin.groups()
+
+
+def test_librdkafka_lists_offsets_of_every_kind(brokers: RealCluster) -> None:
+    if what := CONFLUENT.missing():
+        absent(what)
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient, OffsetSpec
+
+    CONFLUENT.create_topic(brokers.bootstrap, "listed", 1, {})
+    rows = [Row(None, b"v", (), START_MS + (n * 3) % 10) for n in range(10)]
+    CONFLUENT.produce(brokers.bootstrap, "listed", 0, rows)
+    admin = AdminClient({"bootstrap.servers": brokers.bootstrap})
+
+    def listed(spec: object) -> int:
+        (future,) = admin.list_offsets({TopicPartition("listed", 0): spec}).values()
+        return int(future.result(30).offset)
+
+    assert listed(OffsetSpec.earliest()) == 0
+    assert listed(OffsetSpec.latest()) == 10
+    assert listed(OffsetSpec.max_timestamp()) == 3
+    assert listed(OffsetSpec.for_timestamp(START_MS + 7)) == 3
