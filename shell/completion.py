@@ -85,6 +85,9 @@ def suggest_word(
 ) -> list[Suggestion]:
     """Return what fits for the word `current` after finished words, as `rank` orders it."""
     place = Place.after(registry, words, names)
+    condition = _condition(place, words, current, names)
+    if condition is not None:
+        return condition
     if place.option is not None:
         return rank(current, _values(place.option, names, current, registry))
     if current.startswith("--") and "=" in current:
@@ -95,6 +98,23 @@ def suggest_word(
     if current.startswith("-") and not place.only_arguments:
         return rank(current, place.unused_options())
     return rank(current, place.next_words(registry, names, current))
+
+
+def _condition(
+    place: Place, words: Sequence[str], current: str, names: Names
+) -> list[Suggestion] | None:
+    """What fits within a condition, or None when the cursor is in none."""
+    argument = place.argument() if place.command is not None else None
+    here = place.option or argument
+    if here is None or here.kind is not Kind.QUERY:
+        return None
+    if place.option is None and current.startswith("-"):
+        return None
+    from shell.condition_completion import next_words
+
+    before = words[len(words) - place.argument_index :] if place.option is None else ()
+    found = next_words(place.command, before, current, names)
+    return [Suggestion(text, help_text, whole=False) for text, help_text in found]
 
 
 @dataclass(slots=True)

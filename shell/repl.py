@@ -88,8 +88,12 @@ class RegistryCompleter(Completer):
             return
         start = start_of_word(text) - len(text)
         for suggestion in suggest(self._registry, text, self._names()):
+            word = quoted(suggestion.text)
+            if not suggestion.whole and word.endswith("'"):
+                # More follows within the quotes.
+                word = word[:-1]
             yield Completion(
-                quoted(suggestion.text),
+                word,
                 start_position=start,
                 display=suggestion.text,
                 display_meta=suggestion.meta,

@@ -77,3 +77,25 @@ def test_each_suggestion_says_what_it_is():
 def test_quotes_keep_words_together():
     assert split_words("produce orders 'a b' \"c") == (["produce", "orders", "a b"], "c")
     assert split_words("topic ") == (["topic"], "")
+
+
+@pytest.mark.parametrize(
+    ("text", "some"),
+    [
+        ("query ", ["partitions", "count", "no"]),
+        ("query part", ["partitions"]),
+        ("query partitions ", ["where"]),
+        ("query partitions where lea", ["leader", "leader_epoch"]),
+        ("query partitions where leader = ", ["1", "2", "none"]),
+        ("query partitions where topic = si", ["signups"]),
+        ("query 'partitions where lea", ["partitions where leader"]),
+        ("topic list --where 'under_r", ["under_replicated"]),
+        ("watch --where 'no partitions where off", ["no partitions where offline"]),
+    ],
+)
+def test_conditions_are_completed_word_by_word(text, some):
+    assert set(some) <= set(offered(text))
+
+
+def test_options_follow_a_condition_too():
+    assert "--fail-if-any" in offered("query partitions --fail")
