@@ -11,18 +11,20 @@ from shell.session import Session
 
 
 def client_options(session: Session) -> dict[str, Any]:
-    """Return keyword arguments for a producer or a consumer of aiokafka."""
+    """Return keyword arguments for a producer or a consumer of aiokafka.
+
+    Raises LogctlError for security properties that are not supported or secrets that are missing.
+    """
     options: dict[str, Any] = {
         "bootstrap_servers": list(session.bootstrap()),
         "client_id": "logctl",
     }
     security = session.security()
     if security is not None:
-        options |= {"security_protocol": security.protocol, "ssl_context": security.tls}
+        options["security_protocol"] = security.protocol
+        options["ssl_context"] = security.tls
         if security.mechanism is not None:
-            options |= {
-                "sasl_mechanism": security.mechanism,
-                "sasl_plain_username": security.username,
-                "sasl_plain_password": security.password,
-            }
+            options["sasl_mechanism"] = security.mechanism
+            options["sasl_plain_username"] = security.username
+            options["sasl_plain_password"] = security.password
     return options
