@@ -25,6 +25,8 @@ RESULTS = Path(__file__).parent / "results"
 HOSTS = 3
 START_SECONDS = 30.0
 MEBIBYTE = 1 << 20
+# Processes that wait for a processor, over the last five minutes, before anything was measured.
+BUSY = 1.0
 
 
 class Figures:
@@ -110,6 +112,7 @@ def main() -> int:
             return 1
         ensure_root(SUITES[0])
         lab.enter([sys.executable, "-m", "benchmarks.deploy", *sys.argv[1:]])
+    busy = os.getloadavg()[1]
     figures = Figures()
     bundle = measure_bundle(figures)
     for _ in range(arguments.rounds):
@@ -119,6 +122,8 @@ def main() -> int:
     cores = os.cpu_count()
     heading = f"Deploying to three hosts, {day}, {cores} cores, Linux {platform.release()}"
     text = figures.table(bundle, heading)
+    if busy > BUSY:
+        text += f"\nOther work kept the machine busy meanwhile (load average {busy:.0f} at the start).\n"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"deploy-{day}.md").write_text(text)
     print(text)
