@@ -22,7 +22,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
 from textual.suggester import SuggestFromList
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
@@ -33,7 +33,7 @@ from tui.doors import Feed, Guide, MonotonicClock, monotonic_ms, wall_ms
 from tui.help import HelpScreen
 from tui.pages import MAIN_PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
-from tui.status import guide_text, status_text, tabs_text
+from tui.status import guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
 from tui.table import LiveTable
 
@@ -59,7 +59,7 @@ class DashboardApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     # The page says which of its tables has the focus.
     AUTO_FOCUS = None
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (150, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="quit"),
         Binding("question_mark", "help", "Help", id="help"),
@@ -72,7 +72,7 @@ class DashboardApp(App[int]):
             Binding(str(number), f"main('{kind}')", title, show=False, id=f"page.{kind}")
             for number, (kind, title) in enumerate(TABS, 1)
         ),
-        Binding("escape,backspace", "back", "Back", show=False),
+        Binding("escape,backspace", "step_back", "Back", show=False),
         Binding("y", "copy", "Copy", show=False, id="copy"),
         Binding("Y", "copy_row", "Copy as JSON", show=False, id="copy.json"),
         Binding("r", "again", "Ask again", show=False, id="again"),
@@ -93,6 +93,7 @@ class DashboardApp(App[int]):
         now_ms: Callable[[], int] = monotonic_ms,
         wall_ms: Callable[[], int] = wall_ms,
         feed_of: FeedOf = _feed,
+        admin_of: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__()
         self.problem: BaseException | None = None
@@ -100,6 +101,7 @@ class DashboardApp(App[int]):
         self.cluster_name = name
         self.read_only = read_only
         self._feed_of = feed_of
+        self._admin_of = admin_of
         self._feed = feed if feed is not None else feed_of(self.bootstrap)
         self._kinds = kinds
         self._guide = guide
@@ -115,6 +117,7 @@ class DashboardApp(App[int]):
         self._last_source = ""
         self._paint_took_s = 0.0
         self._bar_mode = ""
+        self._chosen_keys: dict[str, str] = {}
         # Held here and not looked up: a page on top must not hide them.
         self._status = Static(id="status")
         self._tabs = Static(id="tabs")
@@ -122,6 +125,8 @@ class DashboardApp(App[int]):
         self._guide_line = Static(id="guide")
         self._bar = Input(id="bar")
         self._bar.display = False
+        # One line of text: Textual's Footer makes a widget of each key, anew for each page.
+        self._keys = Static(id="keys")
         self._drawn: dict[Static, Any] = {}
         self.register_theme(preferences.DARK)
         self.register_theme(preferences.LIGHT)
@@ -135,7 +140,7 @@ class DashboardApp(App[int]):
         yield self._body
         yield self._guide_line
         yield self._bar
-        yield Footer(show_command_palette=False)
+        yield self._keys
 
     def on_mount(self) -> None:
         """Begin to follow the cluster."""
@@ -148,6 +153,7 @@ class DashboardApp(App[int]):
         ids = [b.id for page in (self, *MAIN_PAGES.values()) for b in _bindings(page) if b.id]
         chosen = preferences.load(list(self.available_themes), ids)
         self.theme = chosen.theme
+        self._chosen_keys = dict(chosen.keys)
         if chosen.keys:
             self.set_keymap(dict(chosen.keys))
         for problem in chosen.problems:
@@ -212,7 +218,6 @@ class DashboardApp(App[int]):
         if self._poller is not None:
             self._poller.want(self._wanted())
         self._paint()
-        self.refresh_bindings()
 
     def _wanted(self) -> list[Poll]:
         wanted = list(self.page.wants())
@@ -249,9 +254,7 @@ class DashboardApp(App[int]):
         async with contextlib.AsyncExitStack() as stack:
             kinds = self._kinds
             if kinds is None:
-                from clusters.admin import AdminClient
-
-                admin = AdminClient(self.bootstrap, timeout_ms=POLL_TIMEOUT_MS)
+                admin = self._admin()
                 await stack.enter_async_context(admin)
                 kinds = Questions(admin, self.store.partitions_of).kinds()
             store = self.store
@@ -264,6 +267,13 @@ class DashboardApp(App[int]):
             if self._places:
                 self._poller.want(self._wanted())
             await self._poller.run()
+
+    def _admin(self) -> Any:
+        if self._admin_of is not None:
+            return self._admin_of()
+        from clusters.admin import AdminClient
+
+        return AdminClient(self.bootstrap, timeout_ms=POLL_TIMEOUT_MS)
 
     def _schedule(self) -> None:
         if not self._paint_due:
@@ -308,8 +318,23 @@ class DashboardApp(App[int]):
         self._draw(self._status, status_text(name, store.status, store.view, self.wall_ms()))
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)
+        self._draw(self._keys, keys_text(self._shown_keys()))
         if self._guide is not None:
             self._draw(self._guide_line, guide_text(self._guide))
+
+    def _shown_keys(self) -> list[tuple[str, str, str]]:
+        """(key, what it does, action) of this page and of all, for the last line."""
+        shown = [(b, "") for b in _bindings(type(self.page))]
+        shown += [(b, "app.") for b in _bindings(self) if b.show]
+        return [
+            (self._key_sign(binding), binding.description, f"{where}{binding.action}")
+            for binding, where in shown
+            if self.check_action(binding.action, ())
+        ] + [(action.key, action.title, "") for action in self.actions()]
+
+    def _key_sign(self, binding: Binding) -> str:
+        key = self._chosen_keys.get(binding.id or "", binding.key)
+        return {"question_mark": "?", "slash": "/", "colon": ":"}.get(key, key)
 
     def _draw(self, widget: Static, text: Any) -> None:
         # A line that says the same again need not be laid out again.
@@ -354,7 +379,7 @@ class DashboardApp(App[int]):
         """Open one of the main pages."""
         self.open_place(Place(kind))
 
-    def action_back(self) -> None:
+    def action_step_back(self) -> None:
         """Close what is open, then clear what narrows the rows, then go back."""
         if self._bar.display:
             self._close_bar()
@@ -431,7 +456,6 @@ class DashboardApp(App[int]):
         with contextlib.suppress(asyncio.CancelledError):
             await guide.advance()
         self._paint_status()
-        self.refresh_bindings()
 
     # -- actions on the cluster
 
@@ -595,7 +619,7 @@ class DashboardApp(App[int]):
         self._drawn.clear()
         self._poller, self._last_source, self._paint_due = None, "", False
         self.bootstrap, self.cluster_name, self.read_only = bootstrap, name, read_only
-        self._feed = self._feed_of(bootstrap)
+        self._feed, self._admin_of = self._feed_of(bootstrap), None
         self.store = Store(self._feed.status)
         self._begin()
 
@@ -618,9 +642,13 @@ async def show_dashboard(
     guide: Guide | None = None,
     name: str = "",
     read_only: bool = False,
+    admin_of: Callable[[], Any] | None = None,
 ) -> None:
-    """Show the dashboard until the person leaves it. Raises the error that ended it, if one did."""
-    app = DashboardApp(bootstrap, guide=guide, name=name, read_only=read_only)
+    """Show the dashboard until the person leaves it. Raises the error that ended it, if one did.
+
+    `admin_of` makes the admin client of the polls, where it takes more than addresses to connect.
+    """
+    app = DashboardApp(bootstrap, guide=guide, name=name, read_only=read_only, admin_of=admin_of)
     await app.run_async()
     if app.problem is not None:
         raise app.problem

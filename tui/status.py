@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.style import Style
 from rich.text import Text
 
 from clusters.admin import QuorumInfo
@@ -11,7 +12,7 @@ from tui.drawing import age
 from tui.model import ClusterView
 
 if TYPE_CHECKING:
-    from tui.app import Guide
+    from tui.doors import Guide
 
 STALE_MS = 5_000
 MODES = {
@@ -65,6 +66,17 @@ def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width:
             text.append(f" {number} {title[:4] if short else title} ")
     if current not in {kind for kind, _ in pages}:
         text.append(f" » {crumb} ", "bold reverse")
+    return text
+
+
+def keys_text(keys: Sequence[tuple[str, str, str]]) -> Text:
+    """The keys of a page as (key, what it does, action); a click does the same."""
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for key, what, action in keys:
+        meta = Style.from_meta({"@click": action}) if action.startswith("app.") else Style()
+        text.append(f" {key}", Style(bold=True, reverse=True) + meta)
+        text.append(" ", meta)
+        text.append(f"{what} ", meta)
     return text
 
 

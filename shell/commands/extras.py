@@ -29,6 +29,7 @@ async def _dash(session: Session) -> ExitCode:
         list(session.bootstrap()),
         name=context.name if context is not None else "",
         read_only=session.read_only(),
+        admin_of=session.client,
     )
     return ExitCode.DONE
 

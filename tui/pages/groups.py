@@ -49,7 +49,7 @@ def group_rows(store: Store) -> list[GroupRow]:
     lags = store.answer(LAGS).value or {}
     rows = []
     for each in store.answer(GROUPS).value or ():
-        lag = lags.get(each.group)
+        lag: Any = lags.get(each.group)
         known = (
             [p.lag for p in lag if p.lag is not None] if lag and not isinstance(lag, str) else []
         )
@@ -265,7 +265,7 @@ class GroupPage(Page):
         commits = self.store.commits.get(self.about)
         reads = commits.per_second() if commits is not None else None
         text.append(f"\nlag {count(lag)}   {trend(self.store, self.about)}", "bold")
-        text.append(f"   reads {count(reads)}/s   drained in {drain(self.store, self.about)}   ")
+        text.append(f"   reads {count(reads)}/s   time to drain {drain(self.store, self.about)}   ")
         text.append(sparkline(samples.levels if samples is not None else [], 40).strip())
         return text
 

@@ -11,7 +11,7 @@ from tui.drawing import count, plot, sparkline
 from tui.pages.base import Desk, Page
 from tui.panels import SEVERITY, brokers_table, events_table, partitions_table, topics_table
 from tui.status import quorum_text
-from tui.store import ENDS, QUORUM
+from tui.store import ENDS, LOG_DIRS, QUORUM
 
 
 class OverviewPage(Page):
@@ -46,8 +46,8 @@ class OverviewPage(Page):
         yield self.tables["events"]
 
     def wants(self) -> Sequence[Poll]:
-        """The quorum's lag and how much is written."""
-        return (QUORUM, ENDS)
+        """The quorum's lag, how much is written, sizes."""
+        return (QUORUM, ENDS, LOG_DIRS)
 
     def paint(self) -> None:
         """Draw all panels."""

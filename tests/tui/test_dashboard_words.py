@@ -1,0 +1,158 @@
+"""Filters, commands and drawings: pure, so tested as text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusters.admin import PartitionLag
+from clusters.polls import Answer, Poll
+from clusters.watch import EventKind, FeedStatus
+from tui.commands import CommandProblem, Said, completions, read_command
+from tui.drawing import age, brokers_text, count, plot, size, sparkline, trail_text
+from tui.filters import row_filter
+from tui.model import Flash, Health, PartitionRow
+from tui.pages import Place
+from tui.store import Store
+
+KNOWN = {"topic": ["orders", "payments"], "broker": ["1", "2"], "group": ["billing"]}
+STATUS = FeedStatus(mode="live", source="", message="", last_contact_ms=0)
+
+
+def row(**fields) -> PartitionRow:
+    made = {
+        "topic": "t",
+        "partition": 0,
+        "leader": 2,
+        "leader_epoch": 0,
+        "partition_epoch": 0,
+        "replicas": (2, 3, 1),
+        "isr": (2, 3),
+        "health": Health.UNDER_REPLICATED,
+    }
+    return PartitionRow(**(made | fields))
+
+
+def test_a_row_of_brokers_tells_roles_by_shape() -> None:
+    assert brokers_text(row(), [1, 2, 3, 4]).plain == "○ ◆ ● · "
+    assert brokers_text(row(leader=-1, isr=()), [1, 2, 3]).plain == "○ ○ ○ "
+    assert brokers_text(row(replicas=(10,), isr=(10,), leader=10), [9, 10]).plain == "· ◆  "
+
+
+def test_a_trail_fades_and_ends() -> None:
+    trail = [Flash(EventKind.ISR_SHRUNK, 0), Flash(EventKind.LEADER_MOVED, 30_000)]
+    drawn = trail_text(trail, 31_000)
+    assert drawn.plain == "⇄▼"
+    assert [str(span.style) for span in drawn.spans] == ["bold reverse", "dim"]
+    assert trail_text(trail, 62_000).plain == "⇄"
+    assert trail_text(trail, 95_000).plain == ""
+
+
+@given(st.lists(st.floats(0, 1e12), max_size=40), st.integers(1, 60), st.integers(1, 4))
+def test_plots_keep_their_size_and_show_what_is_not_zero(values, width, height) -> None:
+    line = sparkline(values, width)
+    assert len(line) == width
+    shown = values[-width:]
+    assert sum(sign != " " for sign in line) == sum(value > 0 for value in shown)
+    assert [len(each) for each in plot(values, width, height)] == [width] * height
+
+
+def test_numbers_read_well() -> None:
+    assert [count(n) for n in (None, 0, 4.25, 950, 12_300, 4_560_000)] == [
+        "-",
+        "0",
+        "4.2",
+        "950",
+        "12.3k",
+        "4.56M",
+    ]
+    assert [size(n) for n in (None, 812, 3_500_000)] == ["-", "812 B", "3.34 MiB"]
+    assert [age(ms) for ms in (900, 65_000, 600_000, 9_000_000, 200_000_000)] == [
+        "0 s",
+        "65 s",
+        "10 min",
+        "2 h",
+        "2 d",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("topic orders", Place("topic", "orders")),
+        ("t", Place("topics")),
+        ("broker 2", Place("broker", "2")),
+        ("node 1", Place("broker", "1")),
+        ("billing", Place("group", "billing")),
+        ("events isr", Place("events", "isr")),
+        ("partitions", Place("partitions")),
+        ("q", Said("quit", "")),
+        ("theme nord", Said("theme", "nord")),
+        ("elect", Said("elect", "")),
+    ],
+)
+def test_commands(text: str, expected: object) -> None:
+    assert read_command(text, KNOWN, ["elect"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("topik", 'Did you mean "topic"'),
+        ("topic ordrs", 'Did you mean "orders"'),
+        ("topic", "Which topic?"),
+        ("broker 9", 'There is no broker "9"'),
+        ("", "There is no command"),
+        ("zzz qqq", "Type ? for help"),
+    ],
+)
+def test_commands_that_lead_nowhere(text: str, words: str) -> None:
+    with pytest.raises(CommandProblem, match=words.replace("?", r"\?")):
+        read_command(text, KNOWN)
+
+
+def test_completions_hold_live_names() -> None:
+    assert "topic payments" in completions(KNOWN)
+    assert "elect" in completions(KNOWN, ["elect"])
+
+
+@given(st.text(max_size=40))
+def test_no_filter_fails_while_it_is_typed(text: str) -> None:
+    found = row_filter(text, "partitions")
+    fields = {"topic": "t", "partition": 0, "leader": 1, "isr": (1,), "replicas": (1, 2)}
+    assert found.wants("t-0 ok", lambda: fields) in (True, False)
+
+
+def lag(number: int) -> PartitionLag:
+    return PartitionLag(
+        topic="t", partition=0, committed=0, start=0, end=number, lag=number, member=None
+    )
+
+
+def test_time_to_drain_comes_from_the_trend() -> None:
+    store = Store(STATUS)
+    poll = Poll("lag", "g")
+    assert store.drain_ms("g") is None
+    for second, number in enumerate((1_000, 900, 800)):
+        store.take(poll, Answer((lag(number),), second * 1_000))
+    assert store.lag_per_second("g") == pytest.approx(-100)
+    assert store.drain_ms("g") == 8_000
+    store.take(poll, Answer((lag(2_000),), 3_000))
+    assert store.drain_ms("g") is None
+    store.take(poll, Answer((lag(0),), 60_000))
+    assert store.drain_ms("g") == 0
+
+
+def test_a_leader_that_is_away_does_not_look_like_lost_records() -> None:
+    store = Store(STATUS)
+    store.take(Poll("ends"), Answer({("t", 0): 100, ("t", 1): 50}, 0))
+    store.take(Poll("ends"), Answer({("t", 0): None, ("t", 1): 70}, 1_000))
+    assert store.ends["t"].per_second() == pytest.approx(20)
+    assert store.ends[""].last == 170
+
+
+def test_failed_answers_change_no_numbers() -> None:
+    store = Store(STATUS)
+    store.take(Poll("ends"), Answer({("t", 0): 100}, 0))
+    store.take(Poll("ends"), Answer({("t", 0): 100}, 0, "no answer", 1))
+    assert store.ends["t"].levels == [100]
+    assert store.answer(Poll("ends")).problem == "no answer"
