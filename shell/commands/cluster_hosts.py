@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shell.deploying import SPEC, ask_to_go_on, open_operations
-from shell.exits import ExitCode, Failed, UsageProblem
+from shell.exits import ExitCode, Failed, Refused, UsageProblem
 from shell.output import Cell, Table
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
@@ -72,6 +72,8 @@ def _validate(session: Session, *, spec: str | None, schema: bool) -> ExitCode:
 
 
 async def _check(session: Session, *, spec: str | None, fix: bool) -> ExitCode:
+    if fix and session.read_only():
+        raise Refused("'cluster check --fix' writes on hosts and this session is read-only.")
     operations = open_operations(session, spec, lambda _: None)
     if fix:
 

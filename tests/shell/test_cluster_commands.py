@@ -120,6 +120,13 @@ def test_hosts_that_do_not_answer_are_results_of_a_check_and_a_status(real, tmp_
     assert "By hand: ssh -p 1" in up.err
 
 
+def test_nothing_is_written_on_hosts_from_a_read_only_session(real, tmp_path):
+    path = tmp_path / "far.yaml"
+    path.write_text(UNREACHABLE)
+    for words in (["check", str(path), "--fix"], ["up", str(path)], ["exec", "--", "id"]):
+        assert real("--read-only", "cluster", *words).code == ExitCode.REFUSED
+
+
 def test_the_plan_of_a_cluster_here_is_shown_and_nothing_is_done(real, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     path = tmp_path / "here.yaml"
