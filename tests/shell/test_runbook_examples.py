@@ -188,11 +188,11 @@ def test_less_is_kept_of_a_topic_that_fills_the_disk(shop):
     assert config["retention.ms"] == "7200000"
 
 
-def test_a_stuck_group_is_moved_once_someone_says_yes(shop):
+def test_a_stuck_group_is_moved_once_someone_says_yes(shop, tmp_path):
     shop.ok("produce", "shop.customers", "--key", "c1", "hello")
     shop.ok("produce", "shop.customers", "--key", "c1", "again")
     start = ["run", RUNBOOKS / "group-stuck.yaml", "--set", "group=crm"]
-    start += ["--set", "topic=shop.customers"]
+    start += ["--set", "topic=shop.customers", "--set", f"keep={tmp_path}/before.json"]
     early = STATE.parent / "state" / "offsets.yaml"
     made = ["apply", early, "--set", "group=crm", "--set", "topic=shop.customers"]
     shop.ok(*made, "--set", "at=earliest")
