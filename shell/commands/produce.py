@@ -45,12 +45,7 @@ async def _produce(
 ) -> ExitCode:
     _check_source(values, file, input, whole=whole, follow=follow, from_end=from_end)
     _check_parts(input, key, key_field, key_separator, value_field, tombstone=tombstone)
-    if each and acks == "0":
-        raise UsageProblem("With --acks 0 brokers do not tell offsets: leave out --each.")
-    if keep_partition and input != "records":
-        raise UsageProblem("--keep-partition is for --input records: nothing else names one.")
-    if len(delimiter) != 1:
-        raise UsageProblem("--delimiter is one character.")
+    _check_rest(input, acks, delimiter, each=each, keep_partition=keep_partition)
     from shell.inputs import Recipe
     from shell.producing import Plan, produce
 
@@ -86,6 +81,15 @@ async def _produce(
         dry_run=dry_run,
     )
     return await produce(session, plan)
+
+
+def _check_rest(form: str, acks: str, delimiter: str, *, each: bool, keep_partition: bool) -> None:
+    if each and acks == "0":
+        raise UsageProblem("With --acks 0 brokers do not tell offsets: leave out --each.")
+    if keep_partition and form != "records":
+        raise UsageProblem("--keep-partition is for --input records: nothing else names one.")
+    if len(delimiter) != 1:
+        raise UsageProblem("--delimiter is one character.")
 
 
 def _check_source(
