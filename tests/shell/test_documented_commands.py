@@ -11,10 +11,18 @@ import pytest
 from shell.cli import HelpWanted, build, parse
 from shell.commands import all_commands
 from shell.exits import UsageProblem
+from shell.script import Form, tokens
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_END = re.compile(r"\s(?:\||&&|>|>>|<|;|#)(?:\s|$)")
+
+
+def first_command(line: str) -> str:
+    """A line up to the first pipe, file, sign or comment that stands outside of quotes."""
+    for token in tokens(line):
+        if token.form is not Form.WORD or token.text in {"<", "&"}:
+            return line[: token.start].strip()
+    return line.strip()
 
 
 def command_lines(text: str) -> list[str]:
@@ -28,7 +36,7 @@ def command_lines(text: str) -> list[str]:
                 found.append(line)
     spans = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     found += re.findall(r"`(logctl [a-z-][^`]*)`", spans)
-    return [_END.split(line)[0].strip() for line in found]
+    return [first_command(line) for line in found]
 
 
 def problem_of(line: str) -> str | None:
