@@ -113,10 +113,12 @@ class Store:
     def drain_ms(self, group: str) -> int | None:
         """Milliseconds until the lag is gone if it goes on so; None when it does not shrink."""
         samples, rate = self.lags.get(group), self.lag_per_second(group)
-        if samples is None or samples.last is None or rate is None:
+        if samples is None or samples.last is None:
             return None
         if samples.last <= 0:
             return 0
+        if rate is None:
+            return None
         return int(samples.last / -rate * 1000) if rate < 0 else None
 
 

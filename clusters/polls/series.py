@@ -56,7 +56,7 @@ class Samples:
             return None
         newest_ms, newest = self._samples[-1]
         oldest_ms, oldest = self._samples[-2]
-        for at_ms, value in reversed(self._samples):
+        for at_ms, value in list(self._samples)[-3::-1]:
             if newest_ms - at_ms > window_ms:
                 break
             oldest_ms, oldest = at_ms, value

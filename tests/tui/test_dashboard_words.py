@@ -1,7 +1,7 @@
 """Filters, commands and drawings: pure, so tested as text."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.admin import PartitionLag
@@ -115,6 +115,7 @@ def test_completions_hold_live_names() -> None:
     assert "elect" in completions(KNOWN, ["elect"])
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_filter_fails_while_it_is_typed(text: str) -> None:
     found = row_filter(text, "partitions")
