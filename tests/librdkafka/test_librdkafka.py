@@ -14,7 +14,7 @@ from tests.librdkafka.suite import Entry, load_suite
 
 SUITE = load_suite()
 QUICK = [entry for entry in SUITE.entries if entry.quick]
-AT_ONCE = 3
+AT_ONCE = 4
 # The first one may have to fetch and compile the library.
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(1200)]
 
