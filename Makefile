@@ -40,6 +40,7 @@ check: $(VENV)/.dev-ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/filemap.py --check
+	$(BIN)/python docs/reference.py --check
 	$(BIN)/python docs/compatibility.py --check
 
 format: $(VENV)/.dev-ready
@@ -48,6 +49,7 @@ format: $(VENV)/.dev-ready
 
 docs: $(VENV)/.run-ready
 	@$(BIN)/python docs/filemap.py
+	@$(BIN)/python docs/reference.py
 
 bench: $(VENV)/.dev-ready
 	@$(BIN)/python -m benchmarks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -11,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import aiokafka
 import pytest
 
-from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
-from broker.protocol.errors import ErrorCode, LogctlError
+from benchmarks.peers import Cluster
+from broker.protocol.errors import ErrorCode
 from clusters.admin import (
     AdminClient,
     AdminError,
@@ -21,39 +20,15 @@ from clusters.admin import (
     UnknownGroup,
     UnknownTopic,
 )
+from tests.both_engines import BROKERS, ENGINES, WAIT_S, running
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
-
-BROKERS = 3
-WAIT_S = 60.0
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(400)]
 
 
-@pytest.fixture(scope="module", params=["logd", "apache-kafka"])
+@pytest.fixture(scope="module", params=ENGINES)
 def brokers(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    kind = Logd
-    if request.param == "apache-kafka":
-        kind = ApacheKafka
-        if kafka_libs() is None:
-            reason = "java, or Maven to fetch Apache Kafka's jars with, is not installed"
-            if os.environ.get("LOGCTL_REQUIRE_PEERS"):
-                pytest.fail(reason)
-            pytest.skip(reason)
-    with kind(BROKERS) as cluster:
-        asyncio.run(until_up(cluster))
+    with running(request.param) as cluster:
         yield cluster
-
-
-async def until_up(cluster: Cluster) -> None:
-    limit = time.monotonic() + WAIT_S
-    async with AdminClient(cluster.bootstrap.split(","), timeout_ms=3_000) as admin:
-        while True:
-            try:
-                if [b.state for b in await admin.brokers()] == ["up"] * BROKERS:
-                    return
-            except LogctlError:
-                pass
-            assert time.monotonic() < limit, "the brokers did not come up"
-            await asyncio.sleep(0.1)
 
 
 @pytest.fixture

@@ -1,0 +1,267 @@
+"""One script of commands against logd and Apache Kafka: the same JSON, codes and words from both.
+
+What each step printed is kept in `golden/`, with what differs from run to run replaced by words;
+the reference pages show it. LOGCTL_WRITE_GOLDEN=1 writes it anew from logd.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiokafka
+import pytest
+
+from shell.cli import build
+from shell.commands import all_commands
+from shell.output import Output
+from shell.runner import Runner
+from shell.script import parse_line
+from shell.session import Doors
+from tests.both_engines import ENGINES, running
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(400)]
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# (golden file or None, exit code, command line, a word of stderr). In order: each builds on those
+# before it.
+SCRIPT: tuple[tuple[str | None, int, str, str], ...] = (
+    (None, 0, "topic create orders -p 2 -r 3 -c retention.ms=7d", "Created topic orders"),
+    (None, 1, "topic create orders", "already exists"),
+    (None, 0, "produce orders a b c d --partition 0", ""),
+    (None, 0, "produce orders e --partition 1", ""),
+    ("topic-list", 0, "topic list", ""),
+    ("topic-describe", 0, "topic describe orders", ""),
+    (None, 1, "topic describe order", 'did you mean "orders"'),
+    (None, 0, "topic list --under-replicated --offline --under-min-isr", ""),
+    ("partition-list", 0, "partition list orders", ""),
+    (None, 0, "partition list --where 'topic = orders and end > 3'", ""),
+    ("group-reset", 0, "group reset payments --to +0 --topic orders --dry-run", ""),
+    (None, 4, "group reset payments --to 1 --topic orders", "Not confirmed"),
+    (None, 0, "group reset payments --to 1 --topic orders --yes", "Set 2 committed offsets"),
+    ("group-reset-dry-run", 0, "group reset payments --to -1 --dry-run", "Nothing was changed"),
+    (None, 2, "group reset payments --to yesterday", "is no place to reset to"),
+    ("group-list", 0, "group list", ""),
+    ("group-describe", 0, "group describe payments", ""),
+    (None, 1, "group describe payment", 'did you mean "payments"'),
+    (None, 0, "group delete-offsets payments orders:1 --yes", "Forgot"),
+    (None, 4, "group delete payments", "Not confirmed"),
+    (None, 0, "group delete payments --yes", "Deleted group payments"),
+    ("config-get", 0, "config get topic orders retention.ms", ""),
+    ("config-set", 0, "config set topic orders retention.ms=1h segment.bytes=64MiB", "Changed 2"),
+    (None, 2, "config set topic orders retenton.ms=1h", "Did you mean 'retention.ms'?"),
+    (None, 2, "config set topic orders retention.ms=soon", "not a duration"),
+    (None, 1, "config set topic orders segment.bytes=-5", "segment.bytes"),
+    ("config-unset", 0, "config unset topic orders retention.ms", "Changed 1"),
+    (None, 1, "topic alter orders -p 3 -c cleanup.policy=shred", "cleanup.policy"),
+    (None, 2, "topic alter orders -p 1", "never fewer"),
+    (None, 0, "topic alter orders -p 3 -c cleanup.policy=compact,delete", "3 partitions, 2 before"),
+    (None, 0, "topic clone orders orders-2 --placement", "3 partitions, 2 settings"),
+    (None, 0, "topic trim orders --to 2 --dry-run", "nothing was changed"),
+    ("topic-trim", 0, "topic trim orders:0 --to 2 --yes", "Deleted 2 records"),
+    (
+        "partition-move",
+        0,
+        "partition move orders-2:0=1,2,3 orders-2:1=2,3,1 orders-2:2=3,1,2 --dry-run",
+        "",
+    ),
+    (None, 0, "partition move orders-2:0=2,1 --wait --yes", "1 partitions moved"),
+    (None, 2, "partition move orders-2:0=2,9", "Broker 9 is not up"),
+    (None, 2, "partition move orders-2 --to-brokers 1,2", "but only 2 brokers"),
+    (None, 0, "partition move orders-2 --to-brokers 1,2,3 --dry-run", "Nothing has to move"),
+    ("partition-moves", 0, "partition moves", ""),
+    (None, 0, "partition elect orders-2", "0 failed"),
+    ("quorum-describe", 0, "quorum describe", ""),
+    ("broker-list", 0, "broker list", ""),
+    ("producer-list", 0, "producer list orders:0", ""),
+    (None, 0, "topic delete orders-2 --dry-run", "groups with members: none"),
+    (None, 4, "topic delete orders-2", "records: 0"),
+    (None, 4, "topic delete orders-2 --yes --read-only", "read-only"),
+    (None, 0, "topic delete orders-2 --yes", "Deleted topic orders-2"),
+    (None, 2, "partition list orders:9", "There is no partition orders:9"),
+)
+
+_VARIES = {
+    "id": "TOPIC OR BROKER ID",
+    "host": "HOST",
+    "port": 0,
+    "leader_epoch": 0,
+    "coordinator": 0,
+    "size_bytes": 0,
+    "producer_id": 0,
+    "last_timestamp_ms": 0,
+    "last_fetch_ms": 0,
+    "last_caught_up_ms": 0,
+    "log_end_offset": 0,
+    "high_watermark": 0,
+    "lag_of_node": 0,
+    "leader_id": 0,
+    "leaders": 0,
+    "replicas_count": 0,
+    "directory_id": None,
+    "is_controller": False,
+    # Kafka's own words on its own broker settings.
+    "documentation": None,
+}
+
+
+def plain(value: Any, inside: str = "") -> Any:
+    """The same data without what differs from run to run."""
+    if isinstance(value, list):
+        return [plain(each, inside) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for name, each in value.items():
+        if name in _VARIES and not isinstance(each, dict):
+            found[name] = _VARIES[name]
+        elif name in {"replicas", "isr", "before", "after"} and isinstance(each, list):
+            found[name] = sorted(each)
+        elif name == "leader" and isinstance(each, int):
+            found[name] = min(each, 0)
+        elif name in {"replicas", "lag"} and inside in {"brokers", "voters", "observers"}:
+            found[name] = 0
+        elif name in {"nodes", "features", "synonyms"}:
+            found[name] = type(each)()
+        else:
+            found[name] = plain(each, name)
+    return found
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    with running(request.param) as cluster:
+        yield request.param, cluster.bootstrap
+
+
+def run(bootstrap: str, line: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command line, with JSON."""
+    out, err = io.BytesIO(), io.StringIO()
+    doors = Doors()
+    doors.environ = {}
+    doors.ask = lambda prompt: None  # type: ignore[method-assign]
+    runner = Runner(build(all_commands()), Output(stdout=out, stderr=err), doors)
+    words = [*parse_line(line)[0].words, "--bootstrap", bootstrap, "--format", "json"]
+    try:
+        code = runner.run_blocking(runner.parse([*words, "--timeout", "30s"]))
+    except Exception as error:
+        code = runner.explain(error)
+    return int(code), out.getvalue().decode(), err.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    for name in ("DATA", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+
+
+def test_the_script_gives_the_same_on_both_engines(engine):
+    name, bootstrap = engine
+    for golden, code, line, said in SCRIPT:
+        found, out, err = run(bootstrap, line)
+        assert found == code, f"{line}: exit code {found}, {err}"
+        assert said in err, f"{line}: {err}"
+        assert "Traceback" not in err
+        if golden is None:
+            continue
+        inside = "brokers" if golden == "broker-list" else ""
+        data = plain(json.loads(out), inside)
+        path = GOLDEN / f"{golden}.json"
+        if os.environ.get("LOGCTL_WRITE_GOLDEN") and name == "logd":
+            path.write_text(json.dumps(data, indent=2) + "\n")
+        assert data == json.loads(path.read_text()), f"{line} on {name}"
+
+
+async def test_a_group_with_members_is_not_reset_and_its_speed_is_measured(engine):
+    _, bootstrap = engine
+    created = await asyncio.to_thread(run, bootstrap, "topic create read -p 2 -r 3")
+    assert created[0] == 0, created[2]
+    await asyncio.to_thread(run, bootstrap, "produce read a b c d e f --partition 1")
+    consumer = aiokafka.AIOKafkaConsumer(
+        "read",
+        bootstrap_servers=bootstrap,
+        group_id="readers",
+        client_id="reader",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        while not await consumer.getmany(timeout_ms=500):
+            pass
+        await consumer.commit({aiokafka.TopicPartition("read", 1): 2})
+        refused = await asyncio.to_thread(run, bootstrap, "group reset readers --to earliest --yes")
+        assert refused[0] == 4
+        assert "has 1 members (reader on " in refused[2]
+        deleted = await asyncio.to_thread(run, bootstrap, "topic delete read")
+        assert "groups with members: readers (1)" in deleted[2]
+        words = "group describe readers --rate --sample 1500ms"
+        asking = asyncio.create_task(asyncio.to_thread(run, bootstrap, words))
+        for offset in range(2, 5):
+            await consumer.commit({aiokafka.TopicPartition("read", 1): offset})
+            await asyncio.wait({asking}, timeout=0.5)
+        code, out, err = await asking
+    finally:
+        await consumer.stop()
+    assert code == 0, err
+    data = json.loads(out)
+    assert [member["client_id"] for member in data["members"]] == ["reader"]
+    row = data["partitions"][1]
+    assert row["consumed_per_s"] > 0
+    assert row["written_per_s"] == 0
+    assert row["drain_s"] > 0
+    assert data["total_lag"] == row["lag"] < 4
+
+
+def test_offsets_are_saved_and_brought_back(engine, tmp_path):
+    _, bootstrap = engine
+    run(bootstrap, "topic create kept -r 3")
+    run(bootstrap, "produce kept a b c d")
+    assert run(bootstrap, "group reset keeper --to 3 --topic kept --yes")[0] == 0
+    path = tmp_path / "before.json"
+    words = f"group reset keeper --to earliest --to-file {path} --yes"
+    assert run(bootstrap, words)[0] == 0
+    assert json.loads(path.read_text()) == [{"topic": "kept", "partition": 0, "offset": 3}]
+    code, out, _ = run(bootstrap, f"group reset keeper --to file:{path} --yes")
+    assert (code, json.loads(out)[0]["after"]) == (0, 3)
+    code, out, _ = run(bootstrap, "group reset keeper --to @-1h --dry-run")
+    assert (code, json.loads(out)[0]["after"]) == (0, 0)
+    path.write_text("[{}]")
+    code, _, err = run(bootstrap, f"group reset keeper --to file:{path} --yes")
+    assert (code, "holds no offsets" in err) == (1, True)
+
+
+def test_contexts_pin_their_cluster_and_refuse_changes(engine, tmp_path):
+    _, bootstrap = engine
+    words = ["context add here", bootstrap, "--pin --changes refuse --color red"]
+    code, _, err = run(bootstrap, " ".join(words))
+    assert code == 0, err
+    config = tmp_path / "config" / "logctl" / "config.yaml"
+    assert config.stat().st_mode & 0o777 == 0o600
+    assert in_context("topic list")[0] == 0
+    refused = in_context("topic create never")
+    assert (refused[0], "read-only" in refused[1]) == (4, True)
+    shown = in_context("context show here")
+    assert shown[0] == 0
+    config.write_text(config.read_text().replace("cluster_id: ", "cluster_id: not-"))
+    refused = in_context("topic list")
+    assert (refused[0], "was expected; nothing was asked" in refused[1]) == (4, True)
+    assert in_context("produce orders x")[0] == 4
+
+
+def in_context(line: str) -> tuple[int, str]:
+    out, err = io.BytesIO(), io.StringIO()
+    doors = Doors()
+    doors.environ = {}
+    runner = Runner(build(all_commands()), Output(stdout=out, stderr=err), doors)
+    try:
+        code = runner.run_blocking(runner.parse([*line.split(), "--context", "here"]))
+    except Exception as error:
+        code = runner.explain(error)
+    return int(code), err.getvalue()
