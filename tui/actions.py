@@ -1,36 +1,313 @@
-"""What can be done from the dashboard: the shape of an action, and the list of those there are.
+"""What can be done from the dashboard: actions, each of them a `logctl` command.
 
-An action says what it will touch before it asks, and which `logctl` command it is. In a read-only
-context no action applies. Must never change anything without having shown its preview.
+Declared as data: the questions an action asks, and the words of its command. What it will touch is
+shown by the command's own `--dry-run`, so the dashboard and the command line never say different
+things. Must never change anything that was not shown first; in a read-only context no action
+applies.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tui.doors import Commander
 from tui.pages.base import Subject
+from tui.words import split_words
 
 if TYPE_CHECKING:
     from tui.app import DashboardApp
+    from tui.model import ClusterView
+
+Values = dict[str, str]
+TOPIC_LIKE = frozenset({"topic", "partition"})
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """`name` is its word after `:`, `key` the key on pages where `applies` to the subject.
+class Field:
+    """A question of an action; `required` ones must be answered before anything is shown."""
 
-    `start` shows what will happen, asks, and does it; it is run as a worker of the application.
+    name: str
+    title: str
+    default: str = ""
+    hint: str = ""
+    required: bool = False
+
+
+def _no_fields(_: Subject | None) -> Sequence[Field]:
+    return ()
+
+
+def _no_words(_: "ClusterView", __: Subject | None) -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """`name` is its word after `:`, `key` the key on pages whose subject is one of `kinds`.
+
+    `words(subject, values)` is the command. `dry_run` says whether the command can show what it
+    would do; `preview(view, subject)` are lines known without asking. `typed` asks for the
+    subject's name to be typed. `deploys` marks what is possible only where we run the processes.
     """
 
     name: str
     key: str
     title: str
-    applies: Callable[[Subject | None], bool]
-    start: Callable[["DashboardApp", Subject | None], Awaitable[Any]]
+    kinds: frozenset[str]
+    words: Callable[[Subject | None, Values], list[str]]
+    fields: Callable[[Subject | None], Sequence[Field]] = _no_fields
+    preview: Callable[["ClusterView", Subject | None], Sequence[str]] = _no_words
+    dry_run: bool = True
+    typed: bool = False
+    deploys: bool = False
+    yes: bool = True
+
+    def applies(self, subject: Subject | None) -> bool:
+        """Whether it can be done with a subject."""
+        return (subject.kind if subject is not None else "cluster") in self.kinds
+
+    async def start(self, app: "DashboardApp", subject: Subject | None) -> Any:
+        """Ask, show, do; run as a worker of the application."""
+        from tui.action_screen import ActionScreen
+
+        if app.commander is not None:
+            screen = ActionScreen(self, subject, app.commander, app.store.view)
+            return await app.push_screen_wait(screen)
+        return None
 
 
-ACTIONS: list[Action] = []
-
-
-def actions_for(subject: Subject | None, *, read_only: bool) -> list[Action]:
+def actions_for(
+    subject: Subject | None, *, read_only: bool, commander: Commander | None
+) -> list[Action]:
     """What can be done with a subject; nothing where changes are refused."""
-    return [] if read_only else [action for action in ACTIONS if action.applies(subject)]
+    if read_only or commander is None:
+        return []
+    return [
+        action
+        for action in ACTIONS
+        if action.applies(subject) and (commander.deploys or not action.deploys)
+    ]
+
+
+def _target(subject: Subject | None) -> str:
+    """TOPIC or TOPIC:PARTITION, as commands take it."""
+    assert subject is not None
+    return subject.name if subject.partition is None else f"{subject.name}:{subject.partition}"
+
+
+def _name(subject: Subject | None) -> str:
+    assert subject is not None
+    return subject.name
+
+
+def _option(flag: str, value: str) -> list[str]:
+    return [flag, value] if value else []
+
+
+def _settings(text: str, flag: str = "--config") -> list[str]:
+    return [word for each in split_words(text) for word in (flag, each)]
+
+
+def _create(_: Subject | None, values: Values) -> list[str]:
+    return [
+        "topic",
+        "create",
+        values["name"],
+        *_option("--partitions", values["partitions"]),
+        *_option("--replication", values["replication"]),
+        *_settings(values["settings"]),
+    ]
+
+
+def _alter(subject: Subject | None, values: Values) -> list[str]:
+    return [
+        "topic",
+        "alter",
+        _name(subject),
+        *_option("--partitions", values["partitions"]),
+        *_settings(values["settings"]),
+        *_settings(values["unset"], "--unset"),
+    ]
+
+
+def _move(subject: Subject | None, values: Values) -> list[str]:
+    brokers = ",".join(values["brokers"].replace(",", " ").split())
+    return ["partition", "move", _target(subject), "--to-brokers", brokers]
+
+
+def _move_fields(subject: Subject | None) -> Sequence[Field]:
+    replicas = getattr(subject.data, "replicas", ()) if subject is not None else ()
+    return (
+        Field(
+            "brokers",
+            "Brokers that hold it afterwards",
+            ",".join(str(each) for each in replicas) if isinstance(replicas, Sequence) else "",
+            "1,2,3; what may stay stays",
+            required=True,
+        ),
+    )
+
+
+def _reset(subject: Subject | None, values: Values) -> list[str]:
+    topics = [
+        word for each in values["topics"].split() for word in ("--topic", each.replace("*", ""))
+    ]
+    return ["group", "reset", _name(subject), "--to", values["to"], *topics]
+
+
+def _produce(subject: Subject | None, values: Values) -> list[str]:
+    place = subject.partition if subject is not None else None
+    return [
+        "produce",
+        _name(subject),
+        *_option("--key", values["key"]),
+        *(["--partition", str(place)] if place is not None else []),
+        *_settings(values["headers"], "--header"),
+        "--",
+        values["value"],
+    ]
+
+
+def _produce_preview(_: "ClusterView", subject: Subject | None) -> Sequence[str]:
+    place = (
+        "" if subject is None or subject.partition is None else f", partition {subject.partition}"
+    )
+    return (f"Appends one record to {_name(subject)}{place}. A record cannot be taken back.",)
+
+
+def _broker_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
+    """What loses a replica for a while, and what would refuse writes."""
+    node = int(_name(subject))
+    touched = [row for row in view.partitions if node in row.replicas]
+    leads = sum(1 for row in touched if row.leader == node)
+    alone = [row for row in touched if row.isr and set(row.isr) == {node}]
+    low = [
+        row
+        for row in touched
+        if node in row.isr and row.min_isr is not None and len(row.isr) - 1 < row.min_isr
+    ]
+    said = [f"Broker {node} holds {len(touched)} replicas and leads {leads} partitions."]
+    if alone:
+        said.append(f"✖ {len(alone)} partitions would go offline: {_some(alone)}")
+    if low:
+        said.append(f"◔ {len(low)} partitions would refuse acks=all: {_some(low)}")
+    if not alone and not low:
+        said.append("No partition would go offline or below min.insync.replicas.")
+    return said
+
+
+def _some(rows: Sequence[Any], most: int = 4) -> str:
+    names = ", ".join(f"{row.topic}-{row.partition}" for row in rows[:most])
+    return names + (" ..." if len(rows) > most else "")
+
+
+def _broker(verb: str, key: str, title: str) -> Action:
+    return Action(
+        name=f"{verb}-broker",
+        key=key,
+        title=title,
+        kinds=frozenset({"broker"}),
+        words=lambda subject, _: ["broker", verb, _name(subject)],
+        preview=_no_words if verb == "start" else _broker_preview,
+        dry_run=False,
+        deploys=True,
+        yes=False,
+    )
+
+
+_SETTINGS = Field("settings", "Settings", hint="retention.ms=7d cleanup.policy=compact")
+
+ACTIONS: list[Action] = [
+    Action(
+        name="create-topic",
+        key="C",
+        title="Create topic",
+        kinds=frozenset({"topic", "cluster"}),
+        fields=lambda _: (
+            Field("name", "Name", required=True),
+            Field("partitions", "Partitions", hint="the cluster's default"),
+            Field("replication", "Replicas of each", hint="the cluster's default"),
+            _SETTINGS,
+        ),
+        words=_create,
+    ),
+    Action(
+        name="alter-topic",
+        key="A",
+        title="Alter topic",
+        kinds=frozenset({"topic"}),
+        fields=lambda _: (
+            Field("partitions", "Partitions from now on", hint="unchanged; can only grow"),
+            _SETTINGS,
+            Field("unset", "Settings back to default", hint="retention.ms"),
+        ),
+        words=_alter,
+    ),
+    Action(
+        name="delete-topic",
+        key="D",
+        title="Delete topic",
+        kinds=frozenset({"topic"}),
+        words=lambda subject, _: ["topic", "delete", _name(subject)],
+        typed=True,
+    ),
+    Action(
+        name="elect",
+        key="E",
+        title="Elect preferred",
+        kinds=TOPIC_LIKE,
+        words=lambda subject, _: ["partition", "elect", _target(subject)],
+    ),
+    Action(
+        name="move",
+        key="M",
+        title="Move replicas",
+        kinds=TOPIC_LIKE,
+        fields=_move_fields,
+        words=lambda subject, values: [*_move(subject, values), "--wait"],
+    ),
+    Action(
+        name="cancel-move",
+        key="K",
+        title="Cancel moves",
+        kinds=TOPIC_LIKE,
+        words=lambda subject, _: ["partition", "move", "--cancel", _target(subject)],
+    ),
+    Action(
+        name="produce",
+        key="W",
+        title="Produce",
+        kinds=TOPIC_LIKE,
+        fields=lambda _: (
+            Field("value", "Value", required=True),
+            Field("key", "Key", hint="none"),
+            Field("headers", "Headers", hint="source=me trace=1"),
+        ),
+        words=_produce,
+        preview=_produce_preview,
+        dry_run=False,
+        yes=False,
+    ),
+    Action(
+        name="reset-offsets",
+        key="O",
+        title="Reset offsets",
+        kinds=frozenset({"group"}),
+        fields=lambda _: (
+            Field("to", "To", "earliest", "earliest, latest, 1500, -100, @-1h", required=True),
+            Field("topics", "Only these topics or partitions", hint="all; orders payments:3"),
+        ),
+        words=_reset,
+    ),
+    Action(
+        name="delete-group",
+        key="D",
+        title="Delete group",
+        kinds=frozenset({"group"}),
+        words=lambda subject, _: ["group", "delete", _name(subject)],
+        typed=True,
+    ),
+    _broker("stop", "X", "Stop broker"),
+    _broker("start", "B", "Start broker"),
+    _broker("restart", "R", "Restart broker"),
+]

@@ -29,7 +29,7 @@ from clusters.watch import ClusterFeed, FeedUpdate
 from tui import preferences
 from tui.actions import Action, actions_for
 from tui.commands import CommandProblem, Said, completions, read_command
-from tui.doors import Feed, Guide, MonotonicClock, monotonic_ms, wall_ms
+from tui.doors import Commander, CommanderOf, Feed, Guide, MonotonicClock, monotonic_ms, wall_ms
 from tui.help import HelpScreen
 from tui.pages import MAIN_PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
@@ -94,6 +94,7 @@ class DashboardApp(App[int]):
         wall_ms: Callable[[], int] = wall_ms,
         feed_of: FeedOf = _feed,
         admin_of: Callable[[], Any] | None = None,
+        commander_of: CommanderOf | None = None,
     ) -> None:
         super().__init__()
         self.problem: BaseException | None = None
@@ -102,6 +103,8 @@ class DashboardApp(App[int]):
         self.read_only = read_only
         self._feed_of = feed_of
         self._admin_of = admin_of
+        self._commander_of = commander_of
+        self.commander = self._command()
         self._feed = feed if feed is not None else feed_of(self.bootstrap)
         self._kinds = kinds
         self._guide = guide
@@ -461,7 +464,13 @@ class DashboardApp(App[int]):
 
     def actions(self) -> list[Action]:
         """What can be done with what the cursor is on."""
-        return actions_for(self.subject(), read_only=self.read_only)
+        return actions_for(self.subject(), read_only=self.read_only, commander=self.commander)
+
+    def _command(self) -> Commander | None:
+        """What runs commands on the cluster that is shown; None where nobody can."""
+        if self._commander_of is None:
+            return None
+        return self._commander_of(self.cluster_name, self.bootstrap)
 
     def on_key(self, event: events.Key) -> None:
         """Keys of actions; all others are bindings."""
@@ -619,6 +628,7 @@ class DashboardApp(App[int]):
         self._drawn.clear()
         self._poller, self._last_source, self._paint_due = None, "", False
         self.bootstrap, self.cluster_name, self.read_only = bootstrap, name, read_only
+        self.commander = self._command()
         self._feed, self._admin_of = self._feed_of(bootstrap), None
         self.store = Store(self._feed.status)
         self._begin()
@@ -643,12 +653,21 @@ async def show_dashboard(
     name: str = "",
     read_only: bool = False,
     admin_of: Callable[[], Any] | None = None,
+    commander_of: CommanderOf | None = None,
 ) -> None:
     """Show the dashboard until the person leaves it. Raises the error that ended it, if one did.
 
-    `admin_of` makes the admin client of the polls, where it takes more than addresses to connect.
+    `admin_of` makes the admin client of the polls, where it takes more than addresses to connect;
+    `commander_of` what runs the commands of actions (none: the dashboard only shows).
     """
-    app = DashboardApp(bootstrap, guide=guide, name=name, read_only=read_only, admin_of=admin_of)
+    app = DashboardApp(
+        bootstrap,
+        guide=guide,
+        name=name,
+        read_only=read_only,
+        admin_of=admin_of,
+        commander_of=commander_of,
+    )
     await app.run_async()
     if app.problem is not None:
         raise app.problem

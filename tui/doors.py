@@ -1,7 +1,7 @@
 """What the dashboard needs of the outside: a feed, a story to tell, clocks; tests bring others."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -51,6 +51,29 @@ class Guide(Protocol):
     async def advance(self) -> None:
         """Play the next step to its end."""
         ...
+
+
+class Commander(Protocol):
+    """Runs `logctl` commands on the cluster that is shown, as a person would in a terminal."""
+
+    @property
+    def deploys(self) -> bool:
+        """Whether logctl runs the brokers' processes of this cluster."""
+        ...
+
+    def shown(self, words: Sequence[str]) -> str:
+        """The command as it can be pasted into a terminal."""
+        ...
+
+    async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
+        """Run a command; each line it writes is told. Returns its exit code.
+
+        When cancelled the command is interrupted as by Ctrl-C.
+        """
+        ...
+
+
+CommanderOf = Callable[[str, Sequence[str]], Commander]
 
 
 def monotonic_ms() -> int:

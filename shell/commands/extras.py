@@ -22,6 +22,7 @@ async def _dash(session: Session) -> ExitCode:
             "The dashboard needs a terminal.",
             hint="`logctl watch` prints the same events as lines.",
         )
+    from shell.commander import commander_of
     from tui.app import show_dashboard
 
     context = session.context()
@@ -30,6 +31,7 @@ async def _dash(session: Session) -> ExitCode:
         name=context.name if context is not None else "",
         read_only=session.read_only(),
         admin_of=session.client,
+        commander_of=commander_of,
     )
     return ExitCode.DONE
 

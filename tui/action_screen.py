@@ -1,0 +1,218 @@
+"""The dialog of an action: its questions, what it will touch, its command, and how it went.
+
+Nothing is changed before the preview was on the screen and was agreed to; what destroys also wants
+the name typed. The command shown is the one that runs.
+"""
+
+import asyncio
+import contextlib
+from enum import Enum
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from tui.actions import Action, Values
+from tui.doors import Commander
+from tui.model import ClusterView
+from tui.pages.base import Subject
+
+LINES_MAX = 500
+
+
+class Phase(Enum):
+    """Where the dialog is."""
+
+    ASKING = "asking"
+    LOOKING = "looking"
+    AGREEING = "agreeing"
+    DOING = "doing"
+    DONE = "done"
+
+
+HINTS = {
+    Phase.ASKING: "Enter shows what it would do   Tab next field   Escape leaves",
+    Phase.LOOKING: "asking the cluster what it would do …   Escape leaves",
+    Phase.AGREEING: "Enter does it   Ctrl+Y copies the command   Escape leaves",
+    Phase.DOING: "under way …   Escape interrupts it, as Ctrl-C does",
+    Phase.DONE: "Enter or Escape closes   Ctrl+Y copies the command",
+}
+
+
+class ActionScreen(ModalScreen[int | None]):
+    """Returns the command's exit code, or None when it was not run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave"),
+        Binding("enter", "go_on", "Go on", priority=True),
+        Binding("ctrl+y", "copy", "Copy the command"),
+    ]
+
+    def __init__(
+        self, action: Action, subject: Subject | None, commander: Commander, view: ClusterView
+    ) -> None:
+        super().__init__()
+        self.action, self._about, self._commander = action, subject, commander
+        self._fields = tuple(action.fields(subject))
+        self._said: list[str] = list(action.preview(view, subject))
+        self._code: int | None = None
+        self._refused = False
+        self.phase = Phase.ASKING
+
+    def compose(self) -> ComposeResult:
+        """Title, questions, command, what it says, what to press."""
+        title = f"{self.action.title} {self._about or ''}".strip()
+        with Vertical(id="action"):
+            yield Static(title, id="action-title", markup=False)
+            for field in self._fields:
+                box = Input(field.default, placeholder=field.hint, id=f"field-{field.name}")
+                box.border_title = field.title + (" *" if field.required else "")
+                yield box
+            yield Static("", id="action-command", markup=False)
+            with VerticalScroll(id="action-scroll"):
+                yield Static("", id="action-said", markup=False)
+            typed = Input(placeholder=f"type {self._about} to go on", id="action-typed")
+            typed.display = False
+            yield typed
+            yield Static("", id="action-hint", markup=False)
+
+    def on_mount(self) -> None:
+        """Begin with the questions, or at once with what it would do."""
+        self._draw()
+        if self._fields:
+            self.query_one(f"#field-{self._fields[0].name}", Input).focus()
+        else:
+            self._look()
+
+    @property
+    def words(self) -> list[str]:
+        """The command, as far as the questions are answered."""
+        return self.action.words(self._about, self._values())
+
+    def _values(self) -> Values:
+        return {
+            field.name: self.query_one(f"#field-{field.name}", Input).value.strip()
+            for field in self._fields
+        }
+
+    def _draw(self) -> None:
+        command = self._commander.shown(self.words)
+        self.query_one("#action-command", Static).update(f"$ {command}")
+        self.query_one("#action-said", Static).update("\n".join(self._said))
+        hint = HINTS[self.phase]
+        if self.phase is Phase.DONE and self._code is not None:
+            done = "done" if self._code == 0 else f"failed (exit code {self._code})"
+            hint = f"{done}   {hint}"
+        self.query_one("#action-hint", Static).update(hint)
+        self.query_one("#action-scroll").display = bool(self._said)
+        self.set_class(self.phase is Phase.DONE and bool(self._code), "failed")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The command follows what is typed; what was shown before no longer holds."""
+        if event.input.id == "action-typed":
+            return
+        if self.phase in (Phase.AGREEING, Phase.LOOKING):
+            self.workers.cancel_group(self, "look")
+            self.phase = Phase.ASKING
+            self._said = []
+            self.query_one("#action-typed", Input).display = False
+        self._draw()
+
+    # -- going on
+
+    def action_go_on(self) -> None:
+        """Enter: look, agree, or close."""
+        if self.phase is Phase.ASKING:
+            self._look()
+        elif self.phase is Phase.AGREEING:
+            self._agree()
+        elif self.phase is Phase.DONE:
+            self.dismiss(self._code)
+
+    def _look(self) -> None:
+        missing = [f for f in self._fields if f.required and not self._values()[f.name]]
+        if missing:
+            self.query_one(f"#field-{missing[0].name}", Input).focus()
+            self._said = [f"{missing[0].title} is needed."]
+            self._draw()
+            return
+        if not self.action.dry_run:
+            self._ready()
+            return
+        self.phase, self._said = Phase.LOOKING, []
+        self._draw()
+        self.run_worker(self._dry_run(), group="look", exclusive=True)
+
+    async def _dry_run(self) -> None:
+        # Without --wait: there is nothing to wait for.
+        words = [word for word in self.words if word != "--wait"]
+        code = await self._commander.run([*words, "--dry-run"], self._hear)
+        if code:
+            self.phase, self._code = Phase.DONE, code
+            if self._fields:
+                # What was asked for is not possible; it can be mended here.
+                self.phase, self._code = Phase.ASKING, None
+            self._draw()
+        else:
+            self._ready()
+
+    def _ready(self) -> None:
+        self.phase = Phase.AGREEING
+        if self.action.typed:
+            typed = self.query_one("#action-typed", Input)
+            typed.display = True
+            typed.focus()
+        self._draw()
+
+    def _agree(self) -> None:
+        typed = self.query_one("#action-typed", Input)
+        if self.action.typed and typed.value.strip() != str(self._about):
+            typed.value = ""
+            self.notify(f"Not done: type {self._about} to go on.", severity="warning", markup=False)
+            return
+        typed.display = False
+        self.phase, self._said = Phase.DOING, []
+        for box in self.query(Input):
+            box.disabled = True
+        self._draw()
+        self.run_worker(self._do(), group="do", exclusive=True)
+
+    async def _do(self) -> None:
+        words = self.words
+        if self.action.yes:
+            words = [*words, "--yes"]
+        self._code = await self._commander.run(words, self._hear)
+        self.phase = Phase.DONE
+        self._draw()
+
+    def _hear(self, line: str) -> None:
+        self._said.append(line.rstrip())
+        del self._said[:-LINES_MAX]
+        if self.is_attached:
+            self._draw()
+            self.query_one("#action-scroll", VerticalScroll).scroll_end(animate=False)
+
+    # -- leaving
+
+    async def action_leave(self) -> None:
+        """Escape: leave without doing it, interrupt it, or close."""
+        if self.phase is Phase.DOING:
+            doing = [worker for worker in self.workers if worker.group == "do"]
+            self.workers.cancel_group(self, "do")
+            for worker in doing:
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(worker.wait(), 5)
+            self._said.append("Interrupted. What the cluster had begun, it may still finish.")
+            self.phase, self._code = Phase.DONE, 130
+            self._draw()
+        else:
+            self.dismiss(self._code)
+
+    def action_copy(self) -> None:
+        """Copy the command (OSC 52)."""
+        command = self._commander.shown(self.words)
+        self.app.copy_to_clipboard(command)
+        self.notify(f"copied: {command}", markup=False)
