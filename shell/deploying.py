@@ -7,6 +7,8 @@ as events on stdout. Must never show a secret.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -30,6 +32,7 @@ SPEC = Argument(
     kind=Kind.SPEC,
     required=False,
 )
+POLL_S = 0.1
 SHOWN_PHASES = (
     "connect", "facts", "ship", "prepare", "configure", "start", "verify", "roll",
 )  # fmt: skip
@@ -251,28 +254,40 @@ async def ask_to_go_on(session: Session, question: str) -> None:
     """Ask for a yes while everything else goes on. Raises Refused."""
     if session.settings.yes:
         return
-    answer = await _beside(lambda: session.doors.ask(f"{question} Type yes to confirm: "))
+    answer = await _answer(session, f"{question} Type yes to confirm: ")
     if answer is None:
         raise Refused("Not confirmed, and nobody to ask.", hint="Add --yes to confirm.")
     if answer.strip().lower() not in {"y", "yes"}:
         raise Refused("Not confirmed; nothing was changed.")
 
 
-async def _beside(act: Callable[[], str | None]) -> str | None:
-    """Run a blocking question in a thread that does not keep the program from ending."""
+async def _answer(session: Session, prompt: str) -> str | None:
+    """Ask in a thread, so that locks and connections live on; it ends when we are interrupted.
+
+    The line is read only once it is there: an interrupted question must not eat the next one.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[str | None] = loop.create_future()
+    interrupted = threading.Event()
 
-    def answer(value: str | None) -> None:
+    def told(value: str | None) -> None:
         if not future.done():
             future.set_result(value)
 
-    def run() -> None:
-        value = act()
-        try:
-            loop.call_soon_threadsafe(answer, value)
-        except RuntimeError:
-            return  # the loop has ended meanwhile
+    def ask() -> None:
+        person = sys.stdin.isatty()
+        if person:
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
+        while person and not interrupted.is_set():
+            if select.select([sys.stdin], [], [], POLL_S)[0]:
+                break
+        value = None if interrupted.is_set() else session.doors.ask("" if person else prompt)
+        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+            loop.call_soon_threadsafe(told, value)
 
-    threading.Thread(target=run, daemon=True).start()
-    return await future
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return await future
+    finally:
+        interrupted.set()

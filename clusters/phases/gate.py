@@ -191,8 +191,8 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
         shown = "; ".join(reasons[:LISTED_MAX])
         if found.lasting:
             raise GateClosed(
-                f"Broker {node.id} was not stopped: {shown}. Waiting does not help: raise the "
-                "replication factor, or go on with --force, which interrupts these partitions."
+                f"Broker {node.id} was not stopped: {shown}. Waiting does not help: add replicas "
+                "or voters, or go on with --force, which interrupts what is named here."
             )
         if loop.time() >= deadline:
             raise GateClosed(
