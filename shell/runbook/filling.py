@@ -56,7 +56,6 @@ def condition(text: str, variables: Variables) -> str:
 def _value(value: Any, quote: str) -> str:
     from clusters.query.tokens import quoted
 
-    value = typed(value)
     if quote:
         text = plain(value)
         return text.replace("\\", "\\\\").replace(quote, "\\" + quote)
@@ -65,8 +64,8 @@ def _value(value: Any, quote: str) -> str:
     if value is None or isinstance(value, bool | int | float):
         return "none" if value is None else plain(value)
     text = str(value)
-    # Quantities such as 10m keep their meaning.
-    return text if re.fullmatch(r"\d+(\.\d+)?[A-Za-z]{1,3}", text) else quoted(text)
+    # Numbers and quantities such as 10m keep their meaning.
+    return text if re.fullmatch(r"\d+(\.\d+)?[A-Za-z]{0,3}", text) else quoted(text)
 
 
 def names_in(text: str) -> set[str]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from clusters.declared.variables import Variables
+from clusters.errors import SpecError
 from clusters.query import UNKNOWN, ClusterState, Table, parse
+from shell.cli import build
+from shell.commands import all_commands
 from shell.runbook import engine, filling
+from shell.runbook.loading import load_runbook
+
+REGISTRY = all_commands()
+TREE = build(REGISTRY)
 
 
 @pytest.fixture
@@ -296,3 +305,32 @@ def test_no_value_changes_the_structure_of_a_condition(text):
     inside = quoted.condition.source.where.right.value
     assert inside.startswith("a")
     assert inside.endswith("b")
+
+
+KEYS = [*engine.Action, "name", "when", "with", "save", "expect", "for", "timeout", "on_failure"]
+SCALARS = st.sampled_from(
+    ["topic list", "${x}", "no brokers", "3s", "topic create ${x}", "'", "${", "a.b", "x"]
+)
+STEP = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 5) | SCALARS | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([str(key) for key in KEYS]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@hypothesis_settings(max_examples=80, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {"steps": st.lists(STEP, max_size=4) | STEP},
+        optional={"variables": STEP, "on_failure": STEP, "runbook": STEP},
+    )
+)
+def test_any_file_is_a_runbook_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("any") / "book.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with contextlib.suppress(SpecError):
+        book = load_runbook(str(path), REGISTRY, TREE, Variables(declared={"x": 1}))
+        assert book.steps
