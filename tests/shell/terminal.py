@@ -25,7 +25,7 @@ class Terminal:
     """A process and its screen. `started_s` is when it was started, on the monotonic clock."""
 
     def __init__(
-        self, *words: str, environment: Mapping[str, str], lines: int = 30, columns: int = 110
+        self, *words: str, environment: Mapping[str, str], lines: int = 55, columns: int = 110
     ) -> None:
         self.screen = _Screen(columns, lines, history=2_000)
         self.stream = pyte.ByteStream(self.screen)

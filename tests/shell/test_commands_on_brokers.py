@@ -175,7 +175,7 @@ def test_json_lines_keys_headers_and_partitions(logctl, tmp_path):
     assert [line["partition"] for line in each] == [2, 2]
     assert "there is no 3" in logctl.run("produce", topic, "x", "--partition", "3", code=2)[1]
     bad = logctl.run("produce", topic, "--key-field", "who", stdin=b'{"who": 1}\nx\n', code=1)[1]
-    assert "Record 2 is not JSON" in bad
+    assert "line 2 is not JSON" in bad
 
 
 @pytest.mark.parametrize("acks", ["0", "1", "all"])

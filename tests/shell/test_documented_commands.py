@@ -12,6 +12,7 @@ from shell.cli import HelpWanted, build, parse
 from shell.commands import all_commands
 from shell.exits import UsageProblem
 from shell.script import Form, tokens
+from shell.settings import GLOBAL_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,10 +40,26 @@ def command_lines(text: str) -> list[str]:
     return [first_command(line) for line in found]
 
 
+_PLACEHOLDER = re.compile(r"\[?[A-Z][A-Z:=\[\]-]*(\.\.\.)?\]?")
+
+
+def problem_of_form(words: list[str]) -> str | None:
+    """Why a line with placeholders (ID, [OPTIONS]) is no form of a command; None when it is one."""
+    command = all_commands().find(tuple(words))
+    if command is None:
+        return "No such command."
+    flags = {f for option in (*command.options, *GLOBAL_OPTIONS) for f in option.flags}
+    wrong = {w.partition("=")[0] for w in words if w.startswith("--")} - flags
+    return f"No such option {sorted(wrong)}." if wrong else None
+
+
 def problem_of(line: str) -> str | None:
     """Why a documented line cannot be typed; None when it can, or only lacks its arguments."""
+    words = shlex.split(line)[1:]
+    if any(_PLACEHOLDER.fullmatch(word) for word in words):
+        return problem_of_form(words)
     try:
-        parse(build(all_commands()), shlex.split(line)[1:])
+        parse(build(all_commands()), words)
     except HelpWanted:
         return None
     except UsageProblem as problem:
@@ -55,6 +72,12 @@ def problem_of(line: str) -> str | None:
 def test_every_documented_command_line_can_be_typed(page):
     lines = command_lines(page.read_text())
     assert {line: why for line in lines if (why := problem_of(line))} == {}
+
+
+def test_a_wrong_form_would_be_found():
+    assert problem_of("logctl broker stop ID --timeout TIME") is None
+    assert problem_of("logctl broker stp ID") is not None
+    assert problem_of("logctl broker stop ID --tmeout TIME") is not None
 
 
 def test_a_wrong_line_would_be_found():
