@@ -47,7 +47,8 @@ class Action:
 
     `words(subject, values)` is the command. `dry_run` says whether the command can show what it
     would do; `preview(view, subject)` are lines known without asking. `typed` asks for the
-    subject's name to be typed. `deploys` marks what is possible only where we run the processes.
+    subject's name to be typed, `yes` answers the command's own question. `deploys` marks what is
+    possible only where we run the processes.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Action:
     typed: bool = False
     deploys: bool = False
     yes: bool = True
+    about_subject: bool = True
 
     def applies(self, subject: Subject | None) -> bool:
         """Whether it can be done with a subject."""
@@ -71,7 +73,8 @@ class Action:
         from tui.action_screen import ActionScreen
 
         if app.commander is not None:
-            screen = ActionScreen(self, subject, app.commander, app.store.view)
+            about = subject if self.about_subject else None
+            screen = ActionScreen(self, about, app.commander, app.store.view)
             return await app.push_screen_wait(screen)
         return None
 
@@ -220,6 +223,7 @@ _SETTINGS = Field("settings", "Settings", hint="retention.ms=7d cleanup.policy=c
 ACTIONS: list[Action] = [
     Action(
         name="create-topic",
+        about_subject=False,
         key="C",
         title="Create topic",
         kinds=frozenset({"topic", "cluster"}),
