@@ -1,0 +1,60 @@
+"""Where replicas go when partitions move: rules that hold for any placement."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clusters.admin.moves import NotEnoughBrokers, placed_on
+
+BROKERS = list(range(1, 10))
+placements = st.dictionaries(
+    st.tuples(st.sampled_from(["orders", "signups"]), st.integers(0, 20)),
+    st.lists(st.sampled_from(BROKERS), min_size=1, max_size=3, unique=True),
+    min_size=1,
+    max_size=12,
+)
+# A busy machine draws slowly; what is drawn is small.
+quiet = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@quiet
+@given(
+    placements,
+    st.lists(st.sampled_from(BROKERS), min_size=1, unique=True),
+    st.dictionaries(st.sampled_from(BROKERS), st.sampled_from(["a", "b", "c"])),
+)
+def test_what_may_stay_stays_and_nothing_else_is_used(current, targets, racks):
+    try:
+        planned = placed_on(current, targets, racks)
+    except NotEnoughBrokers:
+        assert any(len(replicas) > len(targets) for replicas in current.values())
+        return
+    for key, replicas in current.items():
+        if key not in planned:
+            assert set(replicas) <= set(targets)
+            continue
+        new = planned[key]
+        assert len(new) == len(set(new)) == len(replicas)
+        assert set(new) <= set(targets)
+        assert set(replicas) & set(targets) <= set(new)
+        if replicas[0] in targets:
+            assert new[0] == replicas[0]
+
+
+@quiet
+@given(placements, st.lists(st.sampled_from(BROKERS), min_size=3, unique=True))
+def test_a_second_plan_has_nothing_to_do(current, targets):
+    planned = placed_on(current, targets, {})
+    assert placed_on(current | planned, targets, {}) == {}
+
+
+def test_new_replicas_go_to_racks_that_are_not_used_yet():
+    racks = {1: "a", 2: "b", 3: "c", 4: "a"}
+    planned = placed_on({("orders", 0): [9, 1, 2]}, [1, 2, 3, 4], racks)
+    assert sorted(planned["orders", 0]) == [1, 2, 3]
+
+
+def test_an_emptied_broker_is_shared_out_evenly():
+    current = {("orders", index): [9, 1] for index in range(6)}
+    planned = placed_on(current, [1, 2, 3, 4], {})
+    added = [broker for replicas in planned.values() for broker in replicas if broker != 1]
+    assert sorted(added) == [2, 2, 3, 3, 4, 4]
