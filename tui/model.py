@@ -296,7 +296,7 @@ class ClusterView:
             image, min_isr = self.image.topics[name], self._min_isr(name)
             sums = self._cache.get(name)
             if sums is None or sums.image is not image or sums.min_isr != min_isr:
-                sums = _topic_sums(image, min_isr)
+                sums = _topic_sums(image, min_isr, sums)
             cache[name] = sums
             partitions += sums.rows
             topics.append(sums.row)
@@ -321,8 +321,10 @@ class ClusterView:
         return self.default_min_isr
 
 
-def _topic_sums(topic: TopicImage, min_isr: int | None) -> _TopicSums:
-    rows = _partition_rows(topic, min_isr)
+def _topic_sums(topic: TopicImage, min_isr: int | None, before: _TopicSums | None) -> _TopicSums:
+    # Most partitions of a topic that changed did not: their rows stay as they are.
+    known = before if before is not None and before.min_isr == min_isr else None
+    rows = _partition_rows(topic, min_isr, known)
     leaders: dict[int, int] = {}
     replicas: dict[int, int] = {}
     out_of_sync: dict[int, int] = {}
@@ -337,9 +339,15 @@ def _topic_sums(topic: TopicImage, min_isr: int | None) -> _TopicSums:
     )
 
 
-def _partition_rows(topic: TopicImage, min_isr: int | None) -> list[PartitionRow]:
+def _partition_rows(
+    topic: TopicImage, min_isr: int | None, known: _TopicSums | None
+) -> list[PartitionRow]:
     rows = []
+    kept = known.image.partitions if known is not None else ()
     for index, state in enumerate(topic.partitions):
+        if known is not None and index < len(kept) and kept[index] is state:
+            rows.append(known.rows[index])
+            continue
         if state.leader < 0:
             health = Health.OFFLINE
         elif min_isr is not None and len(state.isr) < min(min_isr, len(state.replicas)):

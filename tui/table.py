@@ -104,6 +104,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._fields = fields
         self._swept = swept
         self.note = ""
+        self._style: Style | None = None
         self.follow_end = follow_end
         self.shown: list[R] = []
         self._all: Sequence[R] = ()
@@ -260,16 +261,23 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         left = max(self._content_width() - fixed, 12 * flexible)
         return [c.width or left // max(flexible, 1) for c in columns]
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Lines of the screen; the style of the widget is worked out once for all of them."""
+        self._style = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, a row, or nothing."""
+        if self._style is None:
+            self._style = self.rich_style
         width = self.size.width
         scroll_x, scroll_y = self.scroll_offset
         if y == 0:
-            return self._header().crop_extend(scroll_x, scroll_x + width, self.rich_style)
+            return self._header().crop_extend(scroll_x, scroll_x + width, self._style)
         index = scroll_y + y - 1
         if index >= len(self.shown):
-            return Strip.blank(width, self.rich_style)
-        return self._row(index).crop_extend(scroll_x, scroll_x + width, self.rich_style)
+            return Strip.blank(width, self._style)
+        return self._row(index).crop_extend(scroll_x, scroll_x + width, self._style)
 
     def _header(self) -> Strip:
         style = self.get_component_rich_style("live-table--header")
@@ -286,7 +294,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     def _row(self, index: int) -> Strip:
         row = self.shown[index]
-        style = self.rich_style
+        style = self._style or self.rich_style
         if name := self._row_class(row):
             style = self.get_component_rich_style(f"live-table--{name}")
         if self._swept is not None:
