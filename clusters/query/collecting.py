@@ -88,8 +88,11 @@ async def collect(
 
 async def _metadata(c: _Collector, tables: set[str]) -> None:
     admin, needs = c.admin, c.needs
+    listed = bool(tables & {"partitions", "topics"})
+    counted = "brokers" in tables or Source.LOG_DIRS in needs
     placed, brokers = await asyncio.gather(
-        c.attempt("partitions", admin.partitions()), c.attempt("brokers", admin.brokers())
+        c.attempt("partitions", admin.partitions() if listed else _nothing()),
+        c.attempt("brokers", admin.brokers() if counted else _nothing()),
     )
     offsets: dict[tuple[str, int], tuple[int, int]] = {}
     moves: Mapping[tuple[str, int], Any] | None = None
@@ -135,6 +138,10 @@ async def _metadata(c: _Collector, tables: set[str]) -> None:
             if brokers is None
             else Table(tuple(_broker(each, found, silent) for each in brokers))
         )
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def _offsets(

@@ -91,10 +91,8 @@ class Query:
 
     def missing(self, state: ClusterState) -> list[str]:
         """For the reader: why the answer may lack rows."""
-        return [
-            *(reason for name in sorted(self.tables) for reason in state.table(name).missing),
-            *state.problems,
-        ]
+        reasons = [why for name in sorted(self.tables) for why in state.table(name).missing]
+        return list(dict.fromkeys([*reasons, *state.problems]))
 
     def matches(self, row: Row, at_ms: int = 0) -> Verdict:
         """Whether a row of `table` is asked for."""

@@ -47,4 +47,4 @@ class ClusterState:
     def table(self, name: str) -> Table:
         """The table of that name."""
         found = self.tables.get(name)
-        return Table(missing=(f"{name} were not asked for",)) if found is None else found
+        return Table(missing=(f"nobody told of {name}",)) if found is None else found

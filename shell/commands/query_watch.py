@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from shell.exits import Failed
 from shell.session import Session
 
 if TYPE_CHECKING:
@@ -16,7 +18,8 @@ _PAUSE_S = 1.0
 
 async def follow_rows(session: Session, query: Query, limit: int | None) -> None:
     """Print changes of the rows (or of the verdict) for ever, or until there were `limit`."""
-    from clusters.query import Steady
+    from broker.protocol.errors import LogctlError
+    from clusters.query import ClusterState, Steady
     from shell.commands.query import observe
 
     steady = Steady(query)
@@ -25,7 +28,11 @@ async def follow_rows(session: Session, query: Query, limit: int | None) -> None
     told: tuple[str, ...] = ()
     count = 0
     while True:
-        state = await observe(session, [query])
+        try:
+            state = await observe(session, [query])
+        except (Failed, LogctlError) as error:
+            # Nobody answers: the watch goes on, and nothing counts as held meanwhile.
+            state = ClusterState({}, time.time_ns() // 1_000_000, (str(error).splitlines()[0],))
         missing = tuple(query.missing(state))
         if missing != told:
             told = missing
