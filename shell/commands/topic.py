@@ -201,7 +201,7 @@ COMMANDS = (
             Option(
                 ("--config", "-c"),
                 "A topic setting by Kafka's name; 7d and 64MiB are understood; may repeat.",
-                kind=Kind.PAIR,
+                kind=Kind.TOPIC_CONFIG,
                 many=True,
             ),
             Option(("--dry-run",), "Only ask whether it could be created.", kind=Kind.FLAG),
