@@ -21,8 +21,15 @@ _PAUSE_S = 1.0
 
 
 async def _query(
-    session: Session, *, condition: Sequence[str], fail_if_any: bool, assert_: bool
+    session: Session, *, condition: Sequence[str], fail_if_any: bool, assert_: bool, fields: bool
 ) -> ExitCode:
+    if fields:
+        return _show_fields(session)
+    if not condition:
+        raise UsageProblem(
+            "A condition is missing, such as: partitions where isr < min_isr.",
+            hint="--fields shows what can be asked about.",
+        )
     query = read_condition(" ".join(condition))
     state, rows, verdict = await _asked(session, query)
     whole = query.table is None
@@ -41,6 +48,23 @@ async def _query(
         if doubtful:
             session.output.warn(f"of {len(doubtful)} more rows nobody can say whether they fit")
     return _code(whole, verdict, rows, fail_if_any, assert_)
+
+
+def _show_fields(session: Session) -> ExitCode:
+    """Every table and field, with what it is."""
+    from clusters.query import TABLES
+
+    rows = [
+        (table.name, field.name, str(field.type), ", ".join(field.choices) or field.help)
+        for table in TABLES.values()
+        for field in table.fields
+    ]
+    names = ("table", "field", "type", "help")
+    session.output.document(
+        [dict(zip(names, row, strict=True)) for row in rows],
+        lambda: [Table(tuple(name.upper() for name in names), rows)],
+    )
+    return ExitCode.DONE
 
 
 def _code(
@@ -90,7 +114,7 @@ async def _past_events(session: Session) -> list[ClusterEvent] | None:
     with contextlib.suppress(TimeoutError):
         async with (
             asyncio.timeout(_EVENTS_WAIT_S),
-            session.doors.feed(session.bootstrap(), from_start=True) as feed,
+            session.feed(from_start=True) as feed,
         ):
             async for update in feed.updates():
                 if update.status.mode == "sampled":
@@ -135,14 +159,23 @@ def _tables(query: Query, rows: Sequence[Row]) -> list[Table]:
     return [
         Table(
             tuple(name.replace("_", " ").upper() for name in columns),
-            [tuple(cell(row.get(name)) for name in columns) for row in rows],
+            [tuple(cell(row.get(name), kind_of(query, name)) for name in columns) for row in rows],
         )
     ]
 
 
-def cell(value: Any) -> object:
-    """A value for a table."""
+def kind_of(query: Query, name: str) -> str:
+    """What a field of the asked tables is."""
+    from clusters.query import TABLES
+
+    found = [TABLES[table].field(name) for table in sorted(query.tables)]
+    return next((str(field.type) for field in found if field is not None), "")
+
+
+def cell(value: Any, kind: str = "") -> object:
+    """A value for a table; `kind` is the type of its field."""
     from clusters.query import UNKNOWN
+    from shell.values import format_bytes, format_duration, format_time
 
     if value is UNKNOWN:
         return "?"
@@ -150,6 +183,9 @@ def cell(value: Any) -> object:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    shown = {"size": format_bytes, "duration": format_duration, "time": format_time}.get(kind)
+    if shown is not None and isinstance(value, int):
+        return shown(value)
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
@@ -161,9 +197,12 @@ COMMANDS = (
         "of it is docs/query-language.md. What nobody could tell is said, and never taken for "
         "healthy: exit code 10.",
         arguments=(
-            Argument("CONDITION", "As in: partitions where isr < min_isr.", Kind.QUERY, many=True),
+            Argument(
+                "CONDITION", "As in: partitions where isr < min_isr.", Kind.QUERY, False, True
+            ),
         ),
         options=(
+            Option(("--fields",), "Show the tables and fields to ask about.", kind=Kind.FLAG),
             Option(("--fail-if-any",), "Exit code 3 when there is a row.", kind=Kind.FLAG),
             Option(("--assert",), "Exit code 3 when it does not hold.", kind=Kind.FLAG),
         ),
@@ -172,6 +211,7 @@ COMMANDS = (
             "query 'groups where lag > 1000 for 1m'",
             "query --assert 'count(brokers where state = up) = 3'",
             "query --fail-if-any 'partitions where offline'",
+            "query --fields",
         ),
         run=_query,
     ),

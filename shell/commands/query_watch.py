@@ -81,7 +81,7 @@ def _tell(session: Session, query: Query, at_ms: int, change: str, row: Row) -> 
 
 def _line(session: Session, query: Query, at: str, change: str, row: Row) -> str:
     from clusters.query import TABLES
-    from shell.commands.query import cell
+    from shell.commands.query import cell, kind_of
 
     tone = {"begins": "warn", "fails": "warn", "ends": "good", "holds": "good"}.get(change, "note")
     painted = session.output.paint(f"{change:<7}", tone)
@@ -90,5 +90,5 @@ def _line(session: Session, query: Query, at: str, change: str, row: Row) -> str
     schema = TABLES[query.table]
     name = " ".join(str(row.get(key)) for key in schema.keys if row.get(key) is not None)
     fields = [field for field in sorted(query.fields) if field not in schema.keys]
-    values = ", ".join(f"{field} {cell(row.get(field))}" for field in fields)
+    values = ", ".join(f"{field} {cell(row.get(field), kind_of(query, field))}" for field in fields)
     return f"{at[11:]}  {painted} {schema.one} {name}  {values}".rstrip()
