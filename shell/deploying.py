@@ -60,8 +60,13 @@ def refusals() -> Iterator[None]:
 
 
 @contextmanager
-def live_operations(session: Session, spec: str | None) -> Iterator[Operations]:
-    """Operations whose progress is a live table while the block runs, where that is of use."""
+def live_operations(
+    session: Session, spec: str | None
+) -> Iterator[tuple[Operations, Callable[[], None]]]:
+    """Operations whose progress is a live table while the block runs, where that is of use.
+
+    The second value takes the table away for a while, so that something can be asked.
+    """
     loaded = session.doors.load_spec(session.resolve_spec(spec))
     output = session.output
     if (
@@ -71,12 +76,12 @@ def live_operations(session: Session, spec: str | None) -> Iterator[Operations]:
         or session.interactive_shell
     ):
         with refusals():
-            yield session.doors.operations(loaded, partial(_report, session))
+            yield session.doors.operations(loaded, partial(_report, session)), lambda: None
         return
     table = LiveTable(session, loaded)
     try:
         with refusals():
-            yield session.doors.operations(loaded, table.report)
+            yield session.doors.operations(loaded, table.report), table.pause
     finally:
         table.stop()
 
@@ -176,11 +181,11 @@ class LiveTable:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
-        table.add_column("BROKER", justify="right")
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), caption_justify="left")
+        table.add_column("ID", justify="right")
         table.add_column("HOST")
         for phase in SHOWN_PHASES:
-            table.add_column(phase.upper(), min_width=4, no_wrap=True)
+            table.add_column(phase.upper(), min_width=5, no_wrap=True)
         for host in self.spec.hosts:
             cells = [
                 Text(*self._cells.get((host.id, phase), ("·", "dim"))) for phase in SHOWN_PHASES
@@ -232,17 +237,14 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def confirming(
-    session: Session, operations: Operations, question: str
+    session: Session, operations: Operations, pause: Callable[[], None], question: str
 ) -> Callable[[Plan], Coroutine[Any, Any, None]]:
     """Return what shows a plan and asks, where other machines are to be changed."""
 
     async def confirm(plan: Plan) -> None:
-        table = getattr(operations, "_report", None)
-        owner = getattr(table, "__self__", None)
         if operations.spec.is_local or session.settings.yes:
             return
-        if isinstance(owner, LiveTable):
-            owner.pause()
+        pause()
         for line in plan_lines(plan):
             session.output.say(line)
         await ask_to_go_on(session, question)

@@ -41,8 +41,8 @@ async def _up(
 ) -> ExitCode:
     if plan:
         return await _plan(session, spec)
-    with live_operations(session, spec) as operations:
-        confirm = confirming(session, operations, "Do this?")
+    with live_operations(session, spec) as (operations, pause):
+        confirm = confirming(session, operations, pause, "Do this?")
         result = await operations.up(confirm=confirm, force=force, auto_rollback=auto_rollback)
     if not result.changed:
         session.output.say("The cluster was already up; nothing to do.")
@@ -50,7 +50,7 @@ async def _up(
 
 
 async def _plan(session: Session, spec: str | None) -> ExitCode:
-    with live_operations(session, spec) as operations:
+    with live_operations(session, spec) as (operations, _):
         made = await operations.plan()
     if session.output.format == TABLE:
         session.output.text("\n".join(plan_lines(made)))
@@ -78,8 +78,8 @@ def _tell(session: Session, result: UpResult) -> ExitCode:
 
 
 async def _restart(session: Session, *, spec: str | None, force: bool) -> ExitCode:
-    with live_operations(session, spec) as operations:
-        confirm = confirming(session, operations, "Restart these brokers?")
+    with live_operations(session, spec) as (operations, pause):
+        confirm = confirming(session, operations, pause, "Restart these brokers?")
         result = await operations.restart(confirm=confirm, force=force)
     return _tell(session, result)
 
@@ -89,8 +89,8 @@ async def _upgrade(
 ) -> ExitCode:
     if plan:
         return await _plan(session, spec)
-    with live_operations(session, spec) as operations:
-        confirm = confirming(session, operations, "Upgrade these brokers?")
+    with live_operations(session, spec) as (operations, pause):
+        confirm = confirming(session, operations, pause, "Upgrade these brokers?")
         result = await operations.up(confirm=confirm, force=force, auto_rollback=auto_rollback)
     releases = sorted({each.release or "" for each in result.brokers})
     where = ", ".join(release for release in releases if release) or "this machine's own logd"
@@ -102,15 +102,15 @@ async def _upgrade(
 
 
 async def _rollback(session: Session, *, spec: str | None, force: bool) -> ExitCode:
-    with live_operations(session, spec) as operations:
-        confirm = confirming(session, operations, "Go back?")
+    with live_operations(session, spec) as (operations, pause):
+        confirm = confirming(session, operations, pause, "Go back?")
         result = await operations.rollback(confirm=confirm, force=force)
     session.output.say("The next `cluster up` goes forward again to what the file says.", "dim")
     return _tell(session, result)
 
 
 async def _down(session: Session, *, spec: str | None) -> None:
-    with live_operations(session, spec) as operations:
+    with live_operations(session, spec) as (operations, _):
         result = await operations.down()
     if not result.changed:
         session.output.say("The cluster was already down; nothing to do.")
@@ -178,7 +178,7 @@ def _brokers_table(status: ClusterStatus) -> Table:
 async def _destroy(
     session: Session, *, spec: str | None, confirm_name: str | None, data: bool
 ) -> None:
-    with live_operations(session, spec) as operations:
+    with live_operations(session, spec) as (operations, _):
         # Brokers of this machine are for trying things out: their data always goes with them.
         everything = data or operations.spec.is_local
         done = await operations.destroy(data=everything)
