@@ -33,6 +33,8 @@ class LiveState:
     names: Names = NO_NAMES
     where: str = "..."
     read_only: bool = False
+    # The colour of the context, so that nobody takes one cluster for another.
+    color: str | None = None
     cluster_id: str | None = None
     controller_id: int = -1
     brokers_up: int = 0
@@ -64,6 +66,7 @@ class LiveState:
             bootstrap = session.bootstrap()
             context = session.context()
             self.read_only = session.read_only()
+            self.color = getattr(context, "color", None)
         except ShellError as error:
             self._forget()
             self.where, self.problem = "no cluster", error.message

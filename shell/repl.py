@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 _REFRESH_S = 5.0
 _REFRESH_TIMEOUT_MS = 3_000
+# What a context may be shown in.
+CONTEXT_COLORS = frozenset({"red", "yellow", "green", "blue", "magenta", "cyan"})
 # The prompt is drawn first; what asks the cluster is loaded after that.
 _FIRST_DRAWING_LIMIT_S = 2.0
 _ENDINGS = frozenset({"exit", "quit"})
@@ -264,7 +266,10 @@ class Repl:
         return Session(settings, output, self.runner.doors, interactive_shell=True)
 
     def _prompt(self) -> StyleAndTextTuples:
-        parts: StyleAndTextTuples = [("class:prompt", "logctl")]
+        color = self.live.color
+        # Names of prompt_toolkit, whatever a person wrote into the file.
+        tone = f"bold ansi{color}" if color in CONTEXT_COLORS else "class:prompt"
+        parts: StyleAndTextTuples = [(tone, "logctl")]
         if self.last_code:
             parts.append(("class:bad", f" [{int(self.last_code)}]"))
         parts.append(("class:prompt", "> "))

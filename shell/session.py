@@ -91,11 +91,11 @@ class Doors:
 
         return AdminClient(bootstrap, timeout_ms=timeout_ms, **more)
 
-    def feed(self, bootstrap: Sequence[str], *, from_start: bool) -> ClusterFeed:
-        """Return the live feed of cluster events, not yet connected."""
+    def feed(self, bootstrap: Sequence[str], *, from_start: bool, **more: Any) -> ClusterFeed:
+        """Return the live feed of cluster events, not yet connected; `more` is its network."""
         from clusters.watch.feed import ClusterFeed
 
-        return ClusterFeed(bootstrap, from_start=from_start)
+        return ClusterFeed(bootstrap, from_start=from_start, **more)
 
     def load_spec(self, path: str) -> ClusterSpec:
         """Read a cluster file; raises SpecError."""
@@ -193,6 +193,21 @@ class Session:
         if pinned is not None:
             more["cluster_id"] = pinned
         return self.doors.admin(self.bootstrap(), self.settings.timeout_ms, **more)
+
+    def feed(self, *, from_start: bool) -> ClusterFeed:
+        """Return the live feed of the session's cluster, not yet connected.
+
+        Raises Failed for a cluster that wants SASL, which the feed does not speak.
+        """
+        security = self.security()
+        if security is None:
+            return self.doors.feed(self.bootstrap(), from_start=from_start)
+        if security.mechanism is not None:
+            raise Failed(
+                "Events are read from the metadata log without SASL, which this context asks for.",
+                hint="Ask for states instead, as with `logctl query CONDITION`.",
+            )
+        return self.doors.feed(self.bootstrap(), from_start=from_start, network=security.network())
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AdminClient]:

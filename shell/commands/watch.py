@@ -69,7 +69,7 @@ async def _follow(
 ) -> None:
     count = 0
     told = ""
-    async with session.doors.feed(session.bootstrap(), from_start=from_start) as feed:
+    async with session.feed(from_start=from_start) as feed:
         async for update in feed.updates():
             status = f"{update.status.mode} {update.status.source} {update.status.message}".strip()
             if status != told:
