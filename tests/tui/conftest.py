@@ -194,6 +194,12 @@ class FakeCluster:
         )
 
 
+@pytest.fixture(scope="session")
+def cluster_class() -> type[FakeCluster]:
+    """The class itself, for tests that make many clusters."""
+    return FakeCluster
+
+
 @pytest.fixture
 def cluster() -> FakeCluster:
     """Three brokers, two topics, everything whole."""
