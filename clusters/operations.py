@@ -360,18 +360,35 @@ class Operations:
             network=network,
         )
         try:
-            self._say_start(Connect.title)
-            await Connect().run(run, partial=partial)
-            if tunnel is not None:
-                tunnel.ways = [node.connection for node in run.nodes.values()]
             async with contextlib.AsyncExitStack() as locks:
-                if lock is not None:
-                    await self._take_locks(run, locks, lock)
+                try:
+                    self._say_start(Connect.title)
+                    await Connect().run(run, partial=partial)
+                    if tunnel is not None:
+                        tunnel.ways = [node.connection for node in run.nodes.values()]
+                    if lock is not None:
+                        await self._take_locks(run, locks, lock)
+                except LogctlError as error:
+                    self._note_failure(lock, error)
+                    raise
                 yield run
         finally:
             if tunnel is not None:
                 tunnel.close()
             await connector.close()
+
+    def _note_failure(self, command: str | None, error: LogctlError) -> None:
+        """Record a run that did not get as far as looking at brokers."""
+        if command is not None:
+            entry = audit.new_entry(
+                command,
+                "failed",
+                brokers=(),
+                elapsed_ms=self._elapsed_ms(),
+                spec=self._spec.source,
+                detail=str(error),
+            )
+            audit.append(self._spec.name, entry)
 
     async def _take_locks(self, run: Run, locks: contextlib.AsyncExitStack, command: str) -> None:
         await locks.enter_async_context(cluster_lock(self._spec.name, command=command))

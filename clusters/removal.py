@@ -9,6 +9,7 @@ import json
 import os
 
 from clusters.errors import HostError
+from clusters.hosts.local import LocalConnection
 from clusters.hosts.machine_facts import json_object
 from clusters.hosts.shell_words import quote
 from clusters.layout import KEPT, MARKER
@@ -105,9 +106,7 @@ async def _remove_local_state(node: Node) -> None:
 
 async def _remove_own_state(run: Run) -> None:
     """Forget the cluster here; host keys and the record of runs stay."""
-    os.unlink(manifest_path(run.spec.name)) if os.path.exists(  # noqa: ASYNC240 - one small file
-        manifest_path(run.spec.name)
-    ) else None
+    await LocalConnection().remove_file(manifest_path(run.spec.name))
 
 
 async def _remove_remote(run: Run, nodes: list[Node], done: Destroyed, *, data: bool) -> None:

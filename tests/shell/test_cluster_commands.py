@@ -118,6 +118,8 @@ def test_hosts_that_do_not_answer_are_results_of_a_check_and_a_status(real, tmp_
     assert up.code == ExitCode.FAILED
     assert "127.0.0.1 cannot be reached by SSH" in up.err
     assert "By hand: ssh -p 1" in up.err
+    entries = json.loads(real("cluster", "audit", str(path), "--format", "json").out)
+    assert [(entry["command"], entry["outcome"]) for entry in entries] == [("up", "failed")]
 
 
 def test_nothing_is_written_on_hosts_from_a_read_only_session(real, tmp_path):
