@@ -7,7 +7,7 @@ terminal and never waits for a cluster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shell.names import NO_NAMES, Names, Setting
 from shell.registry import Argument, Command, Kind, Option, Registry
@@ -15,6 +15,9 @@ from shell.script import Form, Token, last_statement
 from shell.settings import GLOBAL_OPTIONS
 
 __all__ = ["NO_NAMES", "Names", "Suggestion", "inline_help", "split_words", "suggest"]
+
+# What these can be depends on the argument before that says whether a topic or a broker is meant.
+_OF_AN_OWNER = frozenset({Kind.TOPIC_CONFIG, Kind.CONFIG_KEY, Kind.CONFIG_OWNER})
 
 FILE_KINDS = frozenset({Kind.FILE, Kind.SPEC})
 
@@ -128,6 +131,7 @@ class Place:
     only_arguments: bool = False
     used: frozenset[str] = frozenset()
     unknown: str | None = None
+    given: tuple[str, ...] = ()
 
     @classmethod
     def after(cls, registry: Registry, words: Sequence[str], names: Names = NO_NAMES) -> Place:
@@ -161,6 +165,7 @@ class Place:
                 self.unknown = self.unknown or word
         else:
             self.argument_index += 1
+            self.given = (*self.given, word)
 
     def options(self) -> dict[str, Option]:
         """Return the options that can be given here, by flag."""
@@ -180,11 +185,21 @@ class Place:
         """Return values of the next argument, or the next word of a command's name."""
         if self.command is not None:
             argument = self.argument()
+            if argument is not None and argument.kind in _OF_AN_OWNER:
+                names = self._of_owner(names)
             return _values(argument, names, current, registry) if argument else []
         if self.noun is not None:
             return [Suggestion(c.words[1], c.summary) for c in registry.under(self.noun)]
         aliases = [Suggestion(n, f"alias: {text}") for n, text in names.aliases.items()]
         return [*_first_words(registry), *aliases]
+
+    def _of_owner(self, names: Names) -> Names:
+        """Return the names that fit what was said before to have settings: topic or broker."""
+        if "broker" in self.given[:1]:
+            return replace(names, topics={}, topic_settings=names.broker_settings)
+        if "topic" in self.given[:1]:
+            return replace(names, brokers={}, broker_settings={})
+        return names
 
     def argument(self) -> Argument | None:
         """Return the argument that the next word is, or None when there is none left."""
@@ -296,6 +311,8 @@ def _names_of(kind: Kind, names: Names) -> list[Suggestion]:
     }
     if kind is Kind.TOPIC:
         return _topics(names)
+    if kind is Kind.CONFIG_OWNER:
+        return [*_topics(names), *_names_of(Kind.BROKER, names)]
     return [Suggestion(str(name), meta) for name, meta in found.get(kind, ())]
 
 

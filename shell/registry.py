@@ -17,7 +17,8 @@ class Kind(StrEnum):
     """What a value is: how it is read, and where its completions come from.
 
     TOPIC_CONFIG and BROKER_CONFIG are read as KEY=VALUE, like PAIR; their keys and values are
-    completed. CONFIG_KEY is the key alone, of a topic or a broker. QUERY is a condition on the
+    completed. CONFIG_KEY is the key alone, of a topic or a broker; CONFIG_OWNER
+    is one of these. QUERY is a condition on the
     cluster's state.
     """
 
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     TOPIC_CONFIG = "topic-config"
     BROKER_CONFIG = "broker-config"
     CONFIG_KEY = "config-key"
+    CONFIG_OWNER = "config-owner"
     QUERY = "query"
     CONTEXT = "context"
     SPEC = "spec"
@@ -54,6 +56,7 @@ LIVE_KINDS = frozenset(
         Kind.TOPIC_CONFIG,
         Kind.BROKER_CONFIG,
         Kind.CONFIG_KEY,
+        Kind.CONFIG_OWNER,
     }
 )
 

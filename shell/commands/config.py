@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from clusters.admin import AdminClient, ConfigEntry
 
 OF = Argument("OF", "What has the settings.", kind=Kind.CHOICE, choices=("topic", "broker"))
-NAME = Argument("NAME", "The topic; or the broker's id, or `default` for all brokers.")
+NAME = Argument(
+    "NAME",
+    "The topic; or the broker's id, or `default` for all brokers.",
+    kind=Kind.CONFIG_OWNER,
+)
 # So is written what holds for all brokers that have nothing of their own.
 ALL_BROKERS = "default"
 

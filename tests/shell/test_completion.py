@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shell.commands import all_commands
-from shell.completion import Names, split_words, suggest
+from shell.completion import Names, inline_help, split_words, suggest
+from shell.names import Setting
 
 REGISTRY = all_commands()
 NAMES = Names(
@@ -48,6 +49,59 @@ def test_an_empty_line_offers_every_first_word():
 )
 def test_the_first_suggestion(text, first):
     assert offered(text)[0] == first
+
+
+def test_settings_and_their_values_fit_what_has_them():
+    names = Names(
+        topics={"orders": 3},
+        brokers={1: "h:1 up"},
+        groups={"billing": "Stable"},
+        topic_settings={
+            "cleanup.policy": Setting("What happens.", "delete", ("delete", "compact")),
+            "retention.ms": Setting("How long.", "7"),
+        },
+        broker_settings={"log.retention.ms": Setting("Of all topics.", "7")},
+    )
+    assert offered("topic create x --config cl", names) == ["cleanup.policy="]
+    assert offered("topic create x --config cleanup.policy=", names) == [
+        "cleanup.policy=delete",
+        "cleanup.policy=compact",
+    ]
+    assert offered("config set topic ", names) == ["orders"]
+    assert offered("config set broker ", names) == ["1"]
+    assert offered("config set topic orders ret", names)[0] == "retention.ms="
+    assert offered("config set broker 1 ", names) == ["log.retention.ms="]
+    assert offered("config get topic orders log", names) == []
+    assert offered("tail orders --group ", names) == ["billing"]
+    meta = suggest(REGISTRY, "topic create x --config ret", names)[0].meta
+    assert meta == "How long."
+
+
+def test_each_command_of_a_line_completes_by_itself_and_programs_do_not():
+    assert offered("topic list; broker ki")[0] == "kill"
+    assert offered("topic list && topic describe or")[0] == "orders"
+    assert offered("topic list | gre") == []
+    assert offered("tail orders:0,")[0] == "orders:0,1"
+
+
+def test_aliases_are_offered_and_seen_through():
+    names = Names(topics={"orders": 3}, aliases={"td": "topic describe"})
+    assert suggest(REGISTRY, "td", names)[0].meta == "alias: topic describe"
+    assert offered("td or", names) == ["orders"]
+
+
+def told(text: str) -> str:
+    return "".join(said for _, said in inline_help(REGISTRY, text, NAMES))
+
+
+def test_help_follows_what_is_typed():
+    assert "Which" in told("completion ") or "shell" in told("completion ")
+    assert "needs TOPIC" in told("topic describe ")
+    assert "needs" not in told("topic describe orders")
+    assert told("topic list --format ").startswith("--format Write data")
+    assert told("topic list; tpc x") == "tpc: no such command"
+    assert told("topic list | grep ") == ""
+    assert told("") == ""
 
 
 def test_letters_in_order_are_enough_and_the_tightest_match_wins():
