@@ -161,6 +161,6 @@ async def _move(admin: AdminClient, step: Step, report: Report, timeout_ms: int)
 
         raise AdminError(
             f"the move has begun and goes on, but did not end within {timeout_ms // 1000} s; "
-            "run the same command again to wait for it",
+            "`query partitions where reassigning` shows how it stands",
             code=int(ErrorCode.request_timed_out),
         ) from None

@@ -74,9 +74,10 @@ async def observe(
     info, summaries, placed, brokers = await asyncio.gather(
         admin.cluster(), admin.topics(), admin.partitions(), admin.brokers()
     )
-    moving: frozenset[Partition] = frozenset()
+    leaving: dict[Partition, tuple[int, ...]] = {}
     try:
-        moving = frozenset((each.topic, each.partition) for each in await admin.reassignments())
+        moves = await admin.reassignments()
+        leaving = {(each.topic, each.partition): each.removing for each in moves}
     except LogctlError as error:
         observer.problems.append(f"moves under way: {error}")
     wanted = {each.topic for each in summaries if topics is None or each.topic in set(topics)}
@@ -85,7 +86,10 @@ async def observe(
     found = await asyncio.gather(*map(observer.group, group_names))
     assignments: dict[str, dict[int, tuple[int, ...]]] = {}
     for each in placed:
-        assignments.setdefault(each.topic, {})[each.partition] = each.replicas
+        # What is on the move counts as where it goes: it gets there by itself.
+        leaves = leaving.get((each.topic, each.partition), ())
+        stays = tuple(broker for broker in each.replicas if broker not in leaves)
+        assignments.setdefault(each.topic, {})[each.partition] = stays
     return World(
         cluster_id=info.cluster_id,
         topics={
@@ -100,7 +104,7 @@ async def observe(
             for each in summaries
         },
         racks={each.id: each.rack for each in brokers if each.state == "up"},
-        moving=moving,
+        moving=frozenset(leaving),
         offsets={name: own for name, (own, _) in zip(group_names, found, strict=True)},
         active=frozenset(n for n, (_, active) in zip(group_names, found, strict=True) if active),
         positions=await _positions(observer, positions),

@@ -244,10 +244,13 @@ class _Planner:
         reasons: list[str] = []
         for index, replicas in enumerate(found.assignment):
             target, reason = self._target(topic, index, replicas)
+            moves = (topic.name, index) in self.world.moving
             if target is None:
+                if moves:
+                    self.notes.append(f"{topic.name}-{index} is on its way to {list(replicas)}")
                 continue
-            if (topic.name, index) in self.world.moving:
-                self.unknown.append(f"{topic.name}-{index} is being moved; its replicas may change")
+            if moves:
+                self.notes.append(f"{topic.name}-{index} is being moved elsewhere; that is stopped")
             wanted[str(index)] = list(target)
             reasons.append(reason)
         if not wanted:

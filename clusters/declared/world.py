@@ -20,7 +20,8 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldTopic:
-    """A topic that exists; `assignment[i]` are the replicas of partition i, in order.
+    """A topic that exists; `assignment[i]` are the replicas of partition i, in order,
+    and where they go to when they are on the move.
 
     `settings` is None when nobody could tell them.
     """
