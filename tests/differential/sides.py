@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
+from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ConnectionFailed
 from broker.protocol.network import AsyncioNetwork
@@ -145,8 +146,29 @@ class Sides:
 
 async def _ready(clusters: list[Cluster]) -> list[Side]:
     asked = [_answering(each, node) for each in clusters for node in each.ports]
-    sides = await asyncio.gather(*asked)
-    return list(sides[:: len(clusters[0].ports)])
+    sides = (await asyncio.gather(*asked))[:: len(clusters[0].ports)]
+    if len(clusters[0].ports) == 1:
+        await asyncio.gather(*(_coordinating(side) for side in sides))
+    return list(sides)
+
+
+async def _coordinating(side: Side) -> None:
+    """Wait until every partition of __consumer_offsets is coordinated: names of all four."""
+    limit = time.monotonic() + START_SECONDS
+    groups = [f"nobody-{number}" for number in range(16)]
+    connection = await side.connect()
+    try:
+        while True:
+            body = {"key_type": 0, "coordinator_keys": groups}
+            await connection.request(ApiKey.FIND_COORDINATOR, body, version=4)
+            body = {"groups": groups}
+            found = await connection.request(ApiKey.DESCRIBE_GROUPS, body, version=5)
+            if not any(group.error_code for group in found.groups):
+                return
+            assert time.monotonic() < limit, f"{side.kind} does not coordinate groups: {found}"
+            await asyncio.sleep(0.1)
+    finally:
+        connection.close()
 
 
 async def _answering(cluster: Cluster, node: int) -> Side:
