@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
@@ -175,3 +176,40 @@ def test_live_state_begins_empty_and_says_nothing_wrong():
     state = LiveState()
     assert state.names.topics == {}
     assert state.problem is None
+
+
+async def test_when_nobody_answers_the_last_answer_is_shown_with_its_age(logctl):
+    with shell_on(logctl) as (repl, _):
+        assert await repl.execute("topic list") == ExitCode.DONE
+        logctl.doors.fake.failure = ConnectionError("nobody answers")
+        logctl.out.truncate(0)
+        logctl.err.truncate(0)
+        assert await repl.execute("topic list") == ExitCode.FAILED
+        told = logctl.err.getvalue()
+        assert "nobody answers" in told
+        assert "What was answered 0 s ago:" in told
+        assert "signups" in told
+        assert logctl.out.getvalue() == b"", "an old answer is no data"
+        logctl.err.truncate(0)
+        await repl.execute("topic list | cat > /dev/null")
+        assert "What was answered" not in logctl.err.getvalue()
+
+
+async def test_another_cluster_makes_its_names_forgotten(logctl):
+    logctl.doors.save_context(replace(logctl.doors.saved["local"], name="b", bootstrap=["b:1"]))
+    with shell_on(logctl) as (repl, _):
+        await repl.live.refresh(repl._session())
+        assert repl.live.names.topics
+        logctl.doors.current = "b"
+        logctl.doors.fake.failure = ConnectionError("nobody answers")
+        await repl.live.refresh(repl._session())
+        assert repl.live.where == "b"
+        assert repl.live.names.topics == {}
+        assert not repl.live.seen
+
+
+async def test_a_read_only_context_shows_in_the_toolbar(logctl):
+    logctl.runner.base = {"read_only": True}
+    with shell_on(logctl) as (repl, _):
+        await repl.live.refresh(repl._session())
+        assert "read-only" in "".join(text for _, text in repl.toolbar())

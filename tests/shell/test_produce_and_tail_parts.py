@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shell.client_options import client_options
 from shell.exits import Failed
 from shell.inputs import BadRecord, Recipe, records_of_lines
 from shell.lines import follow_lines, read_lines
@@ -262,3 +263,24 @@ async def test_a_producer_that_gets_no_id_is_told_in_time():
     producer = SimpleNamespace(start=asyncio.Event().wait)
     with pytest.raises(Failed, match=r"no producer id within 0\.02 s"):
         await _start(producer, 20)
+
+
+def test_a_contexts_security_reaches_the_client_library():
+    tls = object()
+    security = SimpleNamespace(
+        protocol="SASL_SSL",
+        tls=tls,
+        mechanism="SCRAM-SHA-512",
+        username="ops",
+        password="secret",
+    )
+    session = SimpleNamespace(bootstrap=lambda: ("b:1",), security=lambda: security)
+    assert client_options(session) == {
+        "bootstrap_servers": ["b:1"],
+        "client_id": "logctl",
+        "security_protocol": "SASL_SSL",
+        "ssl_context": tls,
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "ops",
+        "sasl_plain_password": "secret",
+    }
