@@ -33,7 +33,7 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
         old_ms = now_ms - status.last_contact_ms
         if status.mode == "lost" or old_ms > STALE_MS:
             text.append(f" for {age(old_ms)}", "bold")
-    if status.message and status.mode != "live":
+    if status.message and status.mode not in ("live", "sampled"):
         text.append(f"  {status.message}")
     # What matters in an incident comes first: a narrow terminal cuts the end.
     health = view.health()
@@ -52,6 +52,8 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     text.append(f"  partitions {health.partitions}")
     if status.source:
         text.append(f"  from {status.source}")
+    if status.message and status.mode == "sampled":
+        text.append(f"  {status.message}")
     return text
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
 from broker.protocol.client import BrokerConnection
-from broker.protocol.errors import LogctlError
+from broker.protocol.errors import ErrorCode, LogctlError, UnsupportedVersion
 from broker.protocol.network import Network
 from broker.protocol.struct import Struct
 from clusters.admin import parse
@@ -22,7 +22,10 @@ ASK_MS = 800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What the first broker that answered said. `controllers` may be empty: it cannot tell."""
+    """What the first broker that answered said. `controllers` may be empty: it cannot tell.
+
+    `lasting` says whether it is of use to ask again soon: a broker that is starting tells later.
+    """
 
     source: str
     controllers: dict[int, str]
@@ -31,6 +34,7 @@ class Discovery:
     brokers: tuple[str, ...]
     reason: str
     failures: tuple[tuple[str, str], ...]
+    lasting: bool = True
 
 
 class NobodyAnswers(LogctlError):
@@ -79,6 +83,7 @@ def _with(found: Discovery, failures: list[tuple[str, str]]) -> Discovery:
         brokers=found.brokers,
         reason=found.reason,
         failures=tuple(failures),
+        lasting=found.lasting,
     )
 
 
@@ -94,7 +99,7 @@ async def _ask(network: Network, address: str) -> Discovery:
         brokers = tuple(join_address(each.host, each.port) for each in metadata.brokers)
         partition = Struct(topic_name=METADATA_TOPIC, partitions=[Struct(partition_index=0)])
         controllers: dict[int, str] = {}
-        leader_id, leader_epoch, reason = -1, -1, ""
+        leader_id, leader_epoch, reason, lasting = -1, -1, "", True
         try:
             answer = await connection.request(
                 ApiKey.DESCRIBE_QUORUM, Struct(topics=[partition]), timeout_ms=ASK_MS
@@ -107,6 +112,9 @@ async def _ask(network: Network, address: str) -> Discovery:
             reason = "" if controllers else "the brokers do not tell where the controllers are"
         except LogctlError as error:
             reason = f"the brokers do not tell where the controllers are: {why(error)}"
+            lasting = isinstance(error, UnsupportedVersion) or (
+                getattr(error, "code", None) == ErrorCode.cluster_authorization_failed
+            )
         return Discovery(
             source=address,
             controllers=controllers,
@@ -115,6 +123,7 @@ async def _ask(network: Network, address: str) -> Discovery:
             brokers=brokers,
             reason=reason,
             failures=(),
+            lasting=lasting,
         )
     finally:
         connection.close()

@@ -44,6 +44,7 @@ SAMPLE_EVERY_S = 1.0
 SAMPLED_AFTER_MS = 3_000
 RETRY_LOG_EVERY_MS = 10_000
 REFUSED_RETRY_MS = 60_000
+NOT_TOLD_RETRY_MS = 3_000
 REDISCOVER_MS = 2_000
 QUEUE_UPDATES_MAX = 1_000
 SAMPLED_NOTE = "sampled: may miss changes"
@@ -246,7 +247,10 @@ class ClusterFeed:
             return
         self._learn(found)
         if refused or not found.controllers:
-            await self._sample(found, refused or found.reason, REFUSED_RETRY_MS)
+            # A cluster that is only just starting must not be polled for a minute.
+            lasting = bool(refused) or found.lasting
+            retry_ms = REFUSED_RETRY_MS if lasting else NOT_TOLD_RETRY_MS
+            await self._sample(found, refused or found.reason, retry_ms)
         elif failed and all_gone:
             unreachable = f"no controller is reachable ({', '.join(sorted(failed))})"
             if self._caught_up and now_ms - self._live_at_ms < SAMPLED_AFTER_MS:

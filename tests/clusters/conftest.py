@@ -135,6 +135,7 @@ class FakeCluster:
         self.offsets: dict[tuple[str, int], tuple[int, int]] = {}
         self.nodes_told = True
         self.refuse_fetch = False
+        self.quorum_error = 0
         self.not_leader: set[tuple[str, int]] = set()
 
     async def start(self) -> None:
@@ -315,6 +316,7 @@ class FakeCluster:
 
     def _quorum(self) -> Struct:
         return Struct(
+            error_code=int(self.quorum_error),
             topics=[
                 Struct(
                     topic_name=METADATA_TOPIC,

@@ -14,6 +14,7 @@ from broker.protocol.batch import (
     encode_snapshot_footer,
     encode_snapshot_header,
 )
+from broker.protocol.errors import ErrorCode
 from broker.protocol.metadata_records import encode_record
 from clusters.watch import ClusterFeed, EventKind
 
@@ -265,3 +266,15 @@ async def test_where_the_log_cannot_be_read_it_polls_and_says_so(
             EventKind.LEADER_MOVED,
             EventKind.ISR_SHRUNK,
         ]
+
+
+async def test_a_cluster_that_is_only_just_starting_is_followed_soon(fake_cluster, make_partition):
+    """A broker that knows no leader of the quorum yet must not be polled for a minute."""
+    fake_cluster.add_topic("orders", [make_partition(0, 1, [1, 2], [1, 2])], ID)
+    fake_cluster.quorum_error = ErrorCode.broker_not_available
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.until(lambda update: update.status.mode == "sampled")
+        fake_cluster.quorum_error = ErrorCode.none
+        fake_cluster.elect(1)
+        live = await watcher.live(seconds=10.0)
+        assert live.status.controller_id == 1
