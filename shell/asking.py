@@ -58,20 +58,26 @@ class Card:
     unknown: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The card as lines of text."""
-        readers = ", ".join(self.readers) or ("not known" if "groups" in self.unknown else "none")
-        size = "not known" if self.size_bytes is None else format_bytes(self.size_bytes)
-        records = "not known" if self.records is None else str(self.records)
-        last = (
-            "never or not known" if self.last_write_ms is None else format_time(self.last_write_ms)
-        )
-        producers = "not known" if self.producers is None else str(self.producers)
+        """The card as lines of text; what did not answer makes a number the least it can be."""
+        readers = ", ".join(self.readers) or "none"
+        if "groups" in self.unknown:
+            readers = f"{readers}, as far as groups answered"
+        size = None if self.size_bytes is None else format_bytes(self.size_bytes)
+        last = "never" if self.last_write_ms is None else format_time(self.last_write_ms)
+        if "records" in self.unknown:
+            last = f"{last}, as far as leaders answered"
         return [
             f"  groups with members: {readers}",
-            f"  remembered idempotent producers: {producers}",
-            f"  records: {records}; bytes on all replicas: {size}",
+            f"  remembered idempotent producers: {self._least('producers', self.producers)}",
+            f"  records: {self._least('records', self.records)}",
+            f"  bytes on all replicas: {self._least('bytes', size)}",
             f"  last write: {last}",
         ]
+
+    def _least(self, part: str, value: object) -> str:
+        if value is None:
+            return "not known"
+        return f"at least {value}" if part in self.unknown else str(value)
 
 
 async def blast_radius(admin: AdminClient, topics: Sequence[str]) -> Card:
@@ -94,12 +100,20 @@ async def _part(card: Card, name: str, asking: Callable[[], Awaitable[None]]) ->
         card.unknown.append(name)
 
 
+def _note(card: Card, part: str, failures: Sequence[Failure]) -> None:
+    if failures:
+        card.unknown.append(part)
+
+
 async def _keys(admin: AdminClient, card: Card) -> list[tuple[str, int]]:
     return [(p.topic, p.partition) for p in await admin.partitions(list(card.topics))]
 
 
 async def _readers(admin: AdminClient, card: Card) -> None:
-    groups = [each.group for each in (await admin.groups()).items if each.state != "Empty"]
+    told = await admin.groups()
+    groups = [each.group for each in told.items if each.state != "Empty"]
+    if told.failures or len(groups) > GROUPS_ASKED_MAX:
+        card.unknown.append("groups")
     details = await asyncio.gather(
         *(admin.group(name) for name in groups[:GROUPS_ASKED_MAX]), return_exceptions=True
     )
@@ -114,11 +128,15 @@ async def _readers(admin: AdminClient, card: Card) -> None:
 
 async def _writers(admin: AdminClient, card: Card) -> None:
     told = await admin.producers(await _keys(admin, card))
+    _note(card, "producers", told.failures)
     card.producers = len({each.producer_id for each in told.items})
 
 
 async def _bytes(admin: AdminClient, card: Card) -> None:
-    dirs = await admin.log_dirs()
+    placed, dirs = await asyncio.gather(admin.partitions(list(card.topics)), admin.log_dirs())
+    answered = {each.broker for each in dirs.items}
+    if any(broker not in answered for each in placed for broker in each.replicas):
+        card.unknown.append("bytes")
     card.size_bytes = sum(
         replica.size_bytes
         for each in dirs.items
@@ -136,6 +154,7 @@ async def _records(admin: AdminClient, card: Card) -> None:
         admin.list_offsets(dict.fromkeys(keys, OffsetSpec.latest)),
         admin.list_offsets(dict.fromkeys(keys, OffsetSpec.max_timestamp)),
     )
+    _note(card, "records", [*starts.failures, *ends.failures, *newest.failures])
     first = {(each.topic, each.partition): each.offset or 0 for each in starts.items}
     card.records = sum(
         (each.offset or 0) - first.get((each.topic, each.partition), 0) for each in ends.items

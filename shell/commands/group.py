@@ -102,6 +102,7 @@ def _partition_json(row: PartitionLag, speed: tuple[float, float] | None) -> dic
 def _blocks(
     detail: GroupDetail, partitions: Sequence[Mapping[str, Any]], total: int, rate: bool
 ) -> list[Block]:
+    unknown = any(each["committed"] is not None and each["lag"] is None for each in partitions)
     facts: list[tuple[str, object]] = [
         ("group", detail.group),
         ("state", Cell(detail.state, _TONES.get(detail.state, "warn"))),
@@ -109,7 +110,7 @@ def _blocks(
         ("assignor", detail.assignor or None),
         ("coordinator", detail.coordinator),
         ("members", len(detail.members)),
-        ("total lag", total),
+        ("total lag", f"at least {total}" if unknown else total),
     ]
     members = Table(
         ("MEMBER", "CLIENT", "HOST", "INSTANCE", "PARTITIONS"),
