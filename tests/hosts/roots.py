@@ -91,7 +91,7 @@ def missing() -> str | None:
         return "Linux"
     if os.geteuid() != 0:
         return "root (hosts live in namespaces of their own)"
-    tools = ("debootstrap", "unshare", "nsenter", "ip", "nft")
+    tools = ("debootstrap", "unshare", "nsenter", "ip", "nft", "ssh-agent")
     absent = [tool for tool in tools if shutil.which(tool) is None]
     if absent:
         return ", ".join(absent)
