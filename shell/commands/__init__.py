@@ -30,6 +30,7 @@ def all_commands() -> Registry:
         tail,
         topic,
         topic_change,
+        wait,
         watch,
     )
 
@@ -63,6 +64,7 @@ def all_commands() -> Registry:
         tail,
         watch,
         query,
+        wait,
         apply,
         run,
         context,

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from broker.protocol.errors import LogctlError
 from clusters.declared.variables import VariableError, Variables, typed
-from clusters.query import QueryError, Steady, parse
-from clusters.query.state import Row
+from clusters.query import QueryError, parse
 from clusters.watch.events import iso_time
 from clusters.watch.status import SystemClock
-from shell.commands.query import observe, shown_row
+from shell.commands.query import observe
 from shell.exits import ExitCode, Refused, ShellError
 from shell.output import Output
 from shell.registry import Registry
@@ -28,14 +27,12 @@ from shell.runbook import filling
 from shell.runbook.model import Action, Runbook, Step
 from shell.runbook.recording import Entry, Record
 from shell.script import quoted
+from shell.waiting import WAIT_TIMEOUT_MS, evidence, missing, wait_until
 
 if TYPE_CHECKING:
     from clusters.query import ClusterState, Query
     from shell.runner import Runner
     from shell.session import Session
-
-WAIT_TIMEOUT_MS = 300_000
-_EVIDENCE = 5
 
 
 class StepFailed(Exception):
@@ -259,7 +256,7 @@ class Engine:
             raise StepFailed(f"when: {error}") from None
         verdict = query.holds(state)
         if verdict is None:
-            raise StepFailed(f"when: nobody can say whether it holds: {_missing(query, state)}")
+            raise StepFailed(f"when: nobody can say whether it holds: {missing(query, state)}")
         return verdict
 
     async def _state(self, query: Query) -> ClusterState:
@@ -273,46 +270,32 @@ class Engine:
             return
         message = filling.word(step.message, variables) if step.message else ""
         why = "does not hold" if verdict is False else "nobody can say whether it holds"
-        evidence = _evidence(query, state) if verdict is False else _missing(query, state)
-        detail = f"{message + ': ' if message else ''}{why}: {query}{evidence and '; ' + evidence}"
+        shown = evidence(query, state) if verdict is False else missing(query, state)
+        detail = f"{message + ': ' if message else ''}{why}: {query}{shown and '; ' + shown}"
         raise StepFailed(detail, ExitCode.UNHEALTHY)
 
     async def _wait(self, step: Step, variables: Variables, place: str) -> None:
         query = parse(filling.condition(step.text, variables))
         if step.for_ms is not None:
             query = replace(query, for_ms=step.for_ms, for_text=f"{step.for_ms}ms")
-        steady = Steady(query)
-        limit_ms = WAIT_TIMEOUT_MS if step.timeout_ms is None else step.timeout_ms
-        began_ms = self.clock.monotonic_ms()
-        last = "no answer yet"
-        while True:
-            try:
-                state = await self._state(query)
-            except (ShellError, LogctlError) as error:
-                # A cluster that does not answer at all: wait on, nothing is known to hold.
-                steady, verdict, last = Steady(query), None, str(error).splitlines()[0]
-            else:
-                verdict = steady.take(state)
-                if verdict is True:
-                    return
-                last = self._so_far(query, steady, state, verdict)
-            waited_ms = self.clock.monotonic_ms() - began_ms
-            if self.dry_run:
-                raise StepFailed(f"does not hold yet: {last}")
-            if waited_ms >= limit_ms:
-                detail = f"does not hold after {limit_ms / 1000:g} s: {query}; {last}"
-                raise StepFailed(detail, ExitCode.UNHEALTHY)
-            self.session.output.progress(f"{place} waited {waited_ms // 1000} s: {last}")
-            await asyncio.sleep(min(step.every_ms, max(50, limit_ms - waited_ms)) / 1000)
+        output = self.session.output
 
-    def _so_far(
-        self, query: Query, steady: Steady, state: ClusterState, verdict: bool | None
-    ) -> str:
-        if verdict is None:
-            return f"unknown: {_missing(query, state)}"
-        if query.holds(state) is True:
-            return f"holds for {steady.held_ms(state) / 1000:.1f} s"
-        return _evidence(query, state) or "no such row"
+        def tell(waited_ms: int, last: str) -> None:
+            output.progress(f"{place} waited {waited_ms // 1000} s: {last}")
+
+        limit_ms = WAIT_TIMEOUT_MS if step.timeout_ms is None else step.timeout_ms
+        last = await wait_until(
+            lambda: self._state(query),
+            query,
+            limit_ms=0 if self.dry_run else limit_ms,
+            every_ms=step.every_ms,
+            tell=tell,
+        )
+        if last is not None and self.dry_run:
+            raise StepFailed(f"does not hold yet: {last}")
+        if last is not None:
+            detail = f"does not hold after {limit_ms / 1000:g} s: {query}; {last}"
+            raise StepFailed(detail, ExitCode.UNHEALTHY)
 
     # The rest
 
@@ -417,29 +400,3 @@ def _answer(output: str) -> Any:
         return [json.loads(line) for line in output.splitlines() if line.strip()]
     except ValueError:
         return typed(output.strip())
-
-
-def _evidence(query: Query, state: ClusterState) -> str:
-    rows = query.rows(state)
-    shown = [_row(query, row) for row in rows[:_EVIDENCE]]
-    more = f" and {len(rows) - _EVIDENCE} more" if len(rows) > _EVIDENCE else ""
-    return ", ".join(shown) + more
-
-
-def _row(query: Query, row: Row) -> str:
-    from clusters.query import TABLES
-
-    keys = next(
-        (TABLES[name].keys for name in sorted(query.tables) if set(TABLES[name].keys) <= set(row)),
-        (),
-    )
-    data = shown_row(row)
-    name = "-".join(str(data[key]) for key in keys if data.get(key) is not None)
-    values = [
-        f"{field} {data[field]}" for field in sorted(query.fields - set(keys)) if field in data
-    ]
-    return f"{name} ({', '.join(values)})" if values else name
-
-
-def _missing(query: Query, state: ClusterState) -> str:
-    return "; ".join(query.missing(state)[:3]) or "not all could be found out"

@@ -283,6 +283,21 @@ def test_wait_gives_up_in_time_with_what_it_saw(logctl, book, states):
     assert "2 (state down)" in told.err
 
 
+def test_the_command_waits_as_the_step_does(logctl, states, monkeypatch):
+    async def observe(session, queries):
+        return states.pop(0) if len(states) > 1 else states[0]
+
+    monkeypatch.setattr("shell.commands.wait.observe", observe)
+    states += [brokers("up", "down"), brokers("up", "up")]
+    told = logctl("wait", "all brokers have state = up", "--every", "50ms")
+    assert told.code == 0, told.err
+    states[:] = [brokers("up", "down")]
+    told = logctl("wait", "no", "brokers", "where", "state", "=", "down", "--within", "100ms")
+    assert told.code == 10
+    assert "2 (state down)" in told.err
+    assert logctl("wait", "no brokers for 3s", "--for", "3s").code == 2
+
+
 def test_parallel_steps_all_end_and_one_failure_is_enough(logctl, book, tmp_path):
     told = logctl(
         "run", book("steps:\n  - parallel: [topic list, topic describe none, broker list]\n")
