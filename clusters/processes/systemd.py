@@ -148,6 +148,8 @@ class SystemdProcess:
     async def stop(self, timeout_ms: int) -> Stopped:
         """`systemctl stop`; systemd kills it after TimeoutStopSec."""
         before = await self.look()
+        if before.state == "stopped" and not await self._is_installed():
+            return Stopped(was_running=False)
         script = (
             f"systemctl disable -q {self._name} 2>/dev/null\n"
             f"systemctl stop {self._name} || exit 1\n"
@@ -156,6 +158,9 @@ class SystemdProcess:
         answer = await self._systemctl(script, "stop", timeout_ms + _STOP_GRACE_MS)
         killed = "Result=timeout" in answer
         return Stopped(was_running=before.state != "stopped", killed=killed)
+
+    async def _is_installed(self) -> bool:
+        return await self._connection.read_file(self._layout.unit_path) is not None
 
     async def kill(self) -> bool:
         """SIGKILL to the main process; systemd starts it again, as after a crash."""
@@ -199,18 +204,18 @@ def unit_view(show: Mapping[str, str], uptime_s: float | None) -> ProcessView:
     """A view from `systemctl show`."""
     active, sub = show.get("ActiveState", "inactive"), show.get("SubState", "")
     pid = int(show.get("MainPID") or 0) or None
+    restarts = int(show.get("NRestarts") or 0)
     words = f"unit {active} ({sub})"
-    if restarts := int(show.get("NRestarts") or 0):
-        words += f", {restarted_words(restarts)}"
     started_us = int(show.get("ExecMainStartTimestampMonotonic") or 0)
     if active == "active" and pid is not None:
         uptime_ms = None
         if uptime_s is not None and started_us:
             uptime_ms = max(0, int(uptime_s * 1000 - started_us / 1000))
-        return ProcessView(state="running", pid=pid, uptime_ms=uptime_ms, detail=words)
+        detail = restarted_words(restarts) if restarts else ""
+        return ProcessView(state="running", pid=pid, uptime_ms=uptime_ms, detail=detail)
     status = show.get("ExecMainStatus", "0")
     if active in {"activating", "failed"} or show.get("Result", "success") != "success":
         return ProcessView(state="stale", detail=f"{words}, last exit status {status}")
     if active == "inactive" and show.get("UnitFileState") == "enabled" and started_us:
         return ProcessView(state="stale", detail=words)
-    return ProcessView(state="stopped", detail=words if show.get("LoadState") == "loaded" else "")
+    return ProcessView(state="stopped")
