@@ -34,7 +34,7 @@ def _brokers_table(brokers: Sequence[BrokerInfo]) -> Table:
         [
             (
                 broker.id,
-                f"{broker.host}:{broker.port}",
+                f"{broker.host}:{broker.port}" if broker.host else None,
                 broker.rack,
                 Cell(broker.state, _TONES.get(broker.state, "")),
                 broker.leaders,
