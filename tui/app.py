@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -668,7 +669,16 @@ async def show_dashboard(
         admin_of=admin_of,
         commander_of=commander_of,
     )
-    await app.run_async()
+    loop = asyncio.get_running_loop()
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    for each in ends:
+        # Who is told to end, or loses the terminal, must still give it back as it was.
+        loop.add_signal_handler(each, app.exit)
+    try:
+        await app.run_async()
+    finally:
+        for each in ends:
+            loop.remove_signal_handler(each)
     if app.problem is not None:
         raise app.problem
     if app.return_code:
