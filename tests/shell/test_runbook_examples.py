@@ -183,9 +183,14 @@ def test_rolling_restart_keeps_everything_in_sync(shop):
 
 def test_less_is_kept_of_a_topic_that_fills_the_disk(shop):
     shop.ok("topic", "create", "noisy", "-p", "1", "-r", "3")
-    shop.ok("run", RUNBOOKS / "disk-filling.yaml", "--set", "topic=noisy", "--set", "retention=2h")
+    shop.ok("produce", "noisy", "old", "--timestamp", "2026-01-31T12:00:00Z")
+    shop.ok("produce", "noisy", "new")
+    given = ["--set", "topic=noisy", "--set", "retention=2h"]
+    assert shop("run", RUNBOOKS / "disk-filling.yaml", *given).code == 4
+    shop.ok("run", RUNBOOKS / "disk-filling.yaml", *given, "--yes")
     config = shop("topic", "describe", "noisy", "--format", "json").json()["config"]
     assert config["retention.ms"] == "7200000"
+    shop.ok("query", "--assert", "all partitions where topic = noisy have records = 1")
 
 
 def test_a_stuck_group_is_moved_once_someone_says_yes(shop, tmp_path):
