@@ -13,11 +13,15 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 END_S = 5
+LINE_BYTES_MAX = 32 * 1024 * 1024
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+OnLine = Callable[[str], Awaitable[None] | None]
 
 
 class ProcessCommander:
@@ -37,8 +41,10 @@ class ProcessCommander:
         """The command as it can be pasted into a terminal."""
         return shlex.join(["logctl", *self._where, *words])
 
-    async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
+    async def run(self, words: Sequence[str], on_line: OnLine) -> int:
         """Run a command and tell each line of both its outputs; returns the exit code.
+
+        The next line is read once what `on_line` returned is done.
 
         Cancelled, the command is interrupted as by Ctrl-C, and killed if it does not end.
         """
@@ -55,11 +61,14 @@ class ProcessCommander:
             env=environ,
             cwd=os.getcwd(),
             start_new_session=True,
+            limit=LINE_BYTES_MAX,
         )
         assert process.stdout is not None
         try:
             while line := await process.stdout.readline():
-                on_line(CONTROL.sub("", line.decode(errors="replace")).rstrip("\r\n"))
+                told = on_line(CONTROL.sub("", line.decode(errors="replace")).rstrip("\r\n"))
+                if told is not None:
+                    await told
             return await process.wait()
         except ValueError:
             on_line("(a line too long to be shown)")

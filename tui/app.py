@@ -66,6 +66,7 @@ class DashboardApp(App[int]):
         Binding("question_mark", "help", "Help", id="help"),
         Binding("slash", "filter", "Filter", id="filter"),
         Binding("colon", "command", "Go to", id="command"),
+        Binding("v", "records", "Records", id="records"),
         Binding("s", "sort", "Sort", id="sort"),
         Binding("S", "reverse", "Reverse", show=False, id="reverse"),
         Binding("tab", "app.focus_next", "Panel", show=False),
@@ -212,7 +213,7 @@ class DashboardApp(App[int]):
                 del self._pages[other]
                 page.remove()
         if id_ not in self._pages:
-            desk = Desk(self.store, self.now_ms, self.wall_ms)
+            desk = Desk(self.store, self.now_ms, self.wall_ms, self.commander)
             page = self._pages[id_] = make_page(place, desk)
             self._body.mount(page)
         page = self.page
@@ -242,6 +243,10 @@ class DashboardApp(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The next step is offered only while a story is told."""
+        if action == "records":
+            subject = self.subject() if self._places and self.page.is_mounted else None
+            known = subject is not None and subject.kind in ("topic", "partition")
+            return known and self.commander is not None and self.place.kind != "records"
         if action == "advance":
             return self._guide is not None and not self._guide.finished
         return True
@@ -398,6 +403,13 @@ class DashboardApp(App[int]):
             self._show()
         elif self.place.kind != "overview":
             self.open_place(Place("overview"))
+
+    def action_records(self) -> None:
+        """Read the records of what the cursor is on."""
+        subject = self.subject()
+        if subject is not None and subject.kind in ("topic", "partition"):
+            where = "" if subject.partition is None else f":{subject.partition}"
+            self.open_place(Place("records", f"{subject.name}{where}"))
 
     def action_help(self) -> None:
         """Explain this page."""

@@ -16,12 +16,14 @@ ALIASES = {
     "ctx": "contexts",
     "q": "quit",
     "h": "help",
+    "r": "records",
     "node": "broker",
     "nodes": "brokers",
 }
 WITHOUT_NAME = ("overview", "brokers", "topics", "groups", "quorum", "contexts")
 WITH_NAME = ("broker", "topic", "group", "context")
 WITH_FILTER = ("partitions", "events")
+RECORDS = "records"
 OTHERS = ("quit", "help", "theme", "picture", "filter")
 
 
@@ -47,6 +49,11 @@ def read_command(
     word, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     command = ALIASES.get(word, word)
+    if command == RECORDS:
+        topic, colon, partition = rest.partition(":")
+        return Place(
+            RECORDS, _name("topic", topic, list(known.get("topic", ()))) + colon + partition
+        )
     if command in WITHOUT_NAME and not rest:
         return Place(command)
     if command in WITH_FILTER:
@@ -58,7 +65,7 @@ def read_command(
     for kind in ("topic", "group"):
         if text.strip() in known.get(kind, ()):
             return Place(kind, text.strip())
-    words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, *OTHERS, *actions]
+    words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, *OTHERS, *actions]
     near = nearest(word, words)
     meant = f' Did you mean "{near}"?' if near else " Type ? for help."
     raise CommandProblem(f'There is no command "{word}".{meant}')
@@ -77,4 +84,6 @@ def _name(kind: str, name: str, known: list[str]) -> str:
 def completions(known: Mapping[str, Iterable[str]], actions: Iterable[str] = ()) -> list[str]:
     """Whole commands to complete from, the short ones first."""
     words = [*WITHOUT_NAME, *WITH_FILTER, *OTHERS, *actions]
-    return [*words, *(f"{kind} {name}" for kind in WITH_NAME for name in known.get(kind, ()))]
+    named = [f"{kind} {name}" for kind in WITH_NAME for name in known.get(kind, ())]
+    records = [f"{RECORDS} {name}" for name in known.get("topic", ())]
+    return [*words, *named, *records]

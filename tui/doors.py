@@ -1,7 +1,7 @@
 """What the dashboard needs of the outside: a feed, a story to tell, clocks; tests bring others."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -53,6 +53,9 @@ class Guide(Protocol):
         ...
 
 
+OnLine = Callable[[str], Awaitable[None] | None]
+
+
 class Commander(Protocol):
     """Runs `logctl` commands on the cluster that is shown, as a person would in a terminal."""
 
@@ -65,8 +68,9 @@ class Commander(Protocol):
         """The command as it can be pasted into a terminal."""
         ...
 
-    async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
-        """Run a command; each line it writes is told. Returns its exit code.
+    async def run(self, words: Sequence[str], on_line: OnLine) -> int:
+        """Run a command; each line it writes is told, and the next one read once what
+        `on_line` returned is done. Returns its exit code.
 
         When cancelled the command is interrupted as by Ctrl-C.
         """

@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from clusters.polls import Answer, Poll
+from tui.doors import Commander
 from tui.drawing import age
 from tui.store import STALE_MS, Store
 from tui.table import LiveTable
@@ -49,11 +50,12 @@ class Open(Message):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What pages are made with: the store and the clocks (monotonic, since 1970)."""
+    """What pages are made with: store, clocks (monotonic, since 1970), who runs commands."""
 
     store: Store
     now_ms: Callable[[], int]
     wall_ms: Callable[[], int]
+    commander: Commander | None = None
 
 
 class Page(Container):

@@ -4,6 +4,7 @@ from tui.pages.base import Desk, Page, Place
 from tui.pages.brokers import BrokerPage, BrokersPage
 from tui.pages.groups import GroupPage, GroupsPage
 from tui.pages.overview import OverviewPage
+from tui.pages.records import RecordsPage
 from tui.pages.simple import ContextsPage, EventsPage, QuorumPage
 from tui.pages.topics import PartitionsPage, TopicPage, TopicsPage
 
@@ -21,7 +22,7 @@ MAIN_PAGES: dict[str, type[Page]] = {
 }
 # About one thing: made when they are opened, gone when they are left.
 DETAIL_PAGES: dict[str, type[Page]] = {
-    page.KIND: page for page in (BrokerPage, TopicPage, GroupPage, ContextsPage)
+    page.KIND: page for page in (BrokerPage, TopicPage, GroupPage, ContextsPage, RecordsPage)
 }
 PAGES: dict[str, type[Page]] = MAIN_PAGES | DETAIL_PAGES
 

@@ -1,0 +1,191 @@
+"""Records in the dashboard: as they come, paused, from another place, one in full."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from textual.widgets import Input, Static
+
+from tui.record_screens import ReadScreen, RecordScreen
+from tui.records import hex_lines, read_record, whole
+
+WAIT_S = 5.0
+STEP_S = 0.02
+
+
+def line(offset: int, value: Any = "v", **more: Any) -> str:
+    told = {
+        "topic": "orders", "partition": 0, "offset": offset,
+        "timestamp": "2026-01-31T12:00:00.000Z", "key": f"k{offset}", "value": value,
+        "headers": [{"name": "source", "value": "web", "encoding": "utf-8"}],
+        "encoding": "utf-8", "key_encoding": "utf-8",
+    }  # fmt: skip
+    return json.dumps(told | more)
+
+
+class Reader:
+    """Writes lines as `logctl tail` would, one after the other, until it is interrupted."""
+
+    deploys = False
+
+    def __init__(self) -> None:
+        self.ran: list[list[str]] = []
+        self.lines: asyncio.Queue[str] = asyncio.Queue()
+        self.taken = 0
+        self.ended = 0
+
+    def shown(self, words: Sequence[str]) -> str:
+        return " ".join(words)
+
+    async def run(self, words: Sequence[str], on_line: Any) -> int:
+        self.ran.append(list(words))
+        try:
+            while True:
+                told = on_line(await self.lines.get())
+                if told is not None:
+                    await told
+                self.taken += 1
+        finally:
+            self.ended += 1
+
+
+async def until(pilot, condition, what: str) -> None:
+    for _ in range(int(WAIT_S / STEP_S)):
+        if condition():
+            return
+        await pilot.pause(STEP_S)
+    raise AssertionError(f"not within {WAIT_S} s: {what}")
+
+
+@pytest.fixture
+async def reading(cluster, open_dashboard):
+    reader = Reader()
+    app = open_dashboard(cluster, commander_of=lambda _n, _b: reader)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: "orders" in app.known_names()["topic"], "the topic is known")
+        app.run_command("records orders")
+        await until(pilot, lambda: bool(reader.ran), "the reader")
+        yield app, pilot, reader
+
+
+def offsets(app) -> list[int]:
+    return [record.offset for record in app.table("records").shown]
+
+
+async def test_records_are_shown_as_they_come(reading) -> None:
+    app, pilot, reader = reading
+    assert reader.ran == [["tail", "orders", "--format", "json", "--from", "-50"]]
+    for offset in range(3):
+        reader.lines.put_nowait(line(offset))
+    await until(pilot, lambda: offsets(app) == [0, 1, 2], "three records")
+    drawn = app.table("records").render_line(1).text
+    assert "k0" in drawn
+    assert "v" in drawn
+
+
+async def test_a_pause_stops_reading_and_loses_nothing(reading) -> None:
+    app, pilot, reader = reading
+    reader.lines.put_nowait(line(0))
+    await until(pilot, lambda: offsets(app) == [0], "one record")
+    await pilot.press("space")
+    for offset in (1, 2, 3):
+        reader.lines.put_nowait(line(offset))
+    await pilot.pause(0.3)
+    assert offsets(app) == [0]
+    assert reader.lines.qsize() >= 2
+    await pilot.press("space")
+    await until(pilot, lambda: offsets(app) == [0, 1, 2, 3], "all of them")
+
+
+async def test_nothing_is_read_while_another_page_is_seen(reading) -> None:
+    app, pilot, reader = reading
+    app.run_command("topic orders")
+    await until(pilot, lambda: app.place.kind == "topic", "another page")
+    for offset in range(3):
+        reader.lines.put_nowait(line(offset))
+    await pilot.pause(0.3)
+    assert reader.taken == 0
+    await pilot.press("escape")
+    await until(pilot, lambda: app.place.kind == "records", "back")
+    await until(pilot, lambda: offsets(app) == [0, 1, 2], "all of them")
+
+
+async def test_reading_from_another_place_starts_anew(reading) -> None:
+    app, pilot, reader = reading
+    reader.lines.put_nowait(line(0))
+    await until(pilot, lambda: offsets(app) == [0], "one record")
+    await pilot.press("f")
+    await until(pilot, lambda: isinstance(app.screen, ReadScreen), "the questions")
+    app.screen.query_one("#read-from", Input).value = "@-10m"
+    app.screen.query_one("#read-grep", Input).value = "-x"
+    await pilot.press("enter")
+    await until(pilot, lambda: len(reader.ran) == 2, "another reader")
+    assert reader.ran[1][-3:] == ["--from", "@-10m", "--grep=-x"]
+    assert reader.ended == 1
+    await until(pilot, lambda: offsets(app) == [], "a fresh start")
+
+
+async def test_a_record_in_full_and_its_bytes(reading) -> None:
+    app, pilot, reader = reading
+    reader.lines.put_nowait(line(7, '{"total": 12, "sku": "A1"}'))
+    await until(pilot, lambda: offsets(app) == [7], "one record")
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, RecordScreen), "the record")
+    shown = str(app.screen.query_one("#record-text", Static).render())
+    assert '  "total": 12,' in shown
+    assert "source = web" in shown
+    await pilot.press("x")
+    await pilot.pause()
+    assert "7b 22 74" in str(app.screen.query_one("#record-text", Static).render())
+    await pilot.press("y")
+    assert app.clipboard == '{"total": 12, "sku": "A1"}'
+
+
+async def test_what_the_reader_says_is_shown(reading) -> None:
+    app, pilot, reader = reading
+    reader.lines.put_nowait("warning: partition 3 has no leader")
+    table = app.table("records")
+    await until(pilot, lambda: "no leader" in str(table.border_title), "the warning")
+
+
+async def test_leaving_for_good_ends_the_reader(reading) -> None:
+    _app, pilot, reader = reading
+    await pilot.press("3")
+    await until(pilot, lambda: reader.ended == 1, "the reader has ended")
+
+
+def test_binary_values_are_shown_as_bytes() -> None:
+    record = read_record(line(1, "AAEC/w==", encoding="base64"))
+    assert record is not None
+    assert record.value_bytes() == b"\x00\x01\x02\xff"
+    assert "00 01 02 ff" in whole(record)
+
+
+def test_a_tombstone_is_no_empty_value() -> None:
+    record, empty = read_record(line(1, None)), read_record(line(2, ""))
+    assert record is not None
+    assert empty is not None
+    assert record.value == "∅"
+    assert "tombstone" in whole(record)
+    assert "0 bytes" in whole(empty)
+
+
+def test_control_characters_never_reach_the_screen() -> None:
+    record = read_record(line(1, "a\x1b[31mb\nc"))
+    assert record is not None
+    assert record.value == "a·[31mb·c"
+
+
+@pytest.mark.parametrize("text", ["", "talk", "{", '{"topic": 1}', '{"topic":"a","offset":"x"}'])
+def test_talk_is_no_record(text) -> None:
+    assert read_record(text) is None
+
+
+def test_bytes_in_lines_of_sixteen() -> None:
+    lines = hex_lines(bytes(range(20)))
+    assert lines[0].startswith("00000000  00 01 02")
+    assert lines[1].startswith("00000010  10 11 12 13")
+    assert lines[1].endswith("....")

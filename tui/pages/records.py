@@ -1,0 +1,186 @@
+"""Records of a topic as they come, by `logctl tail`: pause, filter, jump, one in full.
+
+Keeps the newest few thousand and reads no faster than it can show: while it is paused or not seen
+nothing is read. Must never commit an offset or write anything.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from tui.drawing import count
+from tui.pages.base import Desk, Page
+from tui.record_screens import ReadScreen, RecordScreen
+from tui.records import Record, read_record
+from tui.table import Column, LiveTable
+
+KEPT_MAX = 5_000
+BURST = 200
+PAINT_S = 0.1
+FIRST = {"from": "-50", "grep": "", "where": ""}
+
+
+class RecordsPage(Page):
+    """`subject` is TOPIC or TOPIC:PARTITION."""
+
+    KIND, TITLE, DEFAULT_TABLE = "records", "Records", "records"
+    HELP = (
+        "The last records and those that come. Space pauses, f reads from another place (an "
+        "offset, the last N, a time) or only some, / narrows what is shown, Enter opens one."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "pause", "Pause", id="records.pause"),
+        Binding("f", "read_from", "Read from", id="records.from"),
+    ]
+
+    def __init__(self, desk: Desk, subject: str = "") -> None:
+        super().__init__(desk, subject)
+        self.records: deque[Record] = deque(maxlen=KEPT_MAX)
+        self.reading = dict(FIRST)
+        self.read = 0
+        self.paused = False
+        self._talk = ""
+        self._version = 0
+        self._due = False
+        self._burst = 0
+        self._go = asyncio.Event()
+        self._go.set()
+        self.add_table(_records_table())
+
+    def compose(self) -> ComposeResult:
+        """One table."""
+        yield self.tables["records"]
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        super().on_mount()
+        self._begin()
+
+    def paint(self) -> None:
+        """Draw the table."""
+        self._due = False
+        table = self.tables["records"]
+        table.set_rows(list(self.records), self._version)
+        notes = [f"from {self.reading['from'] or 'end'}"]
+        notes += [
+            f"{name} {self.reading[name]}" for name in ("grep", "where") if self.reading[name]
+        ]
+        notes.append(f"{count(self.read)} read")
+        if self.paused:
+            notes.append("⏸ paused")
+        if self._talk:
+            notes.append(self._talk)
+        table.set_title(f"Records of {self.about}".replace("[", "\\["), "  ".join(notes))
+
+    # -- reading
+
+    def _begin(self) -> None:
+        self.records.clear()
+        self.read, self._talk = 0, ""
+        self._version += 1
+        if self.desk.commander is None:
+            self._talk = "records cannot be read here"
+            self.paint()
+            return
+        self.run_worker(self._read(), group="records", exclusive=True)
+        self._soon()
+
+    def _words(self) -> list[str]:
+        wanted = self.reading
+        words = ["tail", self.about, "--format", "json", "--from", wanted["from"] or "end"]
+        words += [f"--{name}={wanted[name]}" for name in ("grep", "where") if wanted[name]]
+        return words
+
+    async def _read(self) -> None:
+        commander = self.desk.commander
+        assert commander is not None
+        code = await commander.run(self._words(), self._hear)
+        if code:
+            self._talk = self._talk or f"the reader ended with code {code}"
+        self._soon()
+
+    def _hear(self, line: str) -> Any:
+        if self._held:
+            return self._later(line)
+        self._take(line)
+        self._burst += 1
+        if self._burst >= BURST:
+            # So many in one go: the screen has its turn before the next.
+            self._burst = 0
+            return asyncio.sleep(PAINT_S)
+        return None
+
+    @property
+    def _held(self) -> bool:
+        return self.paused or not self.display
+
+    async def _later(self, line: str) -> None:
+        while self._held:
+            self._go.clear()
+            await self._go.wait()
+        self._take(line)
+
+    def _take(self, line: str) -> None:
+        record = read_record(line)
+        if record is None:
+            self._talk = line.strip() or self._talk
+        else:
+            self.records.append(record)
+            self.read += 1
+        self._version += 1
+        self._soon()
+
+    def on_show(self) -> None:
+        """Go on when the page is seen again."""
+        self._go.set()
+
+    def _soon(self) -> None:
+        if not self._due and self.is_attached:
+            self._due = True
+            self.set_timer(PAINT_S, self.paint)
+
+    # -- keys
+
+    def action_pause(self) -> None:
+        """Stop reading, or go on where it stopped."""
+        self.paused = not self.paused
+        if not self.paused:
+            self._go.set()
+        self.paint()
+
+    def action_read_from(self) -> None:
+        """Read from another place, or only some records."""
+        self.app.push_screen(ReadScreen(self.reading), self._answered)
+
+    def _answered(self, answers: dict[str, str] | None) -> None:
+        if answers is not None:
+            self.reading, self.paused = answers, False
+            self._go.set()
+            self._begin()
+
+    def on_live_table_selected(self, message: LiveTable.Selected) -> None:
+        """Enter shows a record in full."""
+        message.stop()
+        self.app.push_screen(RecordScreen(message.row))
+
+
+def _records_table() -> LiveTable[Record]:
+    columns: list[Column[Record]] = [
+        Column("part", 5, lambda r: str(r.partition), lambda r: r.partition, True),
+        Column("offset", 12, lambda r: str(r.offset), lambda r: r.offset, True),
+        Column("time", 25, lambda r: r.time, lambda r: r.time, wide=90),
+        Column("key", 18, lambda r: r.key, lambda r: r.key),
+        Column("value", 0, lambda r: r.value, lambda r: r.value),
+    ]
+    return LiveTable(
+        columns,
+        key=lambda r: (r.topic, r.partition, r.offset),
+        search=lambda r: f"{r.partition} {r.offset} {r.key} {r.value}",
+        title="Records",
+        sort_column=None,
+        follow_end=True,
+        id="records",
+    )

@@ -1,0 +1,92 @@
+"""Dialogs of the records page: one record in full, and where to read from. They change nothing."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from tui.records import Record, whole
+
+
+class RecordScreen(ModalScreen[None]):
+    """One record: key, headers, value as pretty JSON, text or bytes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Close"),
+        Binding("x", "hex", "Bytes"),
+        Binding("y", "copy", "Copy the value"),
+        Binding("j,down", "scroll(1)", "Down", show=False),
+        Binding("k,up", "scroll(-1)", "Up", show=False),
+    ]
+
+    def __init__(self, record: Record) -> None:
+        super().__init__()
+        self.record = record
+        self._hex = False
+
+    def compose(self) -> ComposeResult:
+        """One scrolled text."""
+        with Vertical(id="record"):
+            with VerticalScroll(id="record-scroll"):
+                yield Static(whole(self.record), id="record-text", markup=False)
+            yield Static("x bytes or text   y copies the value   Escape closes", id="record-hint")
+
+    def action_hex(self) -> None:
+        """Show bytes, or text again."""
+        self._hex = not self._hex
+        text = whole(self.record, as_hex=self._hex)
+        self.query_one("#record-text", Static).update(text)
+
+    def action_copy(self) -> None:
+        """Copy the value (OSC 52)."""
+        data = self.record.value_bytes() or b""
+        self.app.copy_to_clipboard(data.decode(errors="replace"))
+        self.notify("copied the value")
+
+    def action_scroll(self, lines: int) -> None:
+        """Scroll by lines."""
+        self.query_one("#record-scroll", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+class ReadScreen(ModalScreen[dict[str, str] | None]):
+    """Where to read from, and which records; returns the answers, or None when left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Leave"),
+        Binding("enter", "read", "Read", priority=True),
+    ]
+    FIELDS: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("from", "From", "start, end, offset 1500, last -100, time @-10m or @2026-01-31T12:00"),
+        ("grep", "Only with this pattern", "a regular expression over key, value and headers"),
+        ("where", "Only where", "a condition on JSON values: total>100"),
+    )
+
+    def __init__(self, now: dict[str, str]) -> None:
+        super().__init__()
+        self._now = now
+
+    def compose(self) -> ComposeResult:
+        """One input for each answer."""
+        with Vertical(id="action"):
+            yield Static("Read records", id="action-title")
+            for name, title, hint in self.FIELDS:
+                box = Input(self._now.get(name, ""), placeholder=hint, id=f"read-{name}")
+                box.border_title = title
+                yield box
+            yield Static("Enter reads   Tab next field   Escape leaves", id="action-hint")
+
+    def on_mount(self) -> None:
+        """Begin with the position."""
+        self.query_one("#read-from", Input).focus()
+
+    def action_read(self) -> None:
+        """Give the answers back."""
+        self.dismiss(
+            {
+                name: self.query_one(f"#read-{name}", Input).value.strip()
+                for name, _, _ in self.FIELDS
+            }
+        )

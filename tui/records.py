@@ -1,0 +1,118 @@
+"""Records as `logctl tail --format json` writes them, and how one is shown. Pure."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+HEX_WIDTH = 16
+HEX_LINES_MAX = 4_096
+TEXT_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record; `told` is the line as it came."""
+
+    topic: str
+    partition: int
+    offset: int
+    told: Mapping[str, Any]
+
+    @property
+    def time(self) -> str:
+        """Its timestamp, as text."""
+        return str(self.told.get("timestamp") or "")
+
+    @property
+    def key(self) -> str:
+        """Its key in one line; "" without one."""
+        return one_line(self.told.get("key"))
+
+    @property
+    def value(self) -> str:
+        """Its value in one line; ∅ for a tombstone."""
+        value = self.told.get("value")
+        return "∅" if value is None else one_line(value)
+
+    def to_json(self) -> dict[str, Any]:
+        """The line as it came."""
+        return dict(self.told)
+
+    def value_bytes(self) -> bytes | None:
+        """The bytes of the value; None for a tombstone."""
+        return _bytes(self.told.get("value"), self.told.get("encoding"))
+
+
+def read_record(line: str) -> Record | None:
+    """The record of a line; None when the line is talk and no record."""
+    if not line.startswith("{"):
+        return None
+    try:
+        told = json.loads(line)
+        return Record(str(told["topic"]), int(told["partition"]), int(told["offset"]), told)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def one_line(value: Any) -> str:
+    """Text without line breaks or control characters."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else "·" for c in text[:2_000])
+
+
+def _bytes(value: Any, encoding: Any) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).encode()
+    if encoding == "base64":
+        try:
+            return base64.b64decode(value, validate=True)
+        except binascii.Error:
+            return value.encode()
+    return value.encode()
+
+
+def hex_lines(data: bytes) -> list[str]:
+    """Offset, bytes and printable characters, sixteen bytes a line."""
+    lines = []
+    for start in range(0, min(len(data), HEX_WIDTH * HEX_LINES_MAX), HEX_WIDTH):
+        part = data[start : start + HEX_WIDTH]
+        letters = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
+        lines.append(f"{start:08x}  {part.hex(' '):<{HEX_WIDTH * 3}} {letters}")
+    if len(data) > HEX_WIDTH * HEX_LINES_MAX:
+        lines.append(f"... {len(data)} bytes in all")
+    return lines
+
+
+def whole(record: Record, *, as_hex: bool = False) -> str:
+    """Everything about a record, for a page of its own."""
+    told = record.told
+    lines = [
+        f"topic      {record.topic}",
+        f"partition  {record.partition}",
+        f"offset     {record.offset}",
+        f"timestamp  {record.time}",
+        f"key        {record.key if told.get('key') is not None else '(none)'}",
+    ]
+    lines += [
+        f"header     {header.get('name')} = {one_line(header.get('value'))}"
+        for header in told.get("headers") or ()
+    ]
+    data = record.value_bytes()
+    if data is None:
+        return "\n".join([*lines, "value      none: a tombstone, compaction forgets the key"])
+    lines += [f"value      {len(data)} bytes", ""]
+    if as_hex or told.get("encoding") == "base64":
+        return "\n".join([*lines, *hex_lines(data)])
+    text = data.decode(errors="replace")[:TEXT_MAX]
+    try:
+        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        pass
+    return "\n".join([*lines, text])
