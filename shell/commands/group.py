@@ -126,7 +126,11 @@ def _blocks(
     rows: list[list[object]] = []
     for each in partitions:
         lag = each["lag"]
-        row: list[object] = [each["topic"], each["partition"], each["committed"], each["end"]]
+        at, start = each["committed"], each["start"]
+        # Records between the two are gone, read or not.
+        gone = at is not None and start is not None and at < start
+        committed = Cell(f"{at} (log begins at {start})", "bad") if gone else at
+        row: list[object] = [each["topic"], each["partition"], committed, each["end"]]
         row.append(Cell(lag, "warn") if lag else lag)
         if rate:
             row += [each["consumed_per_s"], each["written_per_s"], _drain(each)]
