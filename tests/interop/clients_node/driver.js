@@ -42,7 +42,7 @@ const text = buffer => (buffer === null || buffer === undefined ? null : Buffer.
 function kafkaTo (asked, retry = { retries: 30, initialRetryTime: 50, maxRetryTime: 500 }) {
   return new Kafka({
     clientId: 'kafkajs', brokers: asked.bootstrap.split(','), logLevel: logLevel.NOTHING,
-    requestTimeout: 30000, connectionTimeout: 3000, retry,
+    requestTimeout: 30000, connectionTimeout: 15000, retry,
   })
 }
 
@@ -136,7 +136,9 @@ async function consume (asked) {
   await consumer.connect()
   try {
     await consumer.subscribe({ topics: [asked.topic], fromBeginning: true })
-    consumer.on(consumer.events.CRASH, event => { failure = event.payload.error })
+    consumer.on(consumer.events.CRASH, ({ payload }) => {
+      if (!payload.restart) failure = payload.error
+    })
     await consumer.run({
       autoCommit: false,
       eachMessage: async ({ message }) => {
@@ -161,7 +163,7 @@ async function consume (asked) {
 // -- administration
 
 async function withAdmin (asked, act) {
-  const admin = kafkaTo(asked, { retries: 5, initialRetryTime: 50, maxRetryTime: 500 }).admin()
+  const admin = kafkaTo(asked, { retries: 10, initialRetryTime: 50, maxRetryTime: 500 }).admin()
   await admin.connect()
   try {
     return await act(admin)
