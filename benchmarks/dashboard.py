@@ -22,7 +22,10 @@ KEYS = ("j", "j", "k", "pagedown", "G", "g", "4", "1", "3", "6", "2")
 
 
 def told(what: str, values: list[float], unit: str = "ms") -> None:
-    print(f"{what}: median {statistics.median(values):.1f} {unit}, greatest {max(values):.1f} {unit}", flush=True)
+    print(
+        f"{what}: median {statistics.median(values):.1f} {unit}, greatest {max(values):.1f} {unit}",
+        flush=True,
+    )
 
 
 async def answered(pilot, key: str) -> float:
@@ -52,7 +55,10 @@ async def run(soak_s: float) -> None:
         await cluster.tell(replaying=True)
         while len(app.table("partitions").shown) < PARTITIONS:
             await asyncio.sleep(0.005)
-        told(f"start to all of {PARTITIONS} partitions drawn", [(time.perf_counter() - started) * 1000])
+        told(
+            f"start to all of {PARTITIONS} partitions drawn",
+            [(time.perf_counter() - started) * 1000],
+        )
         await measure_changes(app, pilot, cluster)
         for key in KEYS:
             await answered(pilot, key)
@@ -98,7 +104,9 @@ async def storm(app, pilot, cluster, soak_s: float) -> None:
                 # A leader there and back again: two events for each record, both true.
                 topic, partition = f"t{sent // 2 % TOPICS:03}", sent // 200 % 100
                 state = cluster.projector.image.partition(topic, partition)
-                leader = state.replicas[1] if state.leader == state.replicas[0] else state.replicas[0]
+                leader = (
+                    state.replicas[1] if state.leader == state.replicas[0] else state.replicas[0]
+                )
                 cluster.change(topic, partition, leader=leader)
                 sent += 1
             await cluster.tell()
@@ -117,12 +125,16 @@ async def storm(app, pilot, cluster, soak_s: float) -> None:
     tenth = max(1, len(sizes) // 10)
     half = len(sizes) // 2
     middle, last = statistics.mean(sizes[half : half + tenth]), statistics.mean(sizes[-tenth:])
-    print(f"memory: {middle:.0f} MiB after half of it, {last:.0f} MiB at the end; {len(app.store.view.events)} events kept")
+    print(
+        f"memory: {middle:.0f} MiB after half of it, {last:.0f} MiB at the end; {len(app.store.view.events)} events kept"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--soak", type=float, default=20.0, help="seconds of a thousand events a second")
+    parser.add_argument(
+        "--soak", type=float, default=20.0, help="seconds of a thousand events a second"
+    )
     asyncio.run(run(parser.parse_args().soak))
 
 
