@@ -36,7 +36,8 @@ umask 022; d={folder}
 mkdir -p "$d" && [ -w "$d" ] || {{ echo "denied $d"; exit 0; }}
 p="$d"/{name}.lock
 IFS= read -r owner
-exec 9>>"$p" || {{ echo "denied $p"; exit 0; }}
+# Another cluster's lock may take the empty folder away just now. A plain exec would end dash.
+command exec 9>>"$p" || {{ echo again; exit 0; }}
 if ! flock -n 9; then printf 'held '; cat "$p.owner" 2>/dev/null || echo; exit 0; fi
 if ! [ "$p" -ef /proc/$$/fd/9 ]; then echo again; exit 0; fi
 printf '%s\\n' "$owner" > "$p.owner"
