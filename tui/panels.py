@@ -208,7 +208,9 @@ def partitions_table(
         return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)
 
     def severity(row: PartitionRow) -> Any:
-        return SEVERITY.index(row.health), row.topic, row.partition
+        # The cluster's own topics after those that people have made.
+        own = row.topic.startswith("__")
+        return SEVERITY.index(row.health), own, row.topic, row.partition
 
     return LiveTable(
         [

@@ -127,7 +127,6 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         With a version, the same version again means the same rows and costs nothing.
         """
         if version is not None and version == self._version:
-            self.refresh()
             return
         self._version = version
         self._all = rows

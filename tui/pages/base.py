@@ -16,6 +16,7 @@ from textual.widgets import Static
 from clusters.polls import Answer, Poll
 from tui.doors import Commander
 from tui.drawing import age
+from tui.panel import Panel
 from tui.store import STALE_MS, Store
 from tui.table import LiveTable
 
@@ -88,7 +89,7 @@ class Page(Container):
 
     def add_text(self, name: str, title: str = "") -> Static:
         """A panel of text, kept by its id."""
-        panel = self.texts[name] = Static(id=name, classes="panel")
+        panel = self.texts[name] = Panel(id=name, classes="panel")
         panel.border_title = title
         return panel
 

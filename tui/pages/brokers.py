@@ -36,8 +36,8 @@ class BrokersPage(Page):
         """Draw the table."""
         view = self.store.view
         table = self.tables["brokers"]
-        table.set_rows(view.brokers, view.version)
         answer = self.store.answer(LOG_DIRS)
+        table.set_rows(view.brokers, (view.version, answer.at_ms))
         failures = len(getattr(answer.value, "failures", ()))
         missing = f"sizes of {failures} not told" if failures else ""
         table.set_title("Brokers", self.note(answer) or missing)

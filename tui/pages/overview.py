@@ -52,9 +52,11 @@ class OverviewPage(Page):
     def paint(self) -> None:
         """Draw all panels."""
         view = self.store.view
-        self.tables["brokers"].set_rows(view.brokers, view.version)
+        store = self.store
+        sizes, ends = store.answer(LOG_DIRS).at_ms, store.answer(ENDS).at_ms
+        self.tables["brokers"].set_rows(view.brokers, (view.version, sizes))
         if self.size.width >= 150:
-            self.tables["topics"].set_rows(view.topics, view.version)
+            self.tables["topics"].set_rows(view.topics, (view.version, sizes, ends))
         self.tables["partitions"].set_rows(view.partitions, view.version)
         self.tables["events"].set_rows(view.events, view.events_version)
         answer = self.store.answer(QUORUM)

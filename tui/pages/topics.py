@@ -51,7 +51,9 @@ class TopicsPage(Page):
         """Draw the table."""
         table = self.tables["topics"]
         ends = self.store.answer(ENDS)
-        table.set_rows(self.store.view.topics, self.store.view.version)
+        view = self.store.view
+        sizes = self.store.answer(LOG_DIRS)
+        table.set_rows(view.topics, (view.version, ends.at_ms, sizes.at_ms))
         table.set_title("Topics", self.note(ends))
 
 
@@ -98,8 +100,8 @@ class TopicPage(Page):
         view = self.store.view
         row = view.topic_row(self.about)
         table = self.tables["partitions"]
-        table.set_rows(view.rows_of(self.about), view.version)
         ranges = self.store.answer(Poll("ranges", self.about))
+        table.set_rows(view.rows_of(self.about), (view.version, ranges.at_ms))
         table.set_title("Partitions", self.note(ranges))
         if row is None:
             self.texts["facts"].update(f"There is no topic {self.about}.")
