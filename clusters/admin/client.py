@@ -308,6 +308,8 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
             if error.code == ErrorCode.unknown_topic_or_partition:
                 raise UnknownTopic(topic, await self._hint(topic, deadline)) from None
             raise
+        if not validate_only:
+            await self._until_visible(topic, deadline, total)
 
     # Inside
 
@@ -338,7 +340,7 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
             # Without the right to look at the quorum there is still the broker's word.
             return None
 
-    async def _until_visible(self, name: str, deadline: Deadline) -> None:
+    async def _until_visible(self, name: str, deadline: Deadline, count: int = 1) -> None:
         # Created means committed; brokers learn it some milliseconds later.
         limit = Deadline.after(min(VISIBLE_WAIT_MS, deadline.left_ms()))
         while limit.left_ms() > 0:
@@ -347,7 +349,7 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
             except LogctlError:
                 return
             leaders = [partition.leader_id for partition in topic.partitions]
-            if topic.error_code == ErrorCode.none and leaders and min(leaders) >= 0:
+            if topic.error_code == ErrorCode.none and len(leaders) >= count and min(leaders) >= 0:
                 return
             await asyncio.sleep(RETRY_PAUSE_S / 5)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.struct import Struct
 from clusters.admin import parse
-from clusters.admin.asking import Asking
+from clusters.admin.asking import RETRY_PAUSE_S, Asking
 from clusters.admin.connections import Deadline
 from clusters.admin.errors import AdminError, UnknownTopic, code_words
 from clusters.admin.model import ConfigEntry
@@ -18,6 +19,7 @@ ConfigKind = Literal["topic", "broker"]
 RESOURCE_TYPES: Mapping[str, int] = {"topic": 2, "broker": 4}
 SET = 0
 DELETE = 1
+SEEN_WAIT_MS = 1_000
 
 
 class ConfigCalls(Asking):
@@ -105,6 +107,33 @@ class ConfigCalls(Asking):
             if kind == "topic" and error.code == ErrorCode.unknown_topic_or_partition:
                 raise UnknownTopic(name, await self._hint(name, deadline)) from None
             raise
+        if kind == "topic" and not validate_only:
+            await self._until_seen(name, changes, deadline)
+
+    async def _until_seen(
+        self, topic: str, changes: Sequence[tuple[str, int, str]], deadline: Deadline
+    ) -> None:
+        """Changed means committed; brokers show it some milliseconds later."""
+        limit = Deadline.after(min(SEEN_WAIT_MS, deadline.left_ms()))
+        while limit.left_ms() > 0:
+            try:
+                entries = {
+                    entry.name: entry for entry in await self._configs("topic", topic, limit)
+                }
+            except LogctlError:
+                return
+            if all(
+                key not in entries
+                or entries[key].is_sensitive
+                or (
+                    entries[key].value == value
+                    if operation == SET
+                    else entries[key].source != "topic"
+                )
+                for key, operation, value in changes
+            ):
+                return
+            await asyncio.sleep(RETRY_PAUSE_S / 5)
 
     async def _alter_broker(self, name: str, body: Struct, what: str, deadline: Deadline) -> None:
         """The broker itself checks its own settings, so it is asked when it runs."""

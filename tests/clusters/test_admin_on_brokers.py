@@ -45,7 +45,10 @@ async def until(check: Callable[[], Awaitable[bool]], what: str) -> None:
 
 
 async def write(cluster: Cluster, topic: str, partition: int, count: int, at_ms: int = 0) -> None:
-    async with aiokafka.AIOKafkaProducer(bootstrap_servers=cluster.bootstrap) as producer:
+    # Only what all replicas have can be seen by everybody.
+    async with aiokafka.AIOKafkaProducer(
+        bootstrap_servers=cluster.bootstrap, acks="all"
+    ) as producer:
         for index in range(count):
             await producer.send_and_wait(
                 topic,
