@@ -34,7 +34,7 @@ SPEC = Argument(
 )
 POLL_S = 0.1
 SHOWN_PHASES = (
-    "connect", "facts", "ship", "prepare", "configure", "start", "verify", "roll",
+    "connect", "facts", "prepare", "ship", "configure", "start", "verify", "roll",
 )  # fmt: skip
 # Begun for all hosts at once; the others tell of each broker when its turn comes.
 WHOLE_PHASES = frozenset({"connect", "facts", "ship", "verify"})
