@@ -14,13 +14,25 @@ from shell.session import Session
 SHELLS = ("bash", "zsh", "fish")
 
 
-async def _dash(session: Session) -> ExitCode:
+async def _dash(session: Session, *, web: bool, host: str | None, port: int | None) -> ExitCode:
     import sys
 
-    if not sys.stdout.isatty() or not sys.stdin.isatty():
+    from shell.web import DEFAULT_HOST, DEFAULT_PORT, is_served, serve
+
+    if web:
+        return await serve(
+            session,
+            host=DEFAULT_HOST if host is None else host,
+            port=DEFAULT_PORT if port is None else port,
+        )
+    if host is not None or port is not None:
+        raise UsageProblem("--host and --port are for --web, the dashboard in a browser.")
+    in_terminal = sys.stdout.isatty() and sys.stdin.isatty()
+    if not in_terminal and not is_served(session.doors.environ):
         raise Failed(
             "The dashboard needs a terminal.",
-            hint="`logctl watch` prints the same events as lines.",
+            hint="`logctl watch` prints the same events as lines; `logctl dash --web` serves a "
+            "browser.",
         )
     from shell.commander import commander_of
     from tui.app import show_dashboard
@@ -115,7 +127,22 @@ COMMANDS = (
     Command(
         name="dash",
         summary="Open the full-screen dashboard.",
-        examples=("dash", "dash --bootstrap 127.0.0.1:19092"),
+        details="With --web a browser on this machine shows it; each page is a dashboard of its "
+        "own. Nobody is asked for a password, so only loopback addresses are served.",
+        options=(
+            Option(("--web",), "Serve it to a browser until Ctrl-C.", kind=Kind.FLAG),
+            Option(
+                ("--host",), "With --web: the loopback address to listen on (default 127.0.0.1)."
+            ),
+            Option(
+                ("--port",),
+                "With --web: the port (default 8000; 0 takes a free one).",
+                kind=Kind.INTEGER,
+                metavar="PORT",
+                minimum=0,
+            ),
+        ),
+        examples=("dash", "dash --bootstrap 127.0.0.1:19092", "dash --web --read-only"),
         run=_dash,
     ),
     Command(
