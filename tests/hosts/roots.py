@@ -21,7 +21,8 @@ SUITES = ("bookworm", "bullseye")
 PLAIN_PACKAGES = ("openssh-server", "sudo")
 SYSTEMD_PACKAGES = ("systemd-sysv", "dbus")
 SUDO_PASSWORD = "correct horse battery"
-MIRROR = os.environ.get("LOGCTL_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+# Empty: the one that debootstrap takes by itself.
+MIRROR = os.environ.get("LOGCTL_DEBIAN_MIRROR", "")
 BUILD_SECONDS = 600
 
 # ops: sudo without a password; admin: sudo with one; guest: no sudo at all.
