@@ -1,0 +1,318 @@
+"""The dashboard in a real browser: pages, keys, mouse, size, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pyte
+import pytest
+
+import clusters
+from clusters.throwaway import ThrowAwayCluster
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 30.0
+
+
+def until(condition: Callable[[], object], what: Callable[[], str] | str, pump=None) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        told = what if isinstance(what, str) else what()
+        assert time.monotonic() < deadline, f"not within {WAIT_S} s: {told}"
+        pump(50) if pump is not None else time.sleep(0.05)
+
+
+@dataclass
+class Served:
+    """A `logctl dash --web` process."""
+
+    process: subprocess.Popen[str]
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        found = re.search(r"http://\S+/", "".join(self.said))
+        return found[0] if found else ""
+
+    def dashboards(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *words: str) -> Iterator[Served]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shell.main", *words, "dash", "--web", "--port", "0"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ
+        | {f"XDG_{name}_HOME": str(folder / name) for name in ("CONFIG", "DATA", "STATE")},
+    )
+    served = Served(process)
+    reader = threading.Thread(target=lambda: served.said.extend(process.stderr), daemon=True)
+    reader.start()
+    try:
+        until(lambda: served.url or process.poll() is not None, "the address on stderr")
+        assert process.poll() is None, served.said
+        yield served
+    finally:
+        left = served.dashboards()
+        process.kill()
+        for each in left:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        process.wait(10)
+        reader.join(5)
+
+
+@pytest.fixture(scope="module")
+def bootstrap():
+    spec = Path(clusters.__file__).parent / "local.yaml"
+    cluster = ThrowAwayCluster(str(spec))
+    cluster.prepare()
+    try:
+        asyncio.run(cluster.up())
+        subprocess.run(
+            [sys.executable, "-m", "shell.main", "topic", "create", "orders", "-p", "6"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+        yield ",".join(cluster.bootstrap)
+    finally:
+        asyncio.run(cluster.close())
+
+
+@pytest.fixture
+def browser():
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("LOGCTL_REQUIRE_PEERS") == "1":
+            pytest.fail("chromium is not installed, and LOGCTL_REQUIRE_PEERS is set")
+        pytest.skip("chromium is not installed (apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+class Page:
+    """A page of the browser; what its websocket brought is put on a screen that can be read."""
+
+    def __init__(self, browser, url: str) -> None:
+        self.received = b""
+        self.foreign: list[str] = []
+        self.errors: list[str] = []
+        self.sent: list[str] = []
+        self.page = browser.new_page(viewport={"width": 1200, "height": 700})
+        self.page.on("websocket", self._opened)
+        self.page.on("request", self._requested)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.origin = url
+        self.page.goto(url)
+
+    def _opened(self, websocket) -> None:
+        websocket.on("framereceived", self._came)
+        websocket.on("framesent", self._went)
+
+    def _came(self, data) -> None:
+        if isinstance(data, bytes):
+            self.received += data
+
+    def _went(self, data) -> None:
+        self.sent.append(data)
+
+    def _requested(self, request) -> None:
+        if not request.url.startswith((self.origin, "data:", self.origin.replace("http", "ws"))):
+            self.foreign.append(request.url)
+
+    def size(self) -> tuple[int, int]:
+        sizes = [json.loads(each) for each in self.sent if each.startswith('["resize"')]
+        return (sizes[-1][1]["width"], sizes[-1][1]["height"]) if sizes else (80, 24)
+
+    def lines(self) -> list[str]:
+        screen = pyte.Screen(*self.size())
+        # Private modes with other leaders than `?` are not known to pyte.
+        words = re.sub(rb"\x1b\[[<>=][0-9;]*[a-z]|\x1b\[\?[0-9]+\$p", b"", self.received)
+        pyte.ByteStream(screen).feed(words)
+        return screen.display
+
+    def text(self) -> str:
+        return "\n".join(self.lines())
+
+    def until_shown(self, *words: str) -> None:
+        until(
+            lambda: all(word in self.text() for word in words),
+            lambda: f"{words}\n{self.text()}\n{self.errors}",
+            self.page.wait_for_timeout,
+        )
+
+    def click(self, words: str) -> None:
+        """Click in the middle of words, wherever they are drawn."""
+        lines = self.lines()
+        row = next(row for row, line in enumerate(lines) if words in line)
+        column = lines[row].index(words) + len(words) // 2
+        box = self.page.locator(".xterm-screen").bounding_box()
+        columns, rows = self.size()
+        self.page.mouse.click(
+            box["x"] + (column + 0.5) * box["width"] / columns,
+            box["y"] + (row + 0.5) * box["height"] / rows,
+        )
+
+    def picture(self) -> bytes:
+        return self.page.screenshot(path=os.environ.get("LOGCTL_TEST_PICTURE"))
+
+
+def test_a_browser_shows_the_brokers_and_takes_keys_and_mouse(tmp_path, bootstrap, browser):
+    with serving(tmp_path, "--bootstrap", bootstrap, "--read-only") as served:
+        page = Page(browser, served.url)
+        page.until_shown("● live", *bootstrap.split(","))
+        overview = page.picture()
+        page.page.keyboard.press("3")
+        page.until_shown("Topics (1)", "orders")
+        page.page.wait_for_timeout(300)  # the picture fades in
+        assert page.picture() != overview
+
+        page.page.set_viewport_size({"width": 900, "height": 500})
+        wide = page.size()
+        until(lambda: page.size() < wide, "the new size", page.page.wait_for_timeout)
+        page.received = page.received[-1:]
+        page.page.keyboard.press("2")
+        page.until_shown("Brokers (3)")
+        page.click("● up")
+        page.until_shown("Broker 1", "Partitions on this broker (6)")
+        assert page.foreign == []
+        assert page.errors == []
+
+
+def answered(url: str, **headers: str) -> int:
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def websocket_of(served: Served):
+    """A page's websocket without a browser, open for as long as the test holds it."""
+    import http.client
+
+    connection = http.client.HTTPConnection(served.url.removeprefix("http://").rstrip("/"))
+    connection.request(
+        "GET",
+        "/ws?width=80&height=24",
+        headers={
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "bG9nY3RsIGRhc2hib2FyZA==",
+        },
+    )
+    assert connection.getresponse().status == 101
+    return connection
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more, also where nobody collects what a dead parent left."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_when_it_ends_the_dashboards_end_too(tmp_path, end):
+    with serving(tmp_path, "--bootstrap", "127.0.0.1:1", "--read-only") as served:
+        page = websocket_of(served)
+        until(
+            lambda: any("dash" in words_of(each) for each in served.dashboards()),
+            "a dashboard's process",
+        )
+        (dashboard,) = served.dashboards()
+        assert {"--bootstrap=127.0.0.1:1", "--read-only"} <= set(dashboard.cmdline())
+        page.sock.settimeout(WAIT_S)
+        assert page.sock.recv(1)
+        served.process.send_signal(end)
+        code = served.process.wait(WAIT_S)
+        assert code == (0 if end != signal.SIGKILL else -signal.SIGKILL), served.said
+        until(lambda: has_ended(dashboard), "the dashboard's end")
+        assert "Traceback" not in "".join(served.said)
+        assert served.process.stdout.read() == ""
+        page.close()
+
+
+def test_a_closed_page_ends_its_dashboard(tmp_path):
+    with serving(tmp_path, "--bootstrap", "127.0.0.1:1") as served:
+        page = websocket_of(served)
+        until(served.dashboards, "a dashboard's process")
+        page.sock.shutdown(socket.SHUT_RDWR)
+        until(lambda: not served.dashboards(), "the dashboard's end")
+        assert answered(served.url) == 200
+
+
+def test_pages_and_names_from_elsewhere_are_refused(tmp_path):
+    with serving(tmp_path, "--bootstrap", "127.0.0.1:1") as served:
+        assert answered(served.url) == 200
+        assert answered(served.url, Host="localhost:9000") == 200  # as a tunnel through SSH
+        assert answered(served.url, Host="rebound.example:80") == 403
+        assert answered(served.url + "ws", Origin="http://elsewhere.example") == 403
+        assert answered(served.url + "ws", Origin="null") == 403
+        assert served.dashboards() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--web", "--host", "0.0.0.0"], 4, "asks nobody for a password"),
+        (["--web", "--host", "example.org"], 4, "ssh -L"),
+        (["--web", "--port", "70000"], 1, "Cannot listen on 127.0.0.1, port 70000"),
+        (["--port", "9000"], 2, "--host and --port are for --web"),
+    ],
+)
+def test_what_cannot_be_served_is_told(tmp_path, words, code, told):
+    ended = subprocess.run(
+        [sys.executable, "-m", "shell.main", "--bootstrap", "127.0.0.1:1", "dash", *words],
+        cwd=ROOT,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+    )
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert told in ended.stderr
