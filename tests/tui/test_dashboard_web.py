@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -25,7 +27,12 @@ import pyte
 import pytest
 
 import clusters
+from clusters.state import Context
 from clusters.throwaway import ThrowAwayCluster
+from shell.output import Output
+from shell.session import Doors, Session
+from shell.settings import resolve
+from shell.web import dashboard_command
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,3 +323,26 @@ def test_what_cannot_be_served_is_told(tmp_path, words, code, told):
     )
     assert (ended.returncode, ended.stdout) == (code, "")
     assert told in ended.stderr
+
+
+def test_a_page_keeps_the_context_and_its_rights():
+    doors = Doors()
+    doors.environ = {}
+    named = {"bootstrap": ["127.0.0.1:1"], "spec_path": None, "read_only": True}
+    saved = Context(name="prod east", **named)
+    doors.contexts = lambda: {"prod east": saved}
+    doors.current_context = lambda: saved
+    session = Session(
+        resolve({"no_color": True, "timeout": 3_000}, {}),
+        Output(stdout=io.BytesIO(), stderr=io.StringIO()),
+        doors,
+    )
+    words = shlex.split(dashboard_command(session))
+    assert words[0] == "exec"
+    assert words[-5:] == [
+        "--context=prod east",
+        "--read-only",
+        "--timeout=3000ms",
+        "--no-color",
+        "dash",
+    ]
