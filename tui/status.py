@@ -58,14 +58,15 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
 
 
 def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width: int) -> Text:
-    """The main pages with their keys; `crumb` is where one is when it is none of them."""
+    """The main pages with their keys, a click opens one; `crumb` is where else one is."""
     text = Text(no_wrap=True, overflow="ellipsis")
     short = width < sum(len(title) + 4 for _, title in pages) + len(crumb) + 4
     for number, (kind, title) in enumerate(pages, 1):
+        click = Style.from_meta({"@click": f"app.main('{kind}')"})
         if kind == current:
-            text.append(f" {number} {title} ", "bold reverse")
+            text.append(f" {number} {title} ", Style(bold=True, reverse=True) + click)
         else:
-            text.append(f" {number} {title[:4] if short else title} ")
+            text.append(f" {number} {title[:4] if short else title} ", click)
     if current not in {kind for kind, _ in pages}:
         text.append(f" » {crumb} ", "bold reverse")
     return text

@@ -352,3 +352,10 @@ async def test_ten_thousand_partitions_are_drawn_by_the_screenful(cluster, open_
         await pilot.press("G")
         assert table.cursor_row.name == "t099-99"
         assert any("t099-99" in line for line in lines(table))
+
+
+async def test_a_click_on_a_pages_name_opens_it(running) -> None:
+    app, pilot, _ = running
+    drawn = str(app.query_one("#tabs", Static).render())
+    await pilot.click("#tabs", offset=(drawn.index("Topics") + 1, 0))
+    await until(pilot, lambda: app.place.kind == "topics", "the page of topics")
