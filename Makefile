@@ -21,9 +21,9 @@ $(VENV)/.dev-ready: pyproject.toml $(VENV)/.run-ready
 demo: $(VENV)/.run-ready
 	@$(BIN)/logctl demo
 
-# One worker per core; the tests of a file stay together, for they share clusters.
+# A worker more than cores, for many tests wait; the tests of a file stay together, for they share clusters.
 test: $(VENV)/.dev-ready
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
 
 # All of librdkafka's own tests that must pass; `make test` plays the quick ones. Takes a quarter of an hour.
 librdkafka: $(VENV)/.dev-ready
