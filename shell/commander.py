@@ -14,7 +14,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shell.exits import ShellError
+from shell.session import Session
+
+if TYPE_CHECKING:
+    from tui.doors import Target
 
 END_S = 5
 LINE_BYTES_MAX = 32 * 1024 * 1024
@@ -25,11 +33,10 @@ OnLine = Callable[[str], Awaitable[None] | None]
 
 
 class ProcessCommander:
-    """Commands on one cluster: the context of that name, or brokers by address."""
+    """Commands on one cluster; `where` are the options that name it."""
 
-    def __init__(self, context: str, bootstrap: Sequence[str], *, deploys: bool) -> None:
-        where = ["--context", context] if context else ["--bootstrap", ",".join(bootstrap)]
-        self._where = where
+    def __init__(self, where: Sequence[str], *, deploys: bool) -> None:
+        self._where = list(where)
         self._deploys = deploys
 
     @property
@@ -84,18 +91,39 @@ class ProcessCommander:
                     process.kill()
 
 
-def commander_of(context: str, bootstrap: Sequence[str]) -> ProcessCommander:
-    """A commander for the cluster that the dashboard shows."""
-    from clusters import state
-    from clusters.errors import StateError
+def target(session: Session) -> Target:
+    """The session's cluster for the dashboard: addresses, rights, security, and its commands.
 
-    deploys = False
-    if context:
+    Raises Failed for a cluster that the feed cannot reach.
+    """
+    from tui.doors import Target
+
+    context, settings = session.context(), session.settings
+    where = [] if context is None else ["--context", context.name]
+    if settings.bootstrap:
+        # They win over those of the context, as in the session itself.
+        where += ["--bootstrap", ",".join(settings.bootstrap)]
+    spec = None if context is None or settings.bootstrap else context.spec_path
+    return Target(
+        name="" if context is None else context.name,
+        bootstrap=session.bootstrap(),
+        read_only=session.read_only(),
+        feed=session.feed(from_start=True),
+        admin_of=session.client,
+        commander=ProcessCommander(where, deploys=bool(spec and Path(spec).exists())),
+    )
+
+
+def target_of(session: Session) -> Callable[[str], Target]:
+    """What finds the cluster of another context, with the session's other options."""
+    from tui.doors import TargetProblem
+
+    def find(name: str) -> Target:
+        settings = replace(session.settings, context=name, bootstrap=None)
         try:
-            saved = state.contexts().get(context)
-        except StateError:
-            saved = None
-        deploys = bool(saved is not None and saved.spec_path and Path(saved.spec_path).exists())
-        if saved is None:
-            context = ""
-    return ProcessCommander(context, bootstrap, deploys=deploys)
+            return target(replace(session, settings=settings))
+        except ShellError as error:
+            hint = f" {error.hint}" if error.hint else ""
+            raise TargetProblem(f"{error}{hint}") from None
+
+    return find

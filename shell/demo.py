@@ -182,13 +182,14 @@ class DashboardGuide:
 
 async def _tell_in_dashboard(session: Session, story: Story) -> ExitCode:
     from tui.app import show_dashboard
+    from tui.doors import Target
 
     session.output.say(f"{STEPS[0].title} ...", "strong")
     started = await story.advance()
     session.output.say(f"{started.text}.")
     # The last step stops the brokers: on the screen that is quitting.
     guide = DashboardGuide(story, last=len(STEPS) - 1)
-    await show_dashboard(story.bootstrap, guide=guide, name="demo")
+    await show_dashboard(Target(name="demo", bootstrap=story.bootstrap), guide=guide)
     for seen in (started, *guide.told):
         session.output.line(seen.to_json(), partial(_line, session, seen))
     if guide.failed:

@@ -25,14 +25,26 @@ from textual.screen import Screen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
+from broker.protocol.errors import LogctlError
+from clusters.nearest import nearest
 from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
 from tui import preferences
 from tui.actions import Action, actions_for
 from tui.commands import CommandProblem, Said, completions, read_command
-from tui.doors import Commander, CommanderOf, Feed, Guide, MonotonicClock, monotonic_ms, wall_ms
+from tui.doors import (
+    Commander,
+    Feed,
+    Guide,
+    MonotonicClock,
+    Target,
+    TargetOf,
+    TargetProblem,
+    monotonic_ms,
+    wall_ms,
+)
 from tui.help import HelpScreen
-from tui.pages import MAIN_PAGES, Open, Page, Place, Subject, make_page
+from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
 from tui.status import guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
@@ -96,7 +108,8 @@ class DashboardApp(App[int]):
         wall_ms: Callable[[], int] = wall_ms,
         feed_of: FeedOf = _feed,
         admin_of: Callable[[], Any] | None = None,
-        commander_of: CommanderOf | None = None,
+        commander: Commander | None = None,
+        target_of: TargetOf | None = None,
     ) -> None:
         super().__init__()
         self.problem: BaseException | None = None
@@ -105,8 +118,8 @@ class DashboardApp(App[int]):
         self.read_only = read_only
         self._feed_of = feed_of
         self._admin_of = admin_of
-        self._commander_of = commander_of
-        self.commander = self._command()
+        self.commander = commander
+        self._target_of = target_of if target_of is not None else _saved
         self._feed = feed if feed is not None else feed_of(self.bootstrap)
         self._kinds = kinds
         self._guide = guide
@@ -155,7 +168,7 @@ class DashboardApp(App[int]):
         self.set_interval(TICK_S, self._tick)
 
     def _prefer(self) -> None:
-        ids = [b.id for page in (self, *MAIN_PAGES.values()) for b in _bindings(page) if b.id]
+        ids = [b.id for page in (self, *PAGES.values()) for b in _bindings(page) if b.id]
         chosen = preferences.load(list(self.available_themes), ids)
         self.theme = chosen.theme
         self._chosen_keys = dict(chosen.keys)
@@ -413,7 +426,7 @@ class DashboardApp(App[int]):
 
     def action_help(self) -> None:
         """Explain this page."""
-        keys = [(b.key, b.description) for b in _bindings(type(self.page))]
+        keys = [(self._key_sign(b), b.description) for b in _bindings(type(self.page))]
         keys += [(a.key, a.title) for a in self.actions()]
         self.push_screen(HelpScreen(self.page.TITLE, self.page.HELP, keys))
 
@@ -478,12 +491,6 @@ class DashboardApp(App[int]):
     def actions(self) -> list[Action]:
         """What can be done with what the cursor is on."""
         return actions_for(self.subject(), read_only=self.read_only, commander=self.commander)
-
-    def _command(self) -> Commander | None:
-        """What runs commands on the cluster that is shown; None where nobody can."""
-        if self._commander_of is None:
-            return None
-        return self._commander_of(self.cluster_name, self.bootstrap)
 
     def on_key(self, event: events.Key) -> None:
         """Keys of actions; all others are bindings."""
@@ -617,20 +624,14 @@ class DashboardApp(App[int]):
     # -- another cluster
 
     def _switch_context(self, name: str) -> None:
-        from clusters import state
-        from clusters.errors import StateError
-
         try:
-            context = state.contexts()[name]
-        except (StateError, KeyError) as error:
-            self.notify(f'No context "{name}": {error}', severity="error", markup=False)
+            target = self._target_of(name)
+        except (TargetProblem, LogctlError) as error:
+            self.notify(str(error), severity="error", markup=False)
             return
-        read_only = bool(getattr(context, "read_only", False))
-        self.run_worker(
-            self._switch(list(context.bootstrap), name, read_only), group="switch", exclusive=True
-        )
+        self.run_worker(self._switch(target), group="switch", exclusive=True)
 
-    async def _switch(self, bootstrap: list[str], name: str, read_only: bool) -> None:
+    async def _switch(self, target: Target) -> None:
         for group in ("feed", "polls", "action"):
             self.workers.cancel_group(self, group)
         for page in self._pages.values():
@@ -640,11 +641,25 @@ class DashboardApp(App[int]):
         self._waiting.clear()
         self._drawn.clear()
         self._poller, self._last_source, self._paint_due = None, "", False
-        self.bootstrap, self.cluster_name, self.read_only = bootstrap, name, read_only
-        self.commander = self._command()
-        self._feed, self._admin_of = self._feed_of(bootstrap), None
+        self.bootstrap, self.cluster_name = list(target.bootstrap), target.name
+        self.read_only = target.read_only
+        self.commander, self._admin_of = target.commander, target.admin_of
+        self._feed = target.feed if target.feed is not None else self._feed_of(self.bootstrap)
         self.store = Store(self._feed.status)
         self._begin()
+
+
+def _saved(name: str) -> Target:
+    """A saved context, without what it says of security. Raises TargetProblem."""
+    from clusters import state
+
+    known = state.contexts()
+    if name not in known:
+        near = nearest(name, known)
+        meant = f' Did you mean "{near}"?' if near else ""
+        raise TargetProblem(f'There is no context "{name}".{meant}')
+    context = known[name]
+    return Target(name=name, bootstrap=context.bootstrap, read_only=context.read_only)
 
 
 def _page_id(place: Place) -> str:
@@ -660,26 +675,21 @@ def _bindings(owner: Any) -> list[Binding]:
 
 
 async def show_dashboard(
-    bootstrap: Sequence[str],
-    *,
-    guide: Guide | None = None,
-    name: str = "",
-    read_only: bool = False,
-    admin_of: Callable[[], Any] | None = None,
-    commander_of: CommanderOf | None = None,
+    target: Target, *, guide: Guide | None = None, target_of: TargetOf | None = None
 ) -> None:
     """Show the dashboard until the person leaves it. Raises the error that ended it, if one did.
 
-    `admin_of` makes the admin client of the polls, where it takes more than addresses to connect;
-    `commander_of` what runs the commands of actions (none: the dashboard only shows).
+    `target_of` finds the cluster of another context; without it saved addresses are used.
     """
     app = DashboardApp(
-        bootstrap,
+        target.bootstrap,
+        feed=target.feed,
         guide=guide,
-        name=name,
-        read_only=read_only,
-        admin_of=admin_of,
-        commander_of=commander_of,
+        name=target.name,
+        read_only=target.read_only,
+        admin_of=target.admin_of,
+        commander=target.commander,
+        target_of=target_of,
     )
     loop = asyncio.get_running_loop()
     ends = (signal.SIGTERM, signal.SIGHUP)

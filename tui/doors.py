@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -77,7 +78,23 @@ class Commander(Protocol):
         ...
 
 
-CommanderOf = Callable[[str, Sequence[str]], Commander]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A cluster to show, and the ways to it, each with what its context says of security."""
+
+    name: str
+    bootstrap: Sequence[str]
+    read_only: bool = False
+    feed: Feed | None = None
+    admin_of: Callable[[], Any] | None = None
+    commander: Commander | None = None
+
+
+class TargetProblem(Exception):
+    """A cluster that cannot be shown; the message is for the person."""
+
+
+TargetOf = Callable[[str], Target]
 
 
 def monotonic_ms() -> int:

@@ -34,17 +34,10 @@ async def _dash(session: Session, *, web: bool, host: str | None, port: int | No
             hint="`logctl watch` prints the same events as lines; `logctl dash --web` serves a "
             "browser.",
         )
-    from shell.commander import commander_of
+    from shell.commander import target, target_of
     from tui.app import show_dashboard
 
-    context = session.context()
-    await show_dashboard(
-        list(session.bootstrap()),
-        name=context.name if context is not None else "",
-        read_only=session.read_only(),
-        admin_of=session.client,
-        commander_of=commander_of,
-    )
+    await show_dashboard(target(session), target_of=target_of(session))
     return ExitCode.DONE
 
 

@@ -52,7 +52,7 @@ def clerk() -> Clerk:
 @pytest.fixture
 async def desk(cluster, open_dashboard, clerk):
     """The dashboard on the page of topics, its cursor on the first one."""
-    app = open_dashboard(cluster, commander_of=lambda _name, _bootstrap: clerk)
+    app = open_dashboard(cluster, commander=clerk)
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
         await pilot.press("3")
@@ -223,7 +223,7 @@ async def test_stopping_a_broker_says_what_it_touches(desk, cluster, clerk) -> N
 
 
 async def test_read_only_offers_nothing(cluster, open_dashboard, clerk) -> None:
-    app = open_dashboard(cluster, commander_of=lambda _n, _b: clerk, read_only=True)
+    app = open_dashboard(cluster, commander=clerk, read_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
         await pilot.press("3")

@@ -62,7 +62,7 @@ async def until(pilot, condition, what: str) -> None:
 @pytest.fixture
 async def reading(cluster, open_dashboard):
     reader = Reader()
-    app = open_dashboard(cluster, commander_of=lambda _n, _b: reader)
+    app = open_dashboard(cluster, commander=reader)
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
         await until(pilot, lambda: "orders" in app.known_names()["topic"], "the topic is known")
