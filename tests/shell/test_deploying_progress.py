@@ -41,7 +41,7 @@ def test_each_host_has_a_row_that_tells_how_far_it_is():
     one = next(row for row in rows if "10.0.0.1" in row)
     two = next(row for row in rows if "10.0.0.2" in row)
     assert one == ["1", "10.0.0.1", "ok", "ok", "·", "·", "·", "·", "·", "failed"]
-    assert two == ["2", "10.0.0.2", "·", "…", "50", "%", "·", "·", "·", "·", "·"]
+    assert two == ["2", "10.0.0.2", "·", "…", "·", "50", "%", "·", "·", "·", "·"]
 
 
 def test_nothing_is_drawn_while_passwords_are_asked_for():

@@ -310,7 +310,9 @@ async def test_snapshots_are_written_trimmed_to_fetched_and_loaded(tmp_path: Pat
     for first in range(0, 100, 10):
         await write(leader, first, 10)
     await until(lambda: leader.log.start_offset > 0)
-    assert len(list(Path(leader.directory).glob("*.checkpoint"))) in (1, 2)
+    # Older ones go a moment after the log's start has moved.
+    kept = Path(leader.directory)
+    await until(lambda: len(list(kept.glob("*.checkpoint"))) in (1, 2))
     for log_file in Path(away.directory).iterdir():
         log_file.unlink()
     await away.listen()
