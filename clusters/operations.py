@@ -93,6 +93,7 @@ class Operations:
         self._report = report
         self._network = network
         self._secrets = secrets or Secrets()
+        self._began = 0.0
         local = spec.is_local
         self._start_timeout_ms = start_timeout_ms or (
             START_TIMEOUT_MS if local else REMOTE_START_TIMEOUT_MS
@@ -341,7 +342,9 @@ class Operations:
         self, targets: tuple[int, ...], *, lock: str | None, partial: bool = False
     ) -> AsyncIterator[Run]:
         """A run with connections, and with the locks when `lock` names what they are for."""
-        self._began = asyncio.get_running_loop().time()
+        if lock is not None:
+            # Not by a look at the whole cluster within a change.
+            self._began = asyncio.get_running_loop().time()
         engine = engine_named(self._spec.engine)
         connector = Connector(self._spec, self._secrets)
         network = self._network

@@ -255,6 +255,11 @@ async def test_changed_settings_are_rolled_and_rolled_back(spec_file):
     assert again.restarted[-1] == back.status.controller_id
     assert again.status.healthy
     assert (await operations.plan()).restarts == (3,)  # restarted with what it had
+    started = time.monotonic()
+    alone = await operations.restart((1,))
+    took_ms = (time.monotonic() - started) * 1000
+    assert alone.restarted == (1,)
+    assert took_ms / 2 < alone.elapsed_ms <= took_ms
     await operations.destroy()
     assert not os.path.exists(cluster_data_dir("real"))
 
