@@ -18,6 +18,8 @@ EVERYWHERE = (
     ("/", "show rows with these words, !without, or a condition: isr < replicas"),
     (":", "go anywhere: topic NAME, broker ID, group NAME, context NAME, help"),
     ("s, S", "sort by the next column, reverse; or click a title"),
+    ("v", "records of a topic or partition; :records NAME"),
+    ("capitals", "change things: what a dialog shows first; none where read-only"),
     ("y, Y", "copy the name, or the whole row as JSON"),
     ("r", "ask again now"),
     ("T", "next theme"),
