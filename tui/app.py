@@ -11,8 +11,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,6 +57,7 @@ TICK_S = 0.5
 SWEEP_FRAME_S = 0.06
 POLL_TIMEOUT_MS = 4_000
 PLACES_MAX = 50
+HANGUP_S = 3.0
 TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
 FeedOf = Callable[[Sequence[str]], Feed]
 
@@ -674,6 +676,29 @@ def _bindings(owner: Any) -> list[Binding]:
     ]
 
 
+@contextlib.contextmanager
+def _told_to_end(app: DashboardApp) -> Iterator[None]:
+    """End well by SIGTERM, which gives the terminal back, and by SIGHUP, when it is gone."""
+    loop = asyncio.get_running_loop()
+    # Textual may wait for ever to write to a terminal that is gone; nobody would see the process.
+    last_word = threading.Timer(HANGUP_S, os._exit, (128 + signal.SIGHUP,))
+    last_word.daemon = True
+
+    def hang_up() -> None:
+        if not last_word.is_alive():
+            last_word.start()
+        app.exit()
+
+    loop.add_signal_handler(signal.SIGTERM, app.exit)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    try:
+        yield
+    finally:
+        last_word.cancel()
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(each)
+
+
 async def show_dashboard(
     target: Target, *, guide: Guide | None = None, target_of: TargetOf | None = None
 ) -> None:
@@ -691,16 +716,8 @@ async def show_dashboard(
         commander=target.commander,
         target_of=target_of,
     )
-    loop = asyncio.get_running_loop()
-    ends = (signal.SIGTERM, signal.SIGHUP)
-    for each in ends:
-        # Who is told to end, or loses the terminal, must still give it back as it was.
-        loop.add_signal_handler(each, app.exit)
-    try:
+    with _told_to_end(app):
         await app.run_async()
-    finally:
-        for each in ends:
-            loop.remove_signal_handler(each)
     if app.problem is not None:
         raise app.problem
     if app.return_code:

@@ -68,7 +68,17 @@ def dashboard(folder: Path, environ: dict[str, str]) -> Iterator[Terminal]:
         if process.poll() is None:
             process.kill()
         process.wait(10)
-        os.close(master)
+        os.close(terminal.master)
+
+
+def test_a_terminal_that_is_closed_leaves_no_process_behind(tmp_path: Path) -> None:
+    with dashboard(tmp_path, {}) as terminal:
+        terminal.read_until(lambda: "LOST" in terminal.words, "that nobody answers")
+        # Nobody reads any more: what is written next fills the terminal and then blocks.
+        terminal.process.send_signal(signal.SIGHUP)
+        os.close(terminal.master)
+        terminal.master = os.open(os.devnull, os.O_RDWR)
+        assert terminal.process.wait(WAIT_S) is not None
 
 
 @pytest.mark.parametrize("way", ["q", "ctrl-c", "command", "terminate"])
