@@ -104,4 +104,6 @@ def test_without_colour_the_words_are_the_same(tmp_path: Path) -> None:
         coloured = re.findall(rb"\x1b\[[0-9;]*38;2;(\d+);(\d+);(\d+)", terminal.output)
         assert all(red == green == blue for red, green, blue in coloured)
         terminal.send(b"q")
+        # Read on: a terminal that nobody reads keeps whoever writes to it.
+        terminal.read_until(lambda: ALTERNATE_OFF in terminal.output, "the normal screen again")
         assert terminal.process.wait(10) == 0
