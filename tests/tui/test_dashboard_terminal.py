@@ -89,7 +89,10 @@ def test_every_way_to_leave_gives_the_terminal_back(tmp_path: Path, way: str) ->
         if way == "terminate":
             terminal.process.send_signal(signal.SIGTERM)
         else:
-            terminal.send({"q": b"q", "ctrl-c": b"\x03", "command": b":quit\r"}[way])
+            if way == "command":
+                terminal.send(b":")
+                terminal.read_until(lambda: "topic NAME" in terminal.words, "the line for words")
+            terminal.send({"q": b"q", "ctrl-c": b"\x03", "command": b"quit\r"}[way])
         terminal.read_until(lambda: ALTERNATE_OFF in terminal.output, "the normal screen again")
         terminal.read_until(lambda: CURSOR_ON in terminal.output, "the cursor again")
         assert MOUSE_OFF in terminal.output
