@@ -325,5 +325,11 @@ class Host:
         if self.systemd:
             self.run("systemctl restart ssh")
         else:
-            self.run("kill -HUP $(cat /run/sshd.pid)")
+            # Ended and started, not asked to reload: after the signal the old listener still greets
+            # for a moment, and nothing listens while it starts itself again.
+            self.run(
+                "read pid < /run/sshd.pid; kill $pid; "
+                "while [ -e /proc/$pid ]; do sleep 0.01; done; "
+                "/usr/sbin/sshd -E /run/sshd.log -o PidFile=/run/sshd.pid"
+            )
         self.wait_ssh()
