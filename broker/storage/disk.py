@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from broker.storage import writeback
 from broker.storage.errors import DiskLocked, FileMissing, StorageError, StorageFailure
 
 __all__ = [
@@ -243,6 +244,7 @@ class RealFile:
                 raise StorageFailure(self._path, "sync", errno_codes.EBADF, "it is closed")
             self._syncing += 1
         try:
+            writeback.shared().run(self._descriptor)
             _sync_descriptor(self._descriptor)
         except OSError as error:
             raise failure(self._path, "sync", error) from error
