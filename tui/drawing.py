@@ -141,6 +141,11 @@ def count(number: float | None) -> str:
     return f"{number:.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.1f}"
 
 
+def number_text(number: int) -> Text | str:
+    """A number of things that should not be: nothing of it steps back."""
+    return str(number) if number else Text("0", "dim")
+
+
 def size(number_bytes: float | None) -> str:
     """Bytes for reading: `812 B`, `3.4 MiB`."""
     if number_bytes is None:

@@ -17,6 +17,7 @@ from tui.drawing import (
     SIGNS,
     brokers_text,
     count,
+    number_text,
     replicas_text,
     size,
     sparkline,
@@ -28,6 +29,7 @@ from tui.table import Column, LiveTable
 
 Now = Callable[[], int]
 BROKERS_MAX = 12
+GRID, GRID_COLUMN = "brokers", 2
 SEVERITY = [Health.OFFLINE, Health.UNDER_MIN_ISR, Health.UNDER_REPLICATED, Health.OK]
 
 
@@ -86,7 +88,12 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
             Column("leads", 6, lambda r: str(r.leaders), lambda r: r.leaders, right=True),
             Column("holds", 6, lambda r: str(r.replicas), lambda r: r.replicas, right=True),
             Column(
-                "behind", 7, lambda r: str(r.out_of_sync), lambda r: -r.out_of_sync, True, wide=60
+                "behind",
+                6,
+                lambda r: number_text(r.out_of_sync),
+                lambda r: -r.out_of_sync,
+                True,
+                wide=54,
             ),
             Column(
                 "size", 9, lambda r: size(size_of(r)[0]), lambda r: size_of(r)[0] or 0, True, 75
@@ -140,7 +147,7 @@ def topics_table(store: Store, id_: str = "topics") -> LiveTable[TopicRow]:
 
     def number(get: Callable[[TopicRow], int]) -> dict[str, Any]:
         return {
-            "draw": lambda r: str(get(r)),
+            "draw": lambda r: number_text(get(r)),
             "sort": lambda r: -get(r),
             "right": True,
         }
@@ -148,8 +155,8 @@ def topics_table(store: Store, id_: str = "topics") -> LiveTable[TopicRow]:
     return LiveTable(
         [
             Column("topic", 0, lambda r: f"{SIGNS[r.health]} {r.name}", lambda r: r.name),
-            Column("parts", 5, **number(lambda r: r.partitions)),
-            Column("repl", 4, **number(lambda r: r.replication_factor)),
+            Column("parts", 6, **number(lambda r: r.partitions)),
+            Column("repl", 5, **number(lambda r: r.replication_factor)),
             Column("under", 6, **number(lambda r: r.under_replicated)),
             Column("<minISR", 8, **number(lambda r: r.under_min_isr), wide=70),
             Column("offline", 8, **number(lambda r: r.offline), wide=58),
@@ -202,9 +209,13 @@ def partitions_table(
         fresh = view.flash(row.topic, row.partition, now_ms()) is not None
         return brokers_text(row, brokers, fresh)
 
+    def draw_min(row: PartitionRow) -> str:
+        return "-" if row.min_isr is None else str(row.min_isr)
+
     def draw_state(row: PartitionRow) -> str:
         if row.adding or row.removing:
-            return f"{row.health}, moving"
+            told = [f"+{each}" for each in row.adding] + [f"-{each}" for each in row.removing]
+            return f"⇢ {' '.join(told)}"
         return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)
 
     def severity(row: PartitionRow) -> Any:
@@ -221,10 +232,11 @@ def partitions_table(
                 lambda r: (r.topic, r.partition),
             ),
             Column("now", 4, lambda r: trail_text(view.trail(*r.key), now_ms()), lambda r: r.key),
-            Column("brokers", 14, draw_grid, lambda r: r.replicas),
+            Column(GRID, 14, draw_grid, lambda r: r.replicas),
             Column("leader", 6, draw_leader, lambda r: r.leader, right=True),
-            Column("replicas", 12, replicas_text, lambda r: r.replicas, wide=88),
+            Column("replicas", 12, replicas_text, lambda r: r.replicas, wide=100),
             Column("isr", 9, lambda r: " ".join(map(str, r.isr)), lambda r: (len(r.isr), r.isr)),
+            Column("min", 3, draw_min, lambda r: r.min_isr or 0, right=True, wide=90),
             Column("epoch", 5, lambda r: str(r.leader_epoch), lambda r: r.leader_epoch, right=True),
             *extra,
             Column("state", 16, draw_state, severity),
@@ -241,6 +253,16 @@ def partitions_table(
         swept=lambda row, place: view.swept(row.replicas, place, now_ms()),
         id=id_,
     )
+
+
+def fit_grid(table: LiveTable[PartitionRow], store: Store) -> None:
+    """Put the ids of the brokers above their places in the rows of a partitions table."""
+    ids = [str(each.id) for each in store.view.brokers]
+    if 0 < len(ids) <= BROKERS_MAX:
+        title = " ".join(ids)
+        table.set_column(GRID_COLUMN, title, max(len(title) + 1, len(GRID)))
+    else:
+        table.set_column(GRID_COLUMN, GRID, 14)
 
 
 def partition_fields(store: Store, row: PartitionRow) -> Mapping[str, Any]:
@@ -295,8 +317,14 @@ def events_table(id_: str = "events") -> LiveTable[ClusterEvent]:
         [
             Column("time (UTC)", 12, event_time, sort_key),
             Column("event", 19, draw_kind, lambda e: (str(e.kind), e.offset)),
-            Column("subject", 18, lambda e: describe_event(e)[0], lambda e: describe_event(e)[0]),
-            Column("change", 0, lambda e: describe_event(e)[1], lambda e: describe_event(e)[1]),
+            Column("subject", 0, lambda e: describe_event(e)[0], lambda e: describe_event(e)[0]),
+            Column(
+                "change",
+                0,
+                lambda e: describe_event(e)[1],
+                lambda e: describe_event(e)[1],
+                fill=True,
+            ),
             Column("offset", 7, lambda e: str(e.offset), lambda e: e.offset, right=True),
         ],
         key=lambda e: (e.offset, str(e.kind), e.topic, e.partition, e.broker),

@@ -5,7 +5,7 @@ draw as the thirty on the screen. It must never fetch anything: rows are handed 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -22,13 +22,15 @@ from textual.strip import Strip
 from tui.filters import RowFilter, row_filter
 
 R = TypeVar("R")
+FLEXIBLE_MIN = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[R]):
     """One column. `width` in cells, 0 shares what is left; `draw` gives text or styled text.
 
-    `wide`: shown only in tables of at least that many cells. `title` may be told anew by drawing.
+    Without `fill` a column of width 0 takes no more than its longest cell so far, so that numbers
+    stand near the names they are about. `wide`: shown only in tables of at least that many cells.
     """
 
     title: str
@@ -37,6 +39,7 @@ class Column(Generic[R]):
     sort: Callable[[R], Any]
     right: bool = False
     wide: int = 0
+    fill: bool = False
 
 
 def _no_fields(_: Any) -> Mapping[str, Any]:
@@ -117,6 +120,8 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._title = title
         self._cursor_key: Any = None
         self._cursor = 0
+        # The longest cell so far of each column that takes what it needs.
+        self._longest: dict[int, int] = {}
         self.border_title = title
 
     # -- rows
@@ -153,6 +158,13 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         if (title, note) != (self._title, self.note):
             self._title, self.note = title, note
             self._entitle()
+
+    def set_column(self, index: int, title: str, width: int) -> None:
+        """Name a column anew and give it another width."""
+        column = self.columns[index]
+        if (column.title, column.width) != (title, width):
+            self.columns[index] = replace(column, title=title, width=width)
+            self.refresh()
 
     def set_only(self, wanted: Callable[[R], bool] | None, label: str = "") -> None:
         """Show only rows that are wanted, `label` says which; None shows all."""
@@ -251,18 +263,38 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     def _content_width(self) -> int:
         columns = [column for _, column in self._columns()]
-        return max(self.size.width, sum(c.width or 12 for c in columns) + len(columns))
+        return max(self.size.width, sum(c.width or FLEXIBLE_MIN for c in columns) + len(columns))
 
     def _widths(self) -> list[int]:
-        columns = [column for _, column in self._columns()]
-        fixed = sum(c.width for c in columns) + len(columns)
-        flexible = sum(1 for c in columns if c.width == 0)
-        left = max(self._content_width() - fixed, 12 * flexible)
-        return [c.width or left // max(flexible, 1) for c in columns]
+        columns = self._columns()
+        fixed = sum(c.width for _, c in columns) + len(columns)
+        flexible = sum(1 for _, c in columns if c.width == 0)
+        left = max(self._content_width() - fixed, FLEXIBLE_MIN * flexible)
+        share = left // max(flexible, 1)
+        needed = {i: min(share, self._need(i)) for i, c in columns if not (c.width or c.fill)}
+        fillers = max(1, flexible - len(needed))
+        rest = (left - sum(needed.values())) // fillers
+        return [c.width or needed.get(i, rest) for i, c in columns]
+
+    def _need(self, index: int) -> int:
+        return max(FLEXIBLE_MIN, self._longest.get(index, 0))
+
+    def _measure(self) -> None:
+        """Note how long the cells on the screen are; what was longer before stays so."""
+        top = self.scroll_offset.y
+        for index, column in self._columns():
+            if column.width or column.fill:
+                continue
+            longest = max(self._longest.get(index, 0), cell_len(column.title) + 1)
+            for row in self.shown[top : top + self.size.height]:
+                drawn = column.draw(row)
+                longest = max(longest, drawn.cell_len if isinstance(drawn, Text) else len(drawn))
+            self._longest[index] = longest
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Lines of the screen; the style of the widget is worked out once for all of them."""
         self._style = self.rich_style
+        self._measure()
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -305,6 +337,9 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         segments: list[Segment] = []
         for (_, column), width in zip(self._columns(), self._widths(), strict=True):
             segments += self._cell(column, row, width, style)
+        rest = self._content_width() - sum(segment.cell_length for segment in segments)
+        if rest > 0:
+            segments.append(Segment(" " * rest, style))
         return Strip(segments)
 
     def _cell(self, column: Column[R], row: R, width: int, style: Style) -> list[Segment]:

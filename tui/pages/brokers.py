@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from clusters.polls import Poll
 from tui.drawing import size
 from tui.pages.base import Desk, Page, lines
-from tui.panels import broker_sizes, brokers_table, partitions_table
+from tui.panels import broker_sizes, brokers_table, fit_grid, partitions_table
 from tui.store import ENDS, LOG_DIRS
 
 
@@ -98,5 +98,6 @@ class BrokerPage(Page):
             )
         )
         rows = [each for each in view.partitions if id_ in each.replicas]
+        fit_grid(self.tables["partitions"], self.store)
         self.tables["partitions"].set_rows(rows, view.version)
         self.tables["partitions"].set_title("Partitions on this broker")

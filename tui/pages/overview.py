@@ -9,7 +9,14 @@ from textual.containers import Horizontal
 from clusters.polls import Poll
 from tui.drawing import count, plot, sparkline
 from tui.pages.base import Desk, Page
-from tui.panels import SEVERITY, brokers_table, events_table, partitions_table, topics_table
+from tui.panels import (
+    SEVERITY,
+    brokers_table,
+    events_table,
+    fit_grid,
+    partitions_table,
+    topics_table,
+)
 from tui.status import quorum_text
 from tui.store import ENDS, LOG_DIRS, QUORUM
 
@@ -57,6 +64,7 @@ class OverviewPage(Page):
         self.tables["brokers"].set_rows(view.brokers, (view.version, sizes))
         if self.size.width >= 150:
             self.tables["topics"].set_rows(view.topics, (view.version, sizes, ends))
+        fit_grid(self.tables["partitions"], self.store)
         self.tables["partitions"].set_rows(view.partitions, view.version)
         self.tables["events"].set_rows(view.events, view.events_version)
         answer = self.store.answer(QUORUM)

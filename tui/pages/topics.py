@@ -12,7 +12,7 @@ from clusters.polls import Poll
 from tui.drawing import count, size, sparkline
 from tui.model import Health, PartitionRow
 from tui.pages.base import Desk, Page
-from tui.panels import partitions_table, topic_sizes, topics_table
+from tui.panels import fit_grid, partitions_table, topic_sizes, topics_table
 from tui.store import ENDS, LAGS, LOG_DIRS
 from tui.table import Column
 
@@ -101,6 +101,7 @@ class TopicPage(Page):
         row = view.topic_row(self.about)
         table = self.tables["partitions"]
         ranges = self.store.answer(Poll("ranges", self.about))
+        fit_grid(table, self.store)
         table.set_rows(view.rows_of(self.about), (view.version, ranges.at_ms))
         table.set_title("Partitions", self.note(ranges))
         if row is None:
@@ -180,6 +181,7 @@ class PartitionsPage(Page):
     def paint(self) -> None:
         """Draw the table."""
         view = self.store.view
+        fit_grid(self.tables["partitions"], self.store)
         self.tables["partitions"].set_rows(view.partitions, view.version)
 
     def show_only(self, name: str) -> None:
