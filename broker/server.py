@@ -336,6 +336,9 @@ class Broker:
         self.publisher.subscribe(self._take_limits)
         self.publisher.subscribe(self.node.note_brokers)
         self.replicas.on_failure = self._fail
+        space, directory_id = self.replicas.space, self.logs.directory_id
+        space.on_change = lifecycle.kick
+        lifecycle.offline_log_dirs = lambda: (directory_id,) if space.short else ()
         self.publisher.subscribe(self.replicas.apply)
         self.publisher.subscribe(self._open_clients)
         self.node.replicas = self.replicas

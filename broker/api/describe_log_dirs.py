@@ -1,7 +1,9 @@
 """DescribeLogDirs (35), versions 1-5: the data folder, its free space and the size of each log.
 
-v3 top-level error; v4 sizes of the volume (KIP-827). Null topics mean all. The lag of a log is
-how far its end is below the partition's high watermark, so a healthy log has none.
+A folder without room for records is offline (KAFKA_STORAGE_ERROR), and still says what is in it:
+whoever makes room wants to know. v3 top-level error; v4 sizes of the volume (KIP-827). Null topics
+mean all. The lag of a log is how far its end is below the partition's high watermark, so a healthy
+log has none.
 """
 
 from collections.abc import Iterable
@@ -28,12 +30,13 @@ async def handle(node: Node, context: RequestContext, request: Struct) -> Reply:
                 is_future_key=False,
             )
         )
+    short = node.replicas is not None and node.replicas.space.short
     free_bytes = node.disk.free_bytes(node.config.data_dir)
     return Struct(
         error_code=ErrorCode.none,
         results=[
             Struct(
-                error_code=ErrorCode.none,
+                error_code=ErrorCode.kafka_storage_error if short else ErrorCode.none,
                 log_dir=node.config.data_dir,
                 topics=[Struct(name=name, partitions=found[name]) for name in sorted(found)],
                 total_bytes=node.disk.total_bytes(node.config.data_dir),

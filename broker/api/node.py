@@ -132,7 +132,7 @@ class Node:
         for broker_id, before, after in delta.brokers_changed:
             if after is None or not after.fenced:
                 self.died_at_ms.pop(broker_id, None)
-            elif before is not None and before.active:
+            elif before is not None and before.serving:
                 self.died_at_ms[broker_id] = self.clock.monotonic_ms()
 
     def node_endpoints(self, broker_ids: Iterable[int], listener: str) -> list[NodeEndpoint]:

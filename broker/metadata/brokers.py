@@ -6,13 +6,14 @@ unfenced broker a fresh session. It must never fence or unfence but by records.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from uuid import UUID
 
 from broker.metadata.cluster import Cluster
 from broker.metadata.decision import LATE_MS_MAX, Decision, reply
 from broker.protocol.errors import ErrorCode
-from broker.protocol.image import METADATA_VERSION_FEATURE, BrokerRegistration
+from broker.protocol.image import LOST_DIRECTORY, METADATA_VERSION_FEATURE, BrokerRegistration
 from broker.protocol.metadata_records import (
     BrokerEndpoint,
     BrokerFeature,
@@ -125,7 +126,26 @@ class Brokers:
         if request.want_fence:
             records = self._fence(broker)
             return Decision(records, _heartbeat_reply(caught_up=caught_up, fenced=True))
-        return Decision(reply=_heartbeat_reply(caught_up=caught_up, fenced=False))
+        records = self._heard_of_folders(broker, request.get("offline_log_dirs") or ())
+        return Decision(records, _heartbeat_reply(caught_up=caught_up, fenced=False))
+
+    def _heard_of_folders(
+        self, broker: BrokerRegistration, offline: Collection[UUID]
+    ) -> list[MetadataRecord]:
+        """A broker without a folder that takes records leads nothing that another could lead.
+
+        Unlike Kafka's, which is over once its last folder is offline, it goes on serving reads,
+        and comes back when there is room. Each heartbeat looks anew: a replica may be in sync now.
+        """
+        folders = tuple(each for each in broker.log_dirs if each != LOST_DIRECTORY)
+        if offline and set(folders) <= set(offline):
+            records = self._cluster.out_of_room(broker.id)
+            if not broker.out_of_room:
+                records.insert(0, _folders(broker, (*folders, LOST_DIRECTORY)))
+            return records
+        if broker.out_of_room:
+            return [_folders(broker, folders), *self._cluster.revived(broker.id)]
+        return []
 
     def _contact(self, broker: BrokerRegistration, offset: int, now_ms: int) -> Session:
         session = self.sessions.get(broker.id)
@@ -252,6 +272,12 @@ class Brokers:
 def _fencing(broker: BrokerRegistration, fenced: int) -> MetadataRecord:
     return BrokerRegistrationChangeRecord(
         broker_id=broker.id, broker_epoch=broker.epoch, fenced=fenced
+    )
+
+
+def _folders(broker: BrokerRegistration, log_dirs: tuple[UUID, ...]) -> MetadataRecord:
+    return BrokerRegistrationChangeRecord(
+        broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=log_dirs
     )
 
 

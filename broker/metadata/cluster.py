@@ -14,6 +14,7 @@ from broker.metadata.decision import ControllerConfig
 from broker.metadata.election import leaderless, without_brokers
 from broker.protocol.image import (
     EMPTY_IMAGE,
+    LOST_DIRECTORY,
     NO_LEADER,
     RESOURCE_TOPIC,
     UNASSIGNED_DIRECTORY,
@@ -80,6 +81,23 @@ class Cluster:
                 if record is not None:
                     yield record
 
+    def out_of_room(self, broker_id: int) -> list[MetadataRecord]:
+        """The changes of every partition that can do without a broker whose disk is full.
+
+        Where no other replica is in sync it stays, and leads: what it has can be read.
+        """
+        records: list[MetadataRecord] = []
+        for topic, index, state in self.image.iter_partitions():
+            others = [r for r in state.isr if r != broker_id and self.image.is_active(r)]
+            if broker_id not in (state.leader, *state.isr) or not others:
+                continue
+            record = without_brokers(
+                topic.id, index, state, {broker_id}, self.image.is_active, unclean=False
+            )
+            if record is not None:
+                records.append(record)
+        return records
+
     def revived(self, back: int | None = None) -> list[MetadataRecord]:
         """Elections for partitions without leader, with broker ``back`` counted as active."""
 
@@ -110,9 +128,8 @@ class Cluster:
     def directory(self, broker_id: int) -> UUID:
         """A broker's only data folder; unassigned when it has several to choose from."""
         broker = self.image.brokers.get(broker_id)
-        if broker is None or len(broker.log_dirs) != 1:
-            return UNASSIGNED_DIRECTORY
-        return broker.log_dirs[0]
+        folders = () if broker is None else [d for d in broker.log_dirs if d != LOST_DIRECTORY]
+        return folders[0] if len(folders) == 1 else UNASSIGNED_DIRECTORY
 
     def new_topic_id(self) -> UUID:
         """A random id that no topic has, and that a shell does not take for an option."""

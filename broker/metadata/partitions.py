@@ -84,7 +84,7 @@ class Partitions:
         members = _members(part)
         isr = tuple(broker for broker, _ in members)
         self._check_alter(state, part, broker_id, isr)
-        self._check_eligible(members)
+        self._check_eligible(members, broker_id)
         index = part.partition_index
         recovery = part.get("leader_recovery_state", 0)
         if state.adding or state.removing:
@@ -128,11 +128,15 @@ class Partitions:
         if recovering and (len(isr) > 1 or state.leader_recovery_state != RECOVERING):
             raise Refused(ErrorCode.invalid_request, "a recovering leader is alone in the ISR")
 
-    def _check_eligible(self, members: Sequence[tuple[int, int]]) -> None:
+    def _check_eligible(self, members: Sequence[tuple[int, int]], leader: int) -> None:
         for broker_id, epoch in members:
             broker = self._cluster.image.brokers.get(broker_id)
             # Epoch -1: the proposer does not know it (version 2 of the API).
-            if broker is None or not broker.active or epoch not in (-1, broker.epoch):
+            if broker is None or epoch not in (-1, broker.epoch):
+                raise Refused(ErrorCode.ineligible_replica, f"broker {broker_id} is not eligible")
+            # A leader that is out of room needs others in sync, to give its leadership away.
+            leads = broker_id == leader and broker.out_of_room and broker.serving
+            if not (broker.active or leads):
                 raise Refused(ErrorCode.ineligible_replica, f"broker {broker_id} is not eligible")
 
     # ElectLeaders

@@ -18,6 +18,7 @@ from broker.metadata.election import change, elect
 from broker.protocol.errors import ErrorCode
 from broker.protocol.image import (
     LEADER_UNCHANGED,
+    NO_LEADER,
     RECOVERY_UNCHANGED,
     PartitionState,
     TopicImage,
@@ -159,6 +160,9 @@ class Reassignments:
         leader, isr = LEADER_UNCHANGED, goal.isr
         if state.leader not in isr or not active(state.leader):
             elected, isr, elected_recovery = elect(goal, active, unclean=unclean)
+            old = self._cluster.image.brokers.get(state.leader)
+            if elected == NO_LEADER and state.leader in goal.isr and old and old.serving:
+                elected = state.leader  # out of room, but nobody else can, and it can be read
             if elected != state.leader:
                 leader = elected
             if elected_recovery != RECOVERY_UNCHANGED:

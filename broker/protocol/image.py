@@ -25,6 +25,8 @@ RECOVERED: Final = 0
 RECOVERING: Final = 1
 RECOVERY_UNCHANGED: Final = -1
 UNASSIGNED_DIRECTORY: Final = UUID(int=0)
+# Kafka's id for a folder that is lost. Among a broker's log_dirs: it has none that takes records.
+LOST_DIRECTORY: Final = UUID(int=1)
 METADATA_VERSION_FEATURE: Final = "metadata.version"
 
 
@@ -67,8 +69,18 @@ class BrokerRegistration:
 
     @property
     def active(self) -> bool:
-        """Whether it may join an ISR or take leadership: neither fenced nor shutting down."""
+        """Whether it may join an ISR or take leadership: it takes part, and will, and can write."""
+        return self.serving and not self.out_of_room
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes part, and is not about to leave."""
         return not self.fenced and not self.in_controlled_shutdown
+
+    @property
+    def out_of_room(self) -> bool:
+        """Whether it said that its data folder takes no records (KIP-858)."""
+        return LOST_DIRECTORY in self.log_dirs
 
     def endpoint(self, listener: str) -> Endpoint | None:
         """The endpoint of one listener name, or None."""
@@ -157,7 +169,7 @@ class MetadataImage:
         return self.configs.get((resource_type, name), _NO_CONFIG)
 
     def is_active(self, broker_id: int) -> bool:
-        """Whether the broker is registered, unfenced and not shutting down."""
+        """Whether the broker is registered, unfenced, not shutting down, and can write."""
         broker = self.brokers.get(broker_id)
         return broker is not None and broker.active
 

@@ -21,6 +21,7 @@ from broker.protocol.network import Network
 from broker.protocol.struct import Struct
 from broker.replication import EARLIEST, LATEST, Applied, EpochEnd, FetchPosition
 from broker.runtime.backoff import Backoff
+from broker.runtime.disk_space import DiskSpace
 from broker.runtime.doors import Clock
 from broker.runtime.fetcher_session import FollowerSession, SlotKey
 from broker.runtime.replica_disk import Flusher, settled
@@ -97,6 +98,7 @@ class FetcherPool:
         rng: Random,
         settings: BrokerSettings,
         flusher: Flusher,
+        space: DiskSpace,
         counters: ReplicaCounters,
         broker_epoch: Callable[[], int],
         listener: str | None,
@@ -106,6 +108,7 @@ class FetcherPool:
         self.network = network
         self.rng = rng
         self.flusher = flusher
+        self.space = space
         self.counters = counters
         self.broker_epoch = broker_epoch
         self.settings = FetchSettings(
@@ -407,6 +410,9 @@ class PeerFetcher:
         if follower is None or asked is None or hosted.deleted:
             return False
         records = answer.records or b""
+        if records and self._pool.space.short:
+            self._pause(slot)
+            return False
         high_watermark = hosted.partition.high_watermark
         try:
             result = follower.apply(
@@ -418,6 +424,7 @@ class PeerFetcher:
             )
         except LogctlError as error:
             log.error("%s-%s: what the leader sent was refused: %s", *hosted.key, error)
+            self._pool.space.failed(error)
             if isinstance(error, OutOfOrderOffsets) and error.actual > error.expected:
                 self._gap(slot)
             self._pool.flusher.report_failure(hosted)
@@ -430,6 +437,7 @@ class PeerFetcher:
         elif result is Applied.APPENDED:
             self._pool.counters.replication_bytes_in += len(records)
             hosted.appended(len(records))
+            self._pool.space.wrote(len(records))
         if hosted.partition.high_watermark != high_watermark:
             hosted.watermark_moved()
         return result is Applied.APPENDED

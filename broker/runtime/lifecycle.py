@@ -82,6 +82,8 @@ class BrokerLifecycle:
         self._on_fatal = on_fatal
         self.epoch = -1
         self.state = State.STARTING
+        # The folders that cannot be written to now (KIP-858); ``kick`` says that this changed.
+        self.offline_log_dirs: Callable[[], Sequence[UUID]] = lambda: ()
         self._kick = asyncio.Event()
         self._may_stop = asyncio.Event()
         self._unfenced = asyncio.Event()
@@ -97,6 +99,10 @@ class BrokerLifecycle:
 
     def connection_lost(self) -> None:
         """The controller's connection broke: heartbeat at once on a new one."""
+        self._kick.set()
+
+    def kick(self) -> None:
+        """There is something to tell the controller: heartbeat at once."""
         self._kick.set()
 
     def hurry(self) -> None:
@@ -254,6 +260,7 @@ class BrokerLifecycle:
                 current_metadata_offset=self._publisher.image.offset,
                 want_fence=False,
                 want_shut_down=stopping,
+                offline_log_dirs=list(self.offline_log_dirs()),
             ),
         )
         if response is None:

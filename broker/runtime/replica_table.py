@@ -5,7 +5,6 @@ settings on. It must never act on metadata older than this broker's own registra
 history would make it lead partitions that it lost long ago.
 """
 
-import errno
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -22,6 +21,7 @@ from broker.protocol.image import (
     PartitionState,
 )
 from broker.replication import Partition, ReplicationSettings
+from broker.runtime.disk_space import is_no_room
 from broker.runtime.doors import Clock
 from broker.runtime.replica_waits import HostedPartition
 from broker.settings.broker import BrokerSettings
@@ -49,6 +49,10 @@ class TableEvents(Protocol):
 
     def isr_changed(self, hosted: HostedPartition, before: tuple[int, ...]) -> None:
         """The ISR of a partition led here changed, or a proposal of it may be waiting."""
+        ...
+
+    def no_room(self, error: StorageError) -> None:
+        """A log can't be opened for want of space."""
         ...
 
     def log_failed(self, reason: str) -> None:
@@ -267,7 +271,9 @@ class ReplicaTable:
             if self.offline.get(key) != str(error):
                 log.error("%s-%s is offline: %s", name, index, error)
             self.offline[key] = str(error)
-            if isinstance(error, StorageFailure) and error.errno != errno.ENOSPC:
+            if is_no_room(error):
+                self._events.no_room(error)
+            elif isinstance(error, StorageFailure):
                 self._events.log_failed(f"the log of {name}-{index}: {error}")
             return None
         self.offline.pop(key, None)

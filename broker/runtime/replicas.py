@@ -17,6 +17,7 @@ from broker.protocol.image import ImageDelta, MetadataImage
 from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct
 from broker.replication import IsrProposal, ListedOffset, Partition, ReadOutcome
+from broker.runtime.disk_space import DiskSpace
 from broker.runtime.doors import Clock, Offload
 from broker.runtime.fetcher import FetcherPool
 from broker.runtime.log_cleaner import LogCleaner
@@ -52,6 +53,7 @@ _REPLICATED = ProduceResult(ErrorCode.none)
 OFFLINE_RETRY_MS = 1_000
 # Up to this size a batch is recompressed on the loop: handing it to a thread takes longer.
 RECOMPRESS_INLINE_BYTES = 16 * 1024
+NO_ROOM = "the disk of this broker is full: it takes no records until there is room"
 ONE_BATCH = "a partition of a Produce request holds exactly one record batch"
 
 
@@ -88,6 +90,7 @@ class ReplicaManager:
         self.on_failure: Callable[[str], None] | None = None
         # Hear of each change of leadership here, in the middle of it: they must not call back.
         self.role_watchers: list[Callable[[Partition], None]] = []
+        self.space = DiskSpace(logs.disk, logs.data_dir, clock)
         self._flusher = Flusher(offload, self._flushed, self.counters, self._log_broken)
         self._housekeeping = Housekeeping(
             logs, clock, offload, self._flusher, lambda: list(self._hosted.values())
@@ -99,6 +102,7 @@ class ReplicaManager:
             rng=rng,
             settings=self._settings,
             flusher=self._flusher,
+            space=self.space,
             counters=self.counters,
             broker_epoch=broker_epoch,
             listener=listener,
@@ -137,6 +141,7 @@ class ReplicaManager:
             ("checkpoint", house.checkpoint_every(checkpoint_ms)),
             ("retention", house.retain_every(retention_ms)),
             ("offline", self._retry_offline()),
+            ("space", self.space.run()),
             ("first-roles", self._await_registration()),
             ("cleaner", self._cleaner.run()),
         ):
@@ -162,6 +167,10 @@ class ReplicaManager:
 
     def _log_broken(self, hosted: HostedPartition) -> None:
         self.log_failed(f"the log of {'-'.join(map(str, hosted.key))}: {hosted.log.failure}")
+
+    def no_room(self, error: StorageError) -> None:
+        """TableEvents: something could not be written for want of space."""
+        self.space.failed(error)
 
     def log_failed(self, reason: str) -> None:
         """A leader that can't write would lead for ever: nobody else learns of its disk."""
@@ -413,9 +422,8 @@ class ReplicaManager:
         partition = hosted.partition
         local = partition.local
         high_watermark = local.high_watermark
-        size_bytes = int.from_bytes(records[8:12], "big") + 12
-        if HEADER_BYTES <= size_bytes < len(records):
-            return self._refused(ErrorCode.invalid_record, ONE_BATCH), -1
+        if unfit := self._unfit(partition, records):
+            return unfit, -1
         try:
             error, info = partition.append(records, acks, now_ms, wall_ms)
         except AppendRefused as refused:
@@ -429,6 +437,7 @@ class ReplicaManager:
             return self._refused(ErrorCode.corrupt_message, str(invalid)), -1
         except StorageError as failure:
             log.error("%s-%s cannot be written: %s", *hosted.key, failure)
+            self.space.failed(failure)
             self._flusher.report_failure(hosted)
             return self._refused(ErrorCode.kafka_storage_error, str(failure)), -1
         if info is None:
@@ -440,6 +449,7 @@ class ReplicaManager:
             self.counters.messages_in += info.records_count
             self.counters.bytes_in += info.size_bytes
             hosted.appended(info.size_bytes)
+            self.space.wrote(info.size_bytes)
             if local.high_watermark != high_watermark:
                 hosted.watermark_moved()
         if local.settings.flush_on_commit and local.needs_flush:
@@ -448,6 +458,15 @@ class ReplicaManager:
             ErrorCode.none, info.first_offset, info.log_append_time_ms, local.log.start_offset
         )
         return result, info.last_offset + 1
+
+    def _unfit(self, partition: Partition, records: bytes | memoryview) -> ProduceResult | None:
+        """The refusal of what is not even tried, or None."""
+        size_bytes = int.from_bytes(records[8:12], "big") + 12
+        if HEADER_BYTES <= size_bytes < len(records):
+            return self._refused(ErrorCode.invalid_record, ONE_BATCH)
+        if self.space.short and partition.is_leader:
+            return self._refused(ErrorCode.kafka_storage_error, NO_ROOM)
+        return None
 
     def _refused(
         self,

@@ -167,6 +167,8 @@ class SimDisk:
     - ``full``: appends and new files fail with ENOSPC, as they do when ``capacity_bytes`` is used.
     - ``fail_next_sync``: that many syncs fail with EIO (True counts as one).
     - ``fail_reads``: reads of open files fail with EIO.
+    - ``nearly_full``: it says that nothing is left, and takes what comes all the same: brokers
+      stop before they have to.
     - ``zero_tails``: a crash may leave zero bytes where the size of a file reached the disk but
       its data did not.
     - ``on_sync``: called with the path of each file sync, before it happens; it may raise.
@@ -175,6 +177,7 @@ class SimDisk:
     def __init__(self, *, capacity_bytes: int | None = None) -> None:
         self.capacity_bytes = capacity_bytes
         self.full = False
+        self.nearly_full = False
         self.fail_next_sync: int = 0
         self.fail_reads = False
         self.zero_tails = True
@@ -215,7 +218,7 @@ class SimDisk:
 
     def take_space(self, path: str, size: int) -> None:
         """Raise ENOSPC when ``size`` more bytes do not fit."""
-        if size and (self.full or size > self.free_bytes(path)):
+        if size and (self.full or size > self._left_bytes()):
             raise failure(path, "write to", OSError(errno_codes.ENOSPC, "No space left on device"))
 
     def count_sync(self, path: str) -> None:
@@ -328,7 +331,10 @@ class SimDisk:
         return SimLock(self, path)
 
     def free_bytes(self, path: str) -> int:
-        """Bytes left of ``capacity_bytes``; 0 when ``full``."""
+        """Bytes left of ``capacity_bytes``; 0 when ``full`` or ``nearly_full``."""
+        return 0 if self.nearly_full else self._left_bytes()
+
+    def _left_bytes(self) -> int:
         if self.full:
             return 0
         if self.capacity_bytes is None:

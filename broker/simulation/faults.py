@@ -133,9 +133,14 @@ class Faults:
         self._world.clocks[node].skew_ms = self._rng.randint(-SKEW_MS_MAX, SKEW_MS_MAX)
 
     async def _disk_full(self, node: int, duration_s: float) -> None:
-        self._world.disks[node].full = True
+        """All of a sudden, so that the metadata log finds no room either, or in time to react."""
+        disk = self._world.disks[node]
+        if self._rng.random() < 0.5:
+            disk.full = True
+        else:
+            disk.nearly_full = True
         await asyncio.sleep(duration_s)
-        self._world.disks[node].full = False
+        disk.full = disk.nearly_full = False
 
     async def _sync_error(self, node: int, duration_s: float) -> None:
         self._world.disks[node].fail_next_sync = self._rng.randint(1, 3)

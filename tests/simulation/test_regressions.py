@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.errors import ErrorCode
+from broker.protocol.struct import Struct
 from broker.replication import Partition, ReplicationSettings
 from broker.runtime.replica_disk import Flusher
 from broker.runtime.replica_requests import ReplicaCounters
@@ -184,6 +187,80 @@ def test_a_partition_made_while_the_disk_was_full_opens_later() -> None:
         await until(
             lambda: world.processes[full].broker.replicas.partition(TOPIC, 0) is not None  # type: ignore[union-attr]
         )
+        assert world.exits == []
+
+    play(story)
+
+
+def fill(disk: SimDisk) -> None:
+    """Leave half of a hundredth of the disk: something else takes the rest."""
+    other = disk.open("/other")
+    other.append(bytes(8 << 20))
+    disk.capacity_bytes = 1 << 40
+    used = disk.capacity_bytes - disk.free_bytes("/")
+    disk.capacity_bytes = used + used // 200
+
+
+async def log_dirs(world: World, node: int) -> list[Any]:
+    """What a broker says about its data folders."""
+    broker = world.processes[node].broker
+    answer = await world.client().ask(
+        (f"node{node}", broker.ports["PLAINTEXT"]),
+        ApiKey.DESCRIBE_LOG_DIRS,
+        Struct(topics=None),
+        4,
+    )
+    return list(answer.results)
+
+
+def test_a_leader_whose_disk_is_full_gives_way_and_comes_back() -> None:
+    """It led on, refusing every write, and stayed in the ISR."""
+
+    async def story(world: World) -> None:
+        await world.client().create_topic(TOPIC, 1, 3)
+        await until(lambda: leader_of(world) > 0)
+        leader = leader_of(world)
+        before = await produce(world, 10)
+        disk = world.disks[leader]
+        fill(disk)
+        await until(lambda: leader_of(world) not in (-1, leader), 5)
+        during = await produce(world, 10)
+        image = world.processes[leader].broker.publisher.image
+        assert leader not in image.partition(TOPIC, 0).isr  # type: ignore[union-attr]
+        assert not image.brokers[leader].fenced, "it still serves what it can"
+        (folder,) = await log_dirs(world, leader)
+        assert folder.error_code == ErrorCode.kafka_storage_error
+        assert folder.usable_bytes < folder.total_bytes // 100
+        assert [topic.name for topic in folder.topics] == [TOPIC]
+        disk.capacity_bytes = None
+        await until(lambda: full_isr(world))
+        found = await read_partition(world.client(), TOPIC, 0)
+        for record in (*before.acknowledged, *during.acknowledged):
+            assert found[record.offset] == record.value
+        assert world.exits == []
+
+    play(story)
+
+
+def test_the_only_replica_serves_reads_while_its_disk_is_full() -> None:
+    """And takes records again once there is room."""
+
+    async def story(world: World) -> None:
+        await world.client().create_topic(TOPIC, 1, 1)
+        await until(lambda: leader_of(world) > 0)
+        leader = leader_of(world)
+        before = await produce(world, 10)
+        disk = world.disks[leader]
+        fill(disk)
+        await until(lambda: world.processes[leader].broker.replicas.space.short)  # type: ignore[union-attr]
+        await asyncio.sleep(3)
+        found = await read_partition(world.client(), TOPIC, 0)
+        assert [found[record.offset] for record in before.acknowledged] == [
+            record.value for record in before.acknowledged
+        ]
+        assert leader_of(world) == leader
+        disk.capacity_bytes = None
+        await produce(world, 10)
         assert world.exits == []
 
     play(story)

@@ -463,6 +463,8 @@ async def test_a_full_disk_of_the_leader_is_said_so_and_heals(cluster: Cluster) 
     assert (await leader.produce("b")).error == ErrorCode.kafka_storage_error
     assert records_of((await leader.consume(0)).records) == ["0:a"]
     leader.disk.full = False
+    assert (await leader.produce("c")).error == ErrorCode.kafka_storage_error, "not seen yet"
+    await cluster.until(lambda: not leader.manager.space.short)
     assert (await leader.produce("c")).base_offset == 1
 
 
@@ -472,8 +474,14 @@ async def test_a_log_that_failed_is_reported(cluster: Cluster) -> None:
     reports: list[str] = []
     leader.manager.on_failure = reports.append
     await leader.produce("a")
-    leader.disk.fail_next_sync = 1
+
+    def fail(path: str) -> None:
+        if path.startswith("/data/orders-0/"):  # not a checkpoint, which may be due first
+            leader.disk.fail_next_sync = 1
+
+    leader.disk.on_sync = fail
     await cluster.until(lambda: reports)
+    leader.disk.on_sync = None
     assert "orders-0" in reports[0]
     assert (await leader.produce("b")).error == ErrorCode.kafka_storage_error
     # It neither leads nor breaks the broker when metadata changes.
