@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from clusters.log_dirs import LogDirStatus
 from clusters.phases.plan_model import Plan
 from clusters.processes.base import ProcessState
 
@@ -16,7 +17,7 @@ class BrokerStatus:
 
     `state`: running; stopped (not started, or stopped on request); stale (it was started, and
     ended by itself); unreachable (its machine did not answer). `cluster_state` is the cluster's
-    word: up, fenced, down, or None (no answer).
+    word: up, fenced, down, or None (no answer). `log_dirs` is empty where the broker is silent.
     """
 
     id: int
@@ -35,11 +36,13 @@ class BrokerStatus:
     release: str | None = None
     generation: str | None = None
     detail: str = ""
+    log_dirs: tuple[LogDirStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for output."""
         return {
             **asdict(self),
+            "log_dirs": [each.to_json() for each in self.log_dirs],
             "roles": list(self.roles),
             "data_dirs": list(self.data_dirs),
         }
@@ -59,7 +62,7 @@ class ClusterStatus:
 
     @property
     def healthy(self) -> bool:
-        """Every broker of the file runs, is registered and unfenced, and there is a controller."""
+        """Every broker of the file runs, is registered, unfenced and can write; a controller is."""
         return self.problem is None
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +81,10 @@ class ClusterStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpResult:
-    """What `up` did: `changed` is False when everything was as the file asks already."""
+    """What `up` did: `changed` is False when everything was as the file asks already.
+
+    `waits_for` says what else has to run before the cluster serves, when that is known; else "".
+    """
 
     changed: bool
     started: tuple[int, ...]
@@ -86,6 +92,7 @@ class UpResult:
     elapsed_ms: int
     restarted: tuple[int, ...] = ()
     plan: Plan | None = None
+    waits_for: str = ""
 
     @property
     def brokers(self) -> tuple[BrokerStatus, ...]:
@@ -99,6 +106,7 @@ class UpResult:
             "started": list(self.started),
             "restarted": list(self.restarted),
             "elapsed_ms": self.elapsed_ms,
+            "waits_for": self.waits_for or None,
             **self.status.to_json(),
         }
 
@@ -146,6 +154,8 @@ def problem_of(
             words.append(f"broker {broker.id} {ended}")
         elif broker.cluster_state not in {"up", None} and "broker" in broker.roles:
             words.append(f"broker {broker.id} is {broker.cluster_state}")
+        troubles = (each.trouble for each in broker.log_dirs)
+        words += [f"broker {broker.id}: {trouble}" for trouble in troubles if trouble]
     if silence is not None:
         words.append(silence)
     elif controller_id < 0:

@@ -130,7 +130,11 @@ class Operations:
             return run.plan
 
     async def start_broker(self, broker_id: int) -> UpResult:
-        """Start one broker of the cluster and wait until the cluster has taken it in."""
+        """Start one broker of the cluster and wait until the cluster has taken it in.
+
+        Where too few voters run for that, it waits for them there; `waits_for` of the result
+        says for which.
+        """
         self._known(broker_id)
         return await self._up((broker_id,), f"broker start {broker_id}", only_starts=True)
 
@@ -221,6 +225,7 @@ class Operations:
             status=await self._status_of(run, STATUS_TIMEOUT_MS),
             elapsed_ms=self._elapsed_ms(),
             plan=run.plan,
+            waits_for=run.waits_for,
         )
 
     async def _roll_back(self, run: Run) -> None:

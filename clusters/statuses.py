@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from broker.protocol.errors import LogctlError
 from clusters.admin.client import AdminClient
 from clusters.admin.model import ClusterInfo
 from clusters.errors import HostError
 from clusters.layout import broker_layout
+from clusters.log_dirs import LogDirStatus, status_of
 from clusters.operation_results import BrokerStatus, ClusterStatus, problem_of
 from clusters.phases.base import Run
 from clusters.phases.facts import gather_facts
@@ -22,11 +25,13 @@ async def cluster_status(run: Run, timeout_ms: int) -> ClusterStatus:
         except HostError as error:
             for node in nodes:
                 run.unreachable[node.id] = str(error)
-    cluster, silence = await _ask(run, timeout_ms)
+    cluster, dirs, silence = await _ask(run, timeout_ms)
     if cluster is not None and manifest is not None and cluster.cluster_id != manifest.cluster_id:
         silence = f"another cluster ({cluster.cluster_id}) answers at {', '.join(spec.bootstrap)}"
-        cluster = None
-    brokers = tuple(_broker_status(run, host.id, cluster) for host in spec.hosts)
+        cluster, dirs = None, {}
+    brokers = tuple(
+        _broker_status(run, host.id, cluster, dirs.get(host.id, ())) for host in spec.hosts
+    )
     controller_id = cluster.controller_id if cluster is not None else -1
     return ClusterStatus(
         cluster=spec.name,
@@ -39,17 +44,30 @@ async def cluster_status(run: Run, timeout_ms: int) -> ClusterStatus:
     )
 
 
-async def _ask(run: Run, timeout_ms: int) -> tuple[ClusterInfo | None, str | None]:
+async def _ask(
+    run: Run, timeout_ms: int
+) -> tuple[ClusterInfo | None, dict[int, tuple[LogDirStatus, ...]], str | None]:
+    dirs: dict[int, tuple[LogDirStatus, ...]] = {}
     try:
         async with AdminClient(
             run.spec.bootstrap, timeout_ms=timeout_ms, network=run.network
         ) as client:
-            return await client.cluster(), None
+            cluster = await client.cluster()
+            # A broker that does not answer this has its own line already, or none of our rights.
+            with contextlib.suppress(LogctlError):
+                for each in (await client.log_dirs()).items:
+                    dirs[each.broker] = (*dirs.get(each.broker, ()), status_of(each))
+            return cluster, dirs, None
     except LogctlError as error:
-        return None, str(error)
+        return None, dirs, str(error)
 
 
-def _broker_status(run: Run, broker_id: int, cluster: ClusterInfo | None) -> BrokerStatus:
+def _broker_status(
+    run: Run,
+    broker_id: int,
+    cluster: ClusterInfo | None,
+    log_dirs: tuple[LogDirStatus, ...],
+) -> BrokerStatus:
     host = run.spec.host(broker_id)
     node = run.nodes.get(broker_id)
     layout = node.layout if node is not None else broker_layout(run.spec, host)
@@ -76,4 +94,5 @@ def _broker_status(run: Run, broker_id: int, cluster: ClusterInfo | None) -> Bro
         release=facts.installed.release if facts is not None else None,
         generation=facts.installed.generation if facts is not None else None,
         detail=view.detail,
+        log_dirs=log_dirs,
     )

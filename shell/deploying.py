@@ -11,18 +11,20 @@ import contextlib
 import select
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shell.exits import Refused
-from shell.output import TABLE, Block
+from shell.output import TABLE, Block, Cell
 from shell.registry import Argument, Kind
 from shell.session import Session
+from shell.values import format_bytes
 
 if TYPE_CHECKING:
+    from clusters.log_dirs import LogDirStatus
     from clusters.operations import Operations, Plan, Progress
     from clusters.spec import ClusterSpec
 
@@ -206,6 +208,14 @@ def _cell(progress: Progress) -> tuple[str, str]:
         "warning": ("!", "yellow"),
         "failed": ("failed", "bold red"),
     }[progress.step]
+
+
+def free_cell(log_dirs: Sequence[LogDirStatus]) -> Cell | None:
+    """Return the room on the fullest disk of a broker, in the colour of how it is."""
+    told = [each.usable_bytes for each in log_dirs if each.usable_bytes is not None]
+    if any(each.trouble for each in log_dirs):
+        return Cell(format_bytes(min(told)) if told else "offline", "bad")
+    return Cell(format_bytes(min(told))) if told else None
 
 
 def write_result(session: Session, data: dict[str, Any], blocks: Callable[[], list[Block]]) -> None:

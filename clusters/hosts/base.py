@@ -86,6 +86,10 @@ class Connection(Protocol):
         """Whether scripts and files are handled as root there."""
 
     @property
+    def rights(self) -> str:
+        """Whom we logged in as there, and whether that makes us root, in words."""
+
+    @property
     def home(self) -> str:
         """Home folder of the user whom we act as."""
 

@@ -55,6 +55,11 @@ class LocalConnection:
         return os.geteuid() == 0
 
     @property
+    def rights(self) -> str:
+        """Whom we are here, in words."""
+        return "this machine, as root" if self.is_root else "this machine, without root"
+
+    @property
     def home(self) -> str:
         """Home folder of the present user."""
         return os.path.expanduser("~")

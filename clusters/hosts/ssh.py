@@ -134,6 +134,16 @@ class SshConnection(RemoteFiles):
         return self._privilege.is_root
 
     @property
+    def rights(self) -> str:
+        """Whom we logged in as, and whether that makes us root, in words."""
+        if not self.is_root:
+            return f"logged in as {self._user}, without root"
+        if not self._privilege.prefix:
+            return f"logged in as {self._user}"
+        how = "with its password" if self._privilege.password is not None else "without a password"
+        return f"logged in as {self._user}; sudo gives root {how}"
+
+    @property
     def tunnel(self) -> Any:
         """The asyncssh connection, to forward TCP connections through it."""
         return self._connection

@@ -107,6 +107,8 @@ class Run:
     unreachable: dict[int, str] = field(default_factory=dict)
     # Brokers of this machine beside the targets: whether they run.
     others_run: dict[int, bool] = field(default_factory=dict)
+    # Set when what was started has to wait for other brokers: which, and what is missing.
+    waits_for: str = ""
     release: Release | None = None
     cluster_id: str = ""
     plan: Plan | None = None

@@ -21,7 +21,6 @@ class Checks:
         """Fill `run.cluster_id`. Raises CheckFailed with every failure."""
         failures = _identity(run)
         failures += await _strangers(run)
-        failures += _majority(run)
         for node in run.nodes.values():
             if node.connection.is_local and not node.found.running:
                 failures += await _folders(run, node)
@@ -107,20 +106,6 @@ async def _strangers(run: Run) -> list[str]:
                 "Run `logctl cluster down` first."
             )
     return failures
-
-
-def _majority(run: Run) -> list[str]:
-    """Whether enough voters would run; those on machines that we did not ask count as running."""
-    voters = {host.id for host in run.spec.hosts if "controller" in host.roles}
-    up = {each for each in voters if each in run.targets or run.others_run.get(each, True)}
-    if len(up) * 2 > len(voters):
-        return []
-    where = run.spec.source or "the cluster file"
-    text = (
-        f"Only {len(up)} of the {len(voters)} voters would run, which is no majority: the "
-        f"cluster could not elect a controller. Start all with `logctl cluster up {where}`."
-    )
-    return [text]
 
 
 async def _folders(run: Run, node: Node) -> list[str]:

@@ -15,6 +15,7 @@ from clusters.admin.client import AdminClient
 from clusters.admin.model import ClusterInfo, QuorumInfo
 from clusters.errors import GateClosed, OperationError
 from clusters.phases.base import Node, Run
+from clusters.phases.voters import lacking_majority
 
 REQUEST_MS = 5_000
 TOPICS_AT_ONCE = 8
@@ -182,6 +183,8 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
                 Obstacles(passing=(), lasting=()),
                 [f"the cluster did not answer: {error}"],
             )
+            if len(run.targets) < len(run.spec.hosts) and (lacking := await lacking_majority(run)):
+                raise GateClosed(f"Broker {node.id} was not stopped: {lacking}.") from None
         if run.force and not any("did not answer" in reason for reason in reasons):
             for reason in reasons:
                 run.say(phase, "warning", f"forced: {reason}", node.id)

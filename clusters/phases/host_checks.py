@@ -124,14 +124,14 @@ async def check_hosts(run: Run, *, reach: bool) -> list[CheckResult]:
 
 
 def _logged_in(host: _Host) -> CheckResult:
-    how = "as root" if host.connection.is_root else "without root"
+    how = host.connection.rights
     os_name = host.machine.values.get("os", host.machine.values.get("system", "?"))
     return CheckResult(
         host=host.connection.name,
         broker_id=host.nodes[0].id,
         check="ssh",
         state="ok",
-        message=f"logged in {how}; {os_name}",
+        message=f"{how}; {os_name}",
     )
 
 

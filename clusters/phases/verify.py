@@ -9,6 +9,7 @@ from clusters.admin.client import AdminClient
 from clusters.errors import OperationError
 from clusters.phases.base import Run
 from clusters.phases.explain import explain, log_of
+from clusters.phases.voters import lacking_majority
 
 POLL_S = 0.05
 REMOTE_POLL_S = 0.2
@@ -17,7 +18,11 @@ RESTARTS_MAX = 3
 
 
 class Verify:
-    """All targets registered and unfenced, a controller elected, as each broker sees it."""
+    """All targets registered and unfenced, a controller elected, as each broker sees it.
+
+    Where too few voters run for that, `run.waits_for` is filled instead: a start by hand is the
+    way out of it, one broker after the other.
+    """
 
     title = "verify"
 
@@ -32,6 +37,11 @@ class Verify:
             missing = await self._missing(run)
             if not missing:
                 break
+            # A part of a cluster: its start is done once it waits for those that are not up.
+            if len(run.targets) < len(run.spec.hosts):
+                run.waits_for = await lacking_majority(run)
+                if run.waits_for:
+                    return
             if missing != told:
                 told = missing
                 run.say(self.title, "wait", missing)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shell.asking import tell_missing
+from shell.deploying import free_cell
 from shell.exits import ExitCode, Failed
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind
@@ -15,22 +16,48 @@ from shell.values import format_bytes
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, BrokerInfo, ConfigEntry
+    from clusters.log_dirs import LogDirStatus
 
 _TONES = {"up": "good", "fenced": "warn", "down": "bad"}
 _ID = Argument("ID", "The broker's id.", kind=Kind.BROKER)
 
 
-async def _list(session: Session) -> None:
+async def _list(session: Session) -> ExitCode | None:
+    from clusters.log_dirs import status_of
+
     async with session.admin() as admin:
         brokers = await admin.brokers()
+        # A broker that does not answer is no reason to keep the list back: its state tells enough.
+        found = [(each.broker, status_of(each)) for each in (await admin.log_dirs()).items]
+    dirs = {broker.id: [each for owner, each in found if owner == broker.id] for broker in brokers}
     session.output.document(
-        [broker.to_json() for broker in brokers], lambda: [_brokers_table(brokers)]
+        [
+            broker.to_json() | {"log_dirs": [each.to_json() for each in dirs[broker.id]]}
+            for broker in brokers
+        ],
+        lambda: [_brokers_table(brokers, dirs)],
     )
+    return _tell_troubles(session, dirs)
 
 
-def _brokers_table(brokers: Sequence[BrokerInfo]) -> Table:
+def _tell_troubles(session: Session, dirs: Mapping[int, Sequence[LogDirStatus]]) -> ExitCode | None:
+    """Warn of every log dir that cannot be written; returns UNHEALTHY when there is one."""
+    troubles = [
+        f"broker {broker_id}: {each.trouble}."
+        for broker_id, listed in dirs.items()
+        for each in listed
+        if each.trouble
+    ]
+    for text in troubles:
+        session.output.warn(text)
+    return ExitCode.UNHEALTHY if troubles else None
+
+
+def _brokers_table(
+    brokers: Sequence[BrokerInfo], dirs: Mapping[int, Sequence[LogDirStatus]]
+) -> Table:
     return Table(
-        ("ID", "ADDRESS", "RACK", "STATE", "LEADERS", "REPLICAS", "CONTROLLER"),
+        ("ID", "ADDRESS", "RACK", "STATE", "LEADERS", "REPLICAS", "DISK FREE", "CONTROLLER"),
         [
             (
                 broker.id,
@@ -39,15 +66,18 @@ def _brokers_table(brokers: Sequence[BrokerInfo]) -> Table:
                 Cell(broker.state, _TONES.get(broker.state, "")),
                 broker.leaders,
                 broker.replicas,
+                free_cell(dirs[broker.id]),
                 "active" if broker.is_controller else None,
             )
             for broker in brokers
         ],
-        right=frozenset({"ID", "LEADERS", "REPLICAS"}),
+        right=frozenset({"ID", "LEADERS", "REPLICAS", "DISK FREE"}),
     )
 
 
 async def _describe(session: Session, *, id: int) -> ExitCode | None:  # noqa: A002 - its name
+    from clusters.log_dirs import status_of
+
     async with session.admin() as admin:
         brokers = await admin.brokers()
         found = next((broker for broker in brokers if broker.id == id), None)
@@ -77,11 +107,8 @@ async def _describe(session: Session, *, id: int) -> ExitCode | None:  # noqa: A
     data = found.to_json() | {
         "log_dirs": [
             {
-                "path": each.path,
-                "error": each.error,
+                **status_of(each).to_json(),
                 "used_bytes": each.used_bytes,
-                "total_bytes": each.total_bytes,
-                "usable_bytes": each.usable_bytes,
             }
             for each in dirs.items
         ],
@@ -89,7 +116,8 @@ async def _describe(session: Session, *, id: int) -> ExitCode | None:  # noqa: A
         "partitions": hosted,
     }
     session.output.document(data, lambda: _blocks(found, data))
-    return tell_missing(session, dirs.failures)
+    told = _tell_troubles(session, {id: [status_of(each) for each in dirs.items]})
+    return tell_missing(session, dirs.failures) or told
 
 
 async def _settings(admin: AdminClient, broker: BrokerInfo) -> list[ConfigEntry]:
@@ -119,14 +147,14 @@ def _blocks(broker: BrokerInfo, data: Mapping[str, Any]) -> list[Block]:
     ]
     facts += [(f"config {name}", value) for name, value in data["config"].items()]
     dirs = Table(
-        ("LOG DIR", "USED", "FREE", "TOTAL", "ERROR"),
+        ("LOG DIR", "USED", "FREE", "TOTAL", "TROUBLE"),
         [
             (
                 each["path"],
                 size(each["used_bytes"]),
                 size(each["usable_bytes"]),
                 size(each["total_bytes"]),
-                Cell(each["error"], "bad") if each["error"] else None,
+                Cell(each["trouble"], "bad") if each["trouble"] else None,
             )
             for each in data["log_dirs"]
         ],

@@ -33,11 +33,17 @@ async def _start(session: Session, *, id: int) -> None:  # noqa: A002
         session.output.say(f"Broker {id} started in {result.elapsed_ms} ms.")
     else:
         session.output.say(f"Broker {id} was already running.")
+    if result.waits_for:
+        session.output.warn(f"{result.waits_for}.")
 
 
 async def _restart(session: Session, *, id: int, force: bool) -> None:  # noqa: A002
     with refusals():
         result = await open_operations(session, None).restart((id,), force=force)
+    if result.waits_for:
+        session.output.say(f"Broker {id} started in {result.elapsed_ms} ms.")
+        session.output.warn(f"{result.waits_for}.")
+        return
     session.output.say(f"Broker {id} restarted in {result.elapsed_ms} ms; it is in sync.")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shell.deploying import (
     SPEC,
     confirming,
+    free_cell,
     live_operations,
     open_operations,
     plan_lines,
@@ -155,7 +156,8 @@ def _brokers_table(status: ClusterStatus) -> Table:
     }
     remote = any(broker.host != "local" for broker in status.brokers)
     columns: tuple[str, ...] = (
-        "ID", "ADDRESS", "RACK", "PROCESS", "PID", "UPTIME", "CLUSTER SAYS", "CONTROLLER",
+        "ID", "ADDRESS", "RACK", "PROCESS", "PID", "UPTIME", "CLUSTER SAYS", "DISK FREE",
+        "CONTROLLER",
     )  # fmt: skip
     rows: list[tuple[object, ...]] = []
     for broker in status.brokers:
@@ -167,12 +169,13 @@ def _brokers_table(status: ClusterStatus) -> Table:
             broker.pid,
             None if broker.uptime_ms is None else format_duration(broker.uptime_ms),
             Cell(broker.cluster_state, tones.get(broker.cluster_state or "", "")),
+            free_cell(broker.log_dirs),
             "active" if broker.is_controller else None,
         )
         rows.append((*row, broker.supervisor, broker.release) if remote else row)
     if remote:
         columns = (*columns, "SUPERVISOR", "RELEASE")
-    return Table(columns, rows, right=frozenset({"ID", "PID"}))
+    return Table(columns, rows, right=frozenset({"ID", "PID", "DISK FREE"}))
 
 
 async def _destroy(

@@ -270,11 +270,6 @@ async def test_a_broker_that_the_file_no_longer_names_stands_in_the_way(bystande
     assert "Broker 4 of the cluster unit runs" in await failures(Operations(spec_of(3)).up())
 
 
-async def test_one_broker_of_three_is_not_started_without_a_majority():
-    text = await failures(Operations(spec_of()).start_broker(1))
-    assert "Only 1 of the 3 voters would run" in text
-
-
 async def test_an_unknown_broker_is_named():
     with pytest.raises(OperationError, match="There is no broker 9"):
         await Operations(spec_of()).stop_broker(9)

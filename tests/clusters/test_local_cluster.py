@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from clusters.admin import AdminClient
-from clusters.errors import OperationError
+from clusters.errors import GateClosed, OperationError
 from clusters.manifest import load_manifest
 from clusters.operations import Operations, load_spec
 from clusters.state import cluster_data_dir, current_context
@@ -318,3 +318,24 @@ def test_ctrl_c_leaves_no_process_behind(spec_file):
     assert len(pids) == 2
     assert running() == []
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+async def test_brokers_are_started_one_after_the_other_when_all_are_down(spec_file):
+    """A start does no harm: the first says what is missing, the second makes the majority."""
+    operations = Operations(load_spec(spec_file()))
+    await operations.up()
+    await operations.down()
+
+    first = await operations.start_broker(1)
+    assert first.started == (1,)
+    assert "1 of 3 voters run and 2 are needed" in first.waits_for
+    assert "Start broker 2 or 3" in first.waits_for
+    assert len(running()) == 1
+    with pytest.raises(GateClosed, match="1 of 3 voters run"):
+        await operations.restart((1,))
+    second = await operations.start_broker(2)
+    assert (second.started, second.waits_for) == ((2,), "")
+    states = [each.cluster_state for each in second.brokers]
+    assert states[:2] == ["up", "up"]
+    third = await operations.start_broker(3)
+    assert third.status.healthy

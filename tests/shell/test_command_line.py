@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 
+from clusters.admin import Gathered, LogDir
 from shell.exits import ExitCode
 
 
@@ -56,8 +57,33 @@ def test_topic_describe_shows_what_is_wrong(logctl):
 
 def test_broker_list_names_state_and_controller(logctl):
     lines = logctl("broker", "list").out.splitlines()
-    assert lines[1].split() == ["1", "127.0.0.1:19092", "a", "up", "1", "3", "active"]
-    assert lines[3].split() == ["3", "127.0.0.1:19094", "-", "down", "0", "3", "-"]
+    room = ["512.0", "MiB"]
+    assert lines[1].split() == ["1", "127.0.0.1:19092", "a", "up", "1", "3", *room, "active"]
+    assert lines[3].split() == ["3", "127.0.0.1:19094", "-", "down", "0", "3", "-", "-"]
+
+
+def test_a_full_disk_is_named_and_the_exit_code_says_unhealthy(logctl, monkeypatch):
+    full = LogDir(
+        broker=2,
+        path="/data",
+        error="its log dir failed",
+        total_bytes=2**30,
+        usable_bytes=2**20,
+        replicas=(),
+    )
+
+    async def log_dirs(broker_ids=None):
+        return Gathered((full,), ())
+
+    monkeypatch.setattr(logctl.doors.fake, "log_dirs", log_dirs)
+    wanted = "broker 2: the disk of its log dir /data is full (1.0 MiB of 1.0 GiB free)"
+    for words in (("broker", "list"), ("broker", "describe", "2", "--format", "json")):
+        told = logctl(*words)
+        assert told.code == ExitCode.UNHEALTHY
+        assert wanted in told.err
+    data = json.loads(logctl("broker", "list", "--format", "json").out)
+    assert [len(each["log_dirs"]) for each in data] == [0, 1, 0]
+    assert data[1]["log_dirs"][0]["trouble"] == wanted.removeprefix("broker 2: ")
 
 
 def test_broker_describe_lists_what_lives_on_it(logctl):

@@ -108,6 +108,9 @@ _VARIES = {
     "replicas_count": 0,
     "directory_id": None,
     "is_controller": False,
+    "path": "PATH",
+    "total_bytes": 0,
+    "usable_bytes": 0,
     # Kafka's own words on its own broker settings.
     "documentation": None,
 }
