@@ -52,7 +52,13 @@ class SessionPartition:
             # Whatever comes after the error must be told, too.
             self.high_watermark = -1
             news = True
+        self.wanted.told_high_watermark = self.high_watermark
         return news
+
+    def change(self, wanted: FetchPartition) -> None:
+        """Ask otherwise from now on."""
+        wanted.told_high_watermark = self.wanted.told_high_watermark
+        self.wanted = wanted
 
 
 class FetchSession:
@@ -89,7 +95,7 @@ class FetchSession:
             if known is None:
                 partitions[key] = SessionPartition(each)
             else:
-                known.wanted = each
+                known.change(each)
             if not each.topic:
                 self.unresolved = True
         for key in forgotten:

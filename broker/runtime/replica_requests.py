@@ -43,7 +43,10 @@ class LeaderHint(NamedTuple):
 
 @dataclass(slots=True)
 class FetchPartition:
-    """One partition of a Fetch request. ``topic_id`` is zero below version 13."""
+    """One partition of a Fetch request. ``topic_id`` is zero below version 13.
+
+    ``told_high_watermark`` is what a fetch session answered last; None where nobody remembers.
+    """
 
     topic: str
     index: int
@@ -53,6 +56,7 @@ class FetchPartition:
     current_leader_epoch: int = -1
     last_fetched_epoch: int = -1
     log_start_offset: int = -1
+    told_high_watermark: int | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +75,8 @@ class FetchQuery:
     broker_epoch: int = -1
     read_committed: bool = False
     only_from_leader: bool = True
+    # Found while reading: a follower does not know the high watermark of some partition.
+    has_untold_watermark: bool = False
 
     @property
     def is_follower(self) -> bool:

@@ -40,18 +40,44 @@ class ProduceWait:
             self.decide(position, ErrorCode.request_timed_out)
 
 
+# How long a follower's fetch still waits for records when there is a high watermark to tell.
+WATERMARK_LINGER_S = 0.01
+
+
 class FetchWait:
     """One Fetch request that waits for ``missing_bytes`` more.
 
-    ``changed`` collects the positions in the request that are worth reading again.
+    ``changed`` collects the positions in the request that are worth reading again. ``overdue``
+    says that a new high watermark has waited long enough to be told.
     """
 
-    __slots__ = ("changed", "future", "missing_bytes")
+    __slots__ = ("_timer", "changed", "future", "missing_bytes", "overdue")
 
     def __init__(self, future: "asyncio.Future[None]", missing_bytes: int) -> None:
         self.future = future
         self.missing_bytes = missing_bytes
         self.changed: dict[int, None] = {}
+        self.overdue = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def tell_soon(self) -> None:
+        """There is a high watermark to tell, with the next records or after a moment without.
+
+        Told at once, each append of a quiet partition would be three fetches of each follower;
+        never told, its readers on followers wait for the end of the fetch (half a second).
+        """
+        if self._timer is None and not self.future.done():
+            loop = self.future.get_loop()
+            self._timer = loop.call_later(WATERMARK_LINGER_S, self._late)
+
+    def _late(self) -> None:
+        self.overdue = True
+        self.end()
+
+    def close(self) -> None:
+        """Nobody waits any longer."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def end(self) -> None:
         """The wait is over, by its time limit or because something changed."""
@@ -129,6 +155,8 @@ class HostedPartition:
         """The high watermark rose: producers are answered, consumers read on."""
         if self._produce_waits:
             self.settle_producers()
+        for wait in self._follower_waits:
+            wait.tell_soon()
         for wait, position in self._consumer_waits.items():
             wait.changed[position] = None
             if wait.missing_bytes <= 0:

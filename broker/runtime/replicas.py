@@ -497,9 +497,11 @@ class ReplicaManager:
         deadline = loop.time() + query.max_wait_ms / 1000
         while not self._stopping:
             wait = FetchWait(loop.create_future(), self._missing_bytes(query, size_bytes))
+            if query.has_untold_watermark:
+                wait.tell_soon()
             await self._wait_for_data(query, wait, max(0.0, deadline - loop.time()))
             size_bytes, final = self._read_again(query, results, wait.changed)
-            if final or size_bytes >= query.min_bytes or loop.time() >= deadline:
+            if final or size_bytes >= query.min_bytes or wait.overdue or loop.time() >= deadline:
                 break
         return self._counted(query, results, size_bytes)
 
@@ -511,6 +513,7 @@ class ReplicaManager:
         try:
             await wait_at_most(wait.future, seconds, wait.end)
         finally:
+            wait.close()
             for each in hosted:
                 if each is not None:
                     each.remove_fetch_wait(wait)
@@ -650,6 +653,8 @@ class ReplicaManager:
         )
         if partition.high_watermark != high_watermark:
             hosted.watermark_moved()
+        if wanted.told_high_watermark not in (None, outcome.high_watermark):
+            query.has_untold_watermark = True
         if hosted.start_watchers:
             hosted.start_moved()
         leader = partition.leader

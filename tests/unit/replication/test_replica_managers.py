@@ -1,11 +1,13 @@
 """Three replica managers: records are copied, survive leaders, and leaders move on."""
 
 import asyncio
+import random
 
 import pytest
 
 from broker.protocol.errors import ErrorCode
 from broker.protocol.metadata_records import ConfigRecord, RemoveTopicRecord
+from broker.runtime.fetch_sessions import FetchSessions
 from broker.runtime.replica_requests import FetchPartition, FetchQuery
 from tests.unit.replication.replica_cluster import TOPIC, Cluster, one_batch, records_of
 
@@ -491,6 +493,25 @@ async def test_a_log_that_failed_is_reported(cluster: Cluster) -> None:
     cluster.change(leader=2)
     await leader.kill()
     cluster.fence(1)
+
+
+@story()
+async def test_followers_learn_the_high_watermark_of_a_quiet_partition(cluster: Cluster) -> None:
+    """Their readers (KIP-392) waited for the end of the fetch, half a second."""
+    leader = cluster.nodes[1]
+    leader.fetch_sessions = FetchSessions(10, random.Random(1))
+    await leader.produce("a")
+    await asyncio.sleep(2)
+    before = leader.requests[1]
+    for number in (2, 3, 4):
+        await leader.produce("b")
+        followers = [cluster.nodes[n].manager.partition(TOPIC, 0) for n in (2, 3)]
+        took = await cluster.until(
+            lambda n=number, f=followers: all(each.high_watermark == n for each in f)
+        )
+        assert took < 0.1
+        await asyncio.sleep(0.2)
+    assert leader.requests[1] - before <= 3 * 2 * 3 + 4, "and it costs one fetch more"
 
 
 @story()
