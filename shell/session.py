@@ -183,9 +183,12 @@ class Session:
             properties[name] = secret(name, source, self.doors.environ)
         return read_security(properties)
 
-    def client(self) -> AdminClient:
-        """Return an admin client for the session's cluster alone, not yet connected."""
-        more: dict[str, Any] = {}
+    def client(self, total_ms: int | None = None) -> AdminClient:
+        """Return an admin client for the session's cluster alone, not yet connected.
+
+        `total_ms` bounds all its calls together, not each alone.
+        """
+        more: dict[str, Any] = {} if total_ms is None else {"total_ms": total_ms}
         security = self.security()
         if security is not None:
             more["security"] = security
@@ -210,12 +213,16 @@ class Session:
         return self.doors.feed(self.bootstrap(), from_start=from_start, network=security.network())
 
     @asynccontextmanager
-    async def admin(self) -> AsyncIterator[AdminClient]:
-        """Connect an admin client for the time of a block, bounded by --timeout."""
+    async def admin(self, pauses_ms: int = 0) -> AsyncIterator[AdminClient]:
+        """Connect an admin client for the time of a block, bounded by --timeout.
+
+        `pauses_ms` is what the block waits on purpose; it comes on top.
+        """
         timeout_ms = self.settings.timeout_ms
+        total_ms = timeout_ms + pauses_ms
         try:
-            async with asyncio.timeout((timeout_ms + _DEADLINE_GRACE_MS) / 1000):
-                async with self.client() as client:
+            async with asyncio.timeout((total_ms + _DEADLINE_GRACE_MS) / 1000):
+                async with self.client(total_ms) as client:
                     yield client
         except TimeoutError:
             raise Failed(

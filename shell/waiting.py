@@ -1,26 +1,32 @@
 """Waits until a condition on the cluster holds, for as long as it should, within a limit.
 
-A cluster that does not answer is waited for, too; meanwhile nothing counts as held.
+Looks again as soon as the cluster changes, and at regular times besides. A cluster that does not
+answer is waited for, too; meanwhile nothing counts as held.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from broker.protocol.errors import LogctlError
 from clusters.query import TABLES, ClusterState, Query, Row, Steady
 from clusters.watch.status import SystemClock
 from shell.commands.query import shown_row
 from shell.exits import ShellError
+from shell.nudges import Nudges
+from shell.session import Session
 
 WAIT_TIMEOUT_MS = 300_000
 EVERY_MS_MIN = 50
+# Even at the end of the limit brokers get this long to answer.
+LOOK_MS_MIN = 500
 _EVIDENCE = 5
 
 
 async def wait_until(
-    look: Callable[[], Awaitable[ClusterState]],
+    session: Session,
+    look: Callable[[Session], Awaitable[ClusterState]],
     query: Query,
     *,
     limit_ms: int,
@@ -29,25 +35,39 @@ async def wait_until(
 ) -> str | None:
     """Look again and again until `query` holds; None when it did, else what was seen last.
 
-    `tell` gets the milliseconds waited and what was seen, after each look that was not enough.
+    `look` gets a session whose time limit ends with ours. `tell` gets the milliseconds waited and
+    what was seen, after each look that was not enough.
     """
     clock, steady = SystemClock(), Steady(query)
     began_ms = clock.monotonic_ms()
-    while True:
-        try:
-            state = await look()
-        except (ShellError, LogctlError) as error:
-            steady, last = Steady(query), str(error).splitlines()[0]
-        else:
-            verdict = steady.take(state)
-            if verdict is True:
-                return None
-            last = so_far(query, steady, state, verdict)
-        waited_ms = clock.monotonic_ms() - began_ms
-        if waited_ms >= limit_ms:
-            return last
-        tell(waited_ms, last)
-        await asyncio.sleep(min(every_ms, max(EVERY_MS_MIN, limit_ms - waited_ms)) / 1000)
+    async with Nudges(session) as nudges:
+        while True:
+            asked_ms, left_to_hold_ms = clock.monotonic_ms(), every_ms
+            left_ms = limit_ms - (asked_ms - began_ms)
+            try:
+                state = await look(_within(session, left_ms) if limit_ms else session)
+            except (ShellError, LogctlError) as error:
+                steady, last = Steady(query), str(error).splitlines()[0]
+            else:
+                verdict = steady.take(state)
+                if verdict is True:
+                    return None
+                last = so_far(query, steady, state, verdict)
+                if query.holds(state) is True:
+                    left_to_hold_ms = steady.for_ms - steady.held_ms(state)
+            now_ms = clock.monotonic_ms()
+            left_ms = limit_ms - (now_ms - began_ms)
+            if left_ms <= 0:
+                return last
+            tell(now_ms - began_ms, last)
+            pause_ms = max(EVERY_MS_MIN, min(every_ms, left_ms, left_to_hold_ms))
+            await nudges.pause(pause_ms, now_ms - asked_ms)
+
+
+def _within(session: Session, left_ms: int) -> Session:
+    """The same session with no more time for an answer than is left."""
+    timeout_ms = min(session.settings.timeout_ms, max(LOOK_MS_MIN, left_ms))
+    return replace(session, settings=replace(session.settings, timeout_ms=timeout_ms))
 
 
 def so_far(query: Query, steady: Steady, state: ClusterState, verdict: bool | None) -> str:

@@ -22,6 +22,8 @@ RETRY_PAUSE_S = 0.05
 LEADER_TRIES = 3
 # Less than this left is no time to ask once more.
 LAST_CHANCE_MS = 100
+# What a call gets at least when earlier ones used up the time of all.
+LATE_CALL_MS = 500
 
 # Nothing was done, and asking again soon may work.
 RETRY_CODES = frozenset(
@@ -56,9 +58,13 @@ class Asking:
 
     _connections: Connections
     _timeout_ms: int
+    _end: Deadline | None = None
 
     def _deadline(self) -> Deadline:
-        return Deadline.after(self._timeout_ms)
+        if self._end is None:
+            return Deadline.after(self._timeout_ms)
+        left_ms = max(LATE_CALL_MS, self._end.left_ms())
+        return Deadline.after(min(self._timeout_ms, left_ms))
 
     async def _ask(
         self, api_key: ApiKey, body: Struct, deadline: Deadline, max_version: int | None = None

@@ -63,8 +63,13 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
         network: Network | None = None,
         security: Security | None = None,
         cluster_id: str | None = None,
+        total_ms: int | None = None,
     ) -> None:
-        """`cluster_id` is the only cluster to talk to: entering raises WrongCluster for another."""
+        """`cluster_id` is the only cluster to talk to: entering raises WrongCluster for another.
+
+        `total_ms` bounds all calls together, counted from entering; calls that come when it is
+        used up get a short time of their own, so that what is well still answers.
+        """
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
         prove = None
@@ -78,9 +83,12 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
 
         self._connections = Connections(bootstrap, network, prove)
         self._timeout_ms = timeout_ms
+        self._total_ms = total_ms
         self._cluster_id = cluster_id
 
     async def __aenter__(self) -> Self:
+        if self._total_ms is not None:
+            self._end = Deadline.after(self._total_ms)
         if self._cluster_id is not None:
             try:
                 found = (await self._describe_cluster(self._deadline())).cluster_id

@@ -94,29 +94,13 @@ async def _metadata(c: _Collector, tables: set[str]) -> None:
         c.attempt("partitions", admin.partitions() if listed else _nothing()),
         c.attempt("brokers", admin.brokers() if counted else _nothing()),
     )
-    offsets: dict[tuple[str, int], tuple[int, int]] = {}
-    moves: Mapping[tuple[str, int], Any] | None = None
-    settings: dict[str, dict[str, str]] = {}
-    found: Sequence[LogDir] = ()
-    silent: set[int] = set()
-    if placed is not None:
-        names = {each.topic for each in placed}
-        keys = [(each.topic, each.partition) for each in placed]
-        if Source.TOPIC_CONFIGS in needs:
-            told_settings = await c.attempt("settings", admin.topic_settings(names, c.settings))
-            settings = told_settings or {}
-        if Source.OFFSETS in needs:
-            offsets = await _offsets(c, keys)
-        if Source.REASSIGNMENTS in needs:
-            told = await c.attempt("moves", admin.reassignments())
-            moves = None if told is None else {(m.topic, m.partition): m for m in told}
-    if Source.LOG_DIRS in needs:
-        answer = await c.attempt("log dirs", admin.log_dirs())
-        found = answer.items if answer is not None else ()
-        if answer is not None:
-            c.problems += [str(failure) for failure in answer.failures]
-        answered = {each.broker for each in found}
-        silent = {b.id for b in brokers or () if b.id not in answered}
+    # At the same time: one sick broker costs the time limit once, not once for each question.
+    settings, offsets, moves, (found, silent) = await asyncio.gather(
+        _told_settings(c, placed or ()),
+        _offsets(c, placed or ()),
+        _moves(c) if placed is not None else _nothing(),
+        _dirs(c, brokers or ()) if (placed, brokers) != (None, None) else _no_dirs(),
+    )
     sizes = {
         (each.broker, replica.topic, replica.partition): replica.size_bytes
         for each in found
@@ -144,11 +128,46 @@ async def _nothing() -> None:
     return None
 
 
+async def _told_settings(
+    c: _Collector, placed: Sequence[PlacedPartition]
+) -> Mapping[str, Mapping[str, str]]:
+    if Source.TOPIC_CONFIGS not in c.needs or not placed:
+        return {}
+    names = {each.topic for each in placed}
+    return await c.attempt("settings", c.admin.topic_settings(names, c.settings)) or {}
+
+
+async def _moves(c: _Collector) -> Mapping[tuple[str, int], Any] | None:
+    if Source.REASSIGNMENTS not in c.needs:
+        return None
+    told = await c.attempt("moves", c.admin.reassignments())
+    return None if told is None else {(m.topic, m.partition): m for m in told}
+
+
+async def _dirs(c: _Collector, brokers: Sequence[Any]) -> tuple[Sequence[LogDir], set[int]]:
+    """The log dirs that were told of, and the brokers that did not tell."""
+    if Source.LOG_DIRS not in c.needs:
+        return (), set()
+    answer = await c.attempt("log dirs", c.admin.log_dirs())
+    found = answer.items if answer is not None else ()
+    if answer is not None:
+        c.problems += [str(failure) for failure in answer.failures]
+    answered = {each.broker for each in found}
+    return found, {b.id for b in brokers if b.id not in answered}
+
+
+async def _no_dirs() -> tuple[Sequence[LogDir], set[int]]:
+    return (), set()
+
+
 async def _offsets(
-    c: _Collector, keys: list[tuple[str, int]]
+    c: _Collector, placed: Sequence[PlacedPartition]
 ) -> dict[tuple[str, int], tuple[int, int]]:
+    if Source.OFFSETS not in c.needs or not placed:
+        return {}
     from clusters.admin import OffsetSpec
 
+    keys = [(each.topic, each.partition) for each in placed]
     answers = await asyncio.gather(
         c.attempt("offsets", c.admin.list_offsets(dict.fromkeys(keys, OffsetSpec.earliest))),
         c.attempt("offsets", c.admin.list_offsets(dict.fromkeys(keys, OffsetSpec.latest))),

@@ -51,7 +51,7 @@ async def _list(session: Session, *, state: Sequence[str], where: str | None) ->
 
 
 async def _describe(session: Session, *, group: str, rate: bool, sample: int) -> ExitCode | None:
-    async with session.admin() as admin:
+    async with session.admin(pauses_ms=sample if rate else 0) as admin:
         detail, offsets = await asyncio.gather(admin.group(group), admin.group_offsets(group))
         lag = await admin.lag_of(detail, offsets)
         speeds: dict[tuple[str, int], tuple[float, float]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from shell.session import Session
 if TYPE_CHECKING:
     from clusters.query import Query, Row
 
-_PAUSE_S = 1.0
+_PAUSE_MS = 1_000
 
 
 async def follow_rows(session: Session, query: Query, limit: int | None) -> None:
@@ -21,46 +20,49 @@ async def follow_rows(session: Session, query: Query, limit: int | None) -> None
     from broker.protocol.errors import LogctlError
     from clusters.query import ClusterState, Steady
     from shell.commands.query import observe
+    from shell.nudges import Nudges
 
     steady = Steady(query)
     before: dict[Any, Row] = {}
     verdict_before: object = "nothing yet"
     told: tuple[str, ...] = ()
     count = 0
-    while True:
-        try:
-            state = await observe(session, [query])
-        except (Failed, LogctlError) as error:
-            # Nobody answers: the watch goes on, and nothing counts as held meanwhile.
-            state = ClusterState({}, time.time_ns() // 1_000_000, (str(error).splitlines()[0],))
-        missing = tuple(query.missing(state))
-        if missing != told:
-            told = missing
-            for problem in missing or ("everything answers again",):
-                session.output.say(problem, "dim")
-        if query.table is not None:
-            rows = {_key(query, row): row for row in steady.rows(state)}
-            changes = [("begins", rows[key]) for key in rows if key not in before]
-            # While something is unknown a row that is not told may well still fit.
-            if not missing:
-                now = {_key(query, row): row for row in state.table(query.table).rows}
-                gone = [key for key in before if key not in rows]
-                changes += [("ends", now.get(key, before[key])) for key in gone]
-                before = rows
+    async with Nudges(session) as nudges:
+        while True:
+            asked_at = time.monotonic()
+            try:
+                state = await observe(session, [query])
+            except (Failed, LogctlError) as error:
+                # Nobody answers: the watch goes on, and nothing counts as held meanwhile.
+                state = ClusterState({}, time.time_ns() // 1_000_000, (str(error).splitlines()[0],))
+            missing = tuple(query.missing(state))
+            if missing != told:
+                told = missing
+                for problem in missing or ("everything answers again",):
+                    session.output.say(problem, "dim")
+            if query.table is not None:
+                rows = {_key(query, row): row for row in steady.rows(state)}
+                changes = [("begins", rows[key]) for key in rows if key not in before]
+                # While something is unknown a row that is not told may well still fit.
+                if not missing:
+                    now = {_key(query, row): row for row in state.table(query.table).rows}
+                    gone = [key for key in before if key not in rows]
+                    changes += [("ends", now.get(key, before[key])) for key in gone]
+                    before = rows
+                else:
+                    before = {**before, **rows}
             else:
-                before = {**before, **rows}
-        else:
-            verdict = steady.take(state)
-            changes = []
-            if verdict != verdict_before:
-                changes = [({True: "holds", False: "fails", None: "unknown"}[verdict], {})]
-            verdict_before = verdict
-        for change, row in changes:
-            _tell(session, query, state.at_ms, change, row)
-            count += 1
-            if limit is not None and count >= limit:
-                return
-        await asyncio.sleep(_PAUSE_S)
+                verdict = steady.take(state)
+                changes = []
+                if verdict != verdict_before:
+                    changes = [({True: "holds", False: "fails", None: "unknown"}[verdict], {})]
+                verdict_before = verdict
+            for change, row in changes:
+                _tell(session, query, state.at_ms, change, row)
+                count += 1
+                if limit is not None and count >= limit:
+                    return
+            await nudges.pause(_PAUSE_MS, round((time.monotonic() - asked_at) * 1000))
 
 
 def _key(query: Query, row: Row) -> Any:

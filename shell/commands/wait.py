@@ -29,7 +29,8 @@ async def _wait(
     limit_ms = WAIT_TIMEOUT_MS if within is None else within
     output = session.output
     last = await wait_until(
-        lambda: observe(session, [query]),
+        session,
+        lambda limited: observe(limited, [query]),
         query,
         limit_ms=limit_ms,
         every_ms=max(EVERY_MS_MIN, every or 1_000),
@@ -48,14 +49,15 @@ COMMANDS = (
         name="wait",
         summary="Wait until a condition on the cluster holds.",
         details="Exit code 0 when it holds, 10 when it did not in time. A cluster that does not "
-        "answer is waited for. The language is described in docs/query-language.md.",
+        "answer is waited for. Looks as soon as the cluster changes, where the metadata log can be "
+        "followed, and every second besides. The language is described in docs/query-language.md.",
         arguments=(
             Argument("CONDITION", "As in: no partitions where offline.", Kind.QUERY, many=True),
         ),
         options=(
             Option(("--for",), "It must hold this long, as in 10s.", kind=Kind.DURATION),
             Option(("--within",), "Give up after this long (default 5m).", kind=Kind.DURATION),
-            Option(("--every",), "Look this often (default 1s).", kind=Kind.DURATION),
+            Option(("--every",), "Look at least this often (default 1s).", kind=Kind.DURATION),
         ),
         examples=(
             "wait 'no partitions where under_replicated' --for 10s --within 10m",

@@ -285,7 +285,8 @@ class Engine:
 
         limit_ms = WAIT_TIMEOUT_MS if step.timeout_ms is None else step.timeout_ms
         last = await wait_until(
-            lambda: self._state(query),
+            self.session,
+            lambda limited: observe(limited, [query]),
             query,
             limit_ms=0 if self.dry_run else limit_ms,
             every_ms=step.every_ms,

@@ -14,7 +14,7 @@ from clusters.operation_results import Destroyed
 from clusters.state import Context
 from shell.cli import build
 from shell.commands import all_commands
-from shell.exits import ExitCode
+from shell.exits import ExitCode, Failed
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors
@@ -237,9 +237,12 @@ class FakeDoors(Doors):
     async def _open(self):
         yield self.fake
 
-    def admin(self, bootstrap, timeout_ms):
+    def admin(self, bootstrap, timeout_ms, total_ms=None):
         self.connected_to.append((tuple(bootstrap), timeout_ms))
         return self._open()
+
+    def feed(self, bootstrap, *, from_start, **more):
+        raise Failed("There is no metadata log in memory.")
 
     def load_spec(self, path):
         return FakeSpec()
