@@ -58,6 +58,7 @@ SWEEP_FRAME_S = 0.06
 POLL_TIMEOUT_MS = 4_000
 PLACES_MAX = 50
 HANGUP_S = 3.0
+KEY_SIGNS = {"question_mark": "?", "slash": "/", "colon": ":", "exclamation_mark": "!"}
 TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
 FeedOf = Callable[[Sequence[str]], Feed]
 
@@ -74,7 +75,7 @@ class DashboardApp(App[int]):
     ENABLE_COMMAND_PALETTE = True
     # The page says which of its tables has the focus.
     AUTO_FOCUS = None
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (150, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (150, "-wide"), (200, "-wider")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="quit"),
         Binding("question_mark", "help", "Help", id="help"),
@@ -358,7 +359,7 @@ class DashboardApp(App[int]):
 
     def _key_sign(self, binding: Binding) -> str:
         key = self._chosen_keys.get(binding.id or "", binding.key)
-        return {"question_mark": "?", "slash": "/", "colon": ":"}.get(key, key)
+        return KEY_SIGNS.get(key, key)
 
     def _draw(self, widget: Static, text: Any) -> None:
         # A line that says the same again need not be laid out again.

@@ -64,13 +64,17 @@ def replicas_text(row: PartitionRow) -> Text:
     return text
 
 
-def brokers_text(row: PartitionRow, brokers: Sequence[int], fresh: bool = False) -> Text:
-    """A place for each broker: ◆ leader, ● in sync, ○ behind, · holds nothing."""
+def brokers_text(
+    row: PartitionRow, brokers: Sequence[int], fresh: bool = False, down: Sequence[int] = ()
+) -> Text:
+    """A place for each broker: ◆ leader, ● in sync, ○ behind, ✖ down, · holds nothing."""
     text = Text()
     for broker in brokers:
         width = max(1, len(str(broker)))
         if broker == row.leader:
             sign, style = "◆", "bold reverse" if fresh else "bold"
+        elif broker in down and broker in row.replicas:
+            sign, style = "✖", "bold"
         elif broker in row.isr:
             sign, style = "●", ""
         elif broker in row.replicas:

@@ -28,7 +28,7 @@ EVERYWHERE = (
     ("q, Ctrl+C", "quit"),
 )
 SIGNS = """\
-◆ leader  ● in sync  ○ out of sync  · holds no replica   (a place for each broker)
+◆ leader  ● in sync  ○ behind  ✖ broker down  · no replica   (a place for each broker)
 <2> leader   3 in sync   ✗1 out of sync   1≠ not the preferred leader
 ● whole  ◐ under-replicated  ◔ under min ISR  ✖ offline, fenced or down
 ⇄ leader moved  ▼ ISR shrunk  ▲ ISR expanded  ⇢ replicas moved  ★ controller"""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.text import Text
+from textual.content import Content
 from textual.widgets import Static
 
 
@@ -13,7 +14,7 @@ class Panel(Static):
 
     def update(self, content: Any = "", *, layout: bool = True) -> None:
         """Say this from now on."""
-        said = (content.plain, content.spans) if isinstance(content, Text) else content
+        said = (content.plain, content.spans) if isinstance(content, Text | Content) else content
         if said != self._said:
             self._said = said
             super().update(content, layout=layout)

@@ -24,7 +24,7 @@ from tui.drawing import (
     trail_text,
 )
 from tui.model import BrokerRow, Health, PartitionRow, TopicRow, describe_event
-from tui.store import LOG_DIRS, Store
+from tui.store import Store
 from tui.table import Column, LiveTable
 
 Now = Callable[[], int]
@@ -33,38 +33,12 @@ GRID, GRID_COLUMN = "brokers", 2
 SEVERITY = [Health.OFFLINE, Health.UNDER_MIN_ISR, Health.UNDER_REPLICATED, Health.OK]
 
 
-def broker_sizes(store: Store) -> dict[int, tuple[int, int | None, int | None]]:
-    """(bytes of replicas, bytes of the disks, bytes left) by broker, as last told."""
-    found: dict[int, tuple[int, int | None, int | None]] = {}
-    for each in store.answer(LOG_DIRS).value or ():
-        used, total, free = found.get(each.broker, (0, 0, 0))
-        used += each.used_bytes
-        total = None if total is None or each.total_bytes is None else total + each.total_bytes
-        free = None if free is None or each.usable_bytes is None else free + each.usable_bytes
-        found[each.broker] = (used, total, free)
-    return found
-
-
-def topic_sizes(store: Store) -> dict[str, int]:
-    """Bytes of all replicas by topic, as last told."""
-    found: dict[str, int] = {}
-    for each in store.answer(LOG_DIRS).value or ():
-        for replica in each.replicas:
-            found[replica.topic] = found.get(replica.topic, 0) + replica.size_bytes
-    return found
-
-
 def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[BrokerRow]:
     """Brokers: id, address, rack, state, leaders, replicas, replicas out of sync, sizes."""
     view = store.view
-    sizes: dict[str, Any] = {"answer": None, "by_broker": {}}
 
     def size_of(row: BrokerRow) -> tuple[int | None, int | None, int | None]:
-        answer = store.answer(LOG_DIRS)
-        if sizes["answer"] is not answer:
-            sizes.update(answer=answer, by_broker=broker_sizes(store))
-        found = sizes["by_broker"].get(row.id)
-        return found if found is not None else (None, None, None)
+        return store.broker_sizes.get(row.id, (None, None, None))
 
     def row_class(row: BrokerRow) -> str:
         if view.broker_flash(row.id, now_ms()) is not None:
@@ -128,8 +102,6 @@ def broker_fields(row: BrokerRow) -> Mapping[str, Any]:
 def topics_table(store: Store, id_: str = "topics") -> LiveTable[TopicRow]:
     """Topics with the sum of their partitions' health, and how much is written."""
 
-    sizes: dict[str, Any] = {"answer": None, "by_topic": {}}
-
     def rate(row: TopicRow) -> float | None:
         samples = store.ends.get(row.name)
         return samples.per_second() if samples is not None else None
@@ -139,11 +111,7 @@ def topics_table(store: Store, id_: str = "topics") -> LiveTable[TopicRow]:
         return sparkline(samples.rates(), 16) if samples is not None else ""
 
     def size_of(row: TopicRow) -> int | None:
-        answer = store.answer(LOG_DIRS)
-        if sizes["answer"] is not answer:
-            sizes.update(answer=answer, by_topic=topic_sizes(store))
-        found: int | None = sizes["by_topic"].get(row.name)
-        return found
+        return store.topic_sizes.get(row.name)
 
     def number(get: Callable[[TopicRow], int]) -> dict[str, Any]:
         return {
@@ -207,7 +175,8 @@ def partitions_table(
         if len(brokers) > BROKERS_MAX:
             return replicas_text(row)
         fresh = view.flash(row.topic, row.partition, now_ms()) is not None
-        return brokers_text(row, brokers, fresh)
+        down = [each.id for each in view.brokers if each.state in ("fenced", "down")]
+        return brokers_text(row, brokers, fresh, down)
 
     def draw_min(row: PartitionRow) -> str:
         return "-" if row.min_isr is None else str(row.min_isr)

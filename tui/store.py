@@ -33,7 +33,12 @@ class Store:
         # Lag and committed offsets by group.
         self.lags: dict[str, Samples] = {}
         self.commits: dict[str, Samples] = {}
+        # (bytes of replicas, bytes of the disks, bytes left) by broker; bytes of replicas by topic.
+        self.broker_sizes: dict[int, tuple[int, int | None, int | None]] = {}
+        self.topic_sizes: dict[str, int] = {}
         self._partition_ends: dict[tuple[str, int], int] = {}
+        # Records seen to be written, by topic, "" for the cluster.
+        self._written: dict[str, int] = {}
 
     def answer(self, poll: Poll) -> Answer:
         """The last answer to a question."""
@@ -69,34 +74,54 @@ class Store:
             for group, lag in answer.value.items():
                 if not isinstance(lag, str):
                     self._take_lag(group, lag, answer.at_ms)
+        elif poll.kind == "log dirs":
+            self._take_sizes(answer)
         elif poll.kind == "broker configs":
             self._take_defaults(answer.value)
 
     def _take_ends(self, answer: Answer) -> None:
-        by_topic: dict[str, int] = {}
-        for (topic, partition), end in answer.value.items():
-            # A leader that is away must not look like a topic that shrinks.
-            if end is None:
-                end = self._partition_ends.get((topic, partition), 0)
-            self._partition_ends[(topic, partition)] = end
-            by_topic[topic] = by_topic.get(topic, 0) + end
         at_ms = answer.at_ms or 0
-        for topic, number in by_topic.items():
-            _series(self.ends, topic).add(at_ms, number)
-        _series(self.ends, "").add(at_ms, sum(by_topic.values()))
+        for (topic, partition), end in answer.value.items():
+            self._count(topic, partition, end)
+        for topic in {topic for topic, _ in answer.value}:
+            _series(self.ends, topic).add(at_ms, self._written.get(topic, 0))
+        _series(self.ends, "").add(at_ms, self._written.get("", 0))
 
     def _take_range(self, topic: str, answer: Answer) -> None:
-        for key, (_, end) in answer.value.items():
-            if end is not None:
-                self._partition_ends[key] = end
-        known = [self._partition_ends.get(key, 0) for key in answer.value]
-        _series(self.ends, topic).add(answer.at_ms or 0, sum(known))
+        for (name, partition), (_, end) in answer.value.items():
+            self._count(name, partition, end)
+        _series(self.ends, topic).add(answer.at_ms or 0, self._written.get(topic, 0))
+
+    def _count(self, topic: str, partition: int, end: int | None) -> None:
+        """Count what a partition got since it was last asked.
+
+        One that was not known, or whose leader is away, has got nothing that we know of: what it
+        held all along must not look like a burst.
+        """
+        if end is None:
+            return
+        grown = max(0, end - self._partition_ends.get((topic, partition), end))
+        self._partition_ends[(topic, partition)] = end
+        for name in ("", topic):
+            self._written[name] = self._written.get(name, 0) + grown
 
     def _take_lag(self, group: str, lag: Any, at_ms: int) -> None:
         known = [each.lag for each in lag if each.lag is not None]
         _series(self.lags, group).add(at_ms, sum(known))
         committed = [each.committed for each in lag if each.committed is not None]
         _series(self.commits, group).add(at_ms, sum(committed))
+
+    def _take_sizes(self, answer: Answer) -> None:
+        self.broker_sizes, self.topic_sizes = {}, {}
+        for each in answer.value or ():
+            used, total, free = self.broker_sizes.get(each.broker, (0, 0, 0))
+            used += each.used_bytes
+            total = None if total is None or each.total_bytes is None else total + each.total_bytes
+            free = None if free is None or each.usable_bytes is None else free + each.usable_bytes
+            self.broker_sizes[each.broker] = (used, total, free)
+            for replica in each.replicas:
+                known = self.topic_sizes.get(replica.topic, 0)
+                self.topic_sizes[replica.topic] = known + replica.size_bytes
 
     def _take_defaults(self, entries: Any) -> None:
         value = next((entry.value for entry in entries if entry.name == MIN_ISR), None)

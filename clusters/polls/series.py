@@ -46,6 +46,11 @@ class Samples:
         return self._samples[-1][1] if self._samples else None
 
     @property
+    def span_ms(self) -> int:
+        """Milliseconds from the oldest sample to the newest."""
+        return self._samples[-1][0] - self._samples[0][0] if self._samples else 0
+
+    @property
     def levels(self) -> list[float]:
         """All values, the newest at the end."""
         return [value for _, value in self._samples]

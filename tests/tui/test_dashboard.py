@@ -76,7 +76,7 @@ async def test_a_dead_broker_shows_in_every_panel(running) -> None:
     grid = lines(app.table("partitions"))
     moved = next(line for line in grid if "orders-1" in line)
     assert "✗2" in moved
-    assert "● ○ ◆" in moved
+    assert "● ✖ ◆" in moved
     assert "▼⇄" in moved
     assert "<3>" in moved
     assert "under-replicated" in moved

@@ -148,12 +148,24 @@ def test_a_leader_that_is_away_does_not_look_like_lost_records() -> None:
     store.take(Poll("ends"), Answer({("t", 0): 100, ("t", 1): 50}, 0))
     store.take(Poll("ends"), Answer({("t", 0): None, ("t", 1): 70}, 1_000))
     assert store.ends["t"].per_second() == pytest.approx(20)
-    assert store.ends[""].last == 170
+    assert store.ends[""].per_second() == pytest.approx(20)
+
+
+def test_what_was_there_all_along_does_not_look_like_a_burst() -> None:
+    store = Store(STATUS)
+    store.take(Poll("ends"), Answer({("t", 0): 100}, 0))
+    store.take(Poll("ends"), Answer({("t", 0): 110, ("u", 0): 90_000}, 1_000))
+    assert store.ends[""].per_second() == pytest.approx(10)
+    assert store.ends["u"].rates() == []
+    store.take(Poll("ranges", "u"), Answer({("u", 0): (0, 90_005)}, 2_000))
+    store.take(Poll("ends"), Answer({("t", 0): 110, ("u", 0): 90_010}, 3_000))
+    assert store.ends["u"].rates() == [5, 5]
+    assert store.ends[""].rates() == [10, 5]
 
 
 def test_failed_answers_change_no_numbers() -> None:
     store = Store(STATUS)
     store.take(Poll("ends"), Answer({("t", 0): 100}, 0))
     store.take(Poll("ends"), Answer({("t", 0): 100}, 0, "no answer", 1))
-    assert store.ends["t"].levels == [100]
+    assert store.ends["t"].levels == [0]
     assert store.answer(Poll("ends")).problem == "no answer"

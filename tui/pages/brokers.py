@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from clusters.polls import Poll
 from tui.drawing import size
 from tui.pages.base import Desk, Page, lines
-from tui.panels import broker_sizes, brokers_table, fit_grid, partitions_table
+from tui.panels import brokers_table, fit_grid, partitions_table
 from tui.store import ENDS, LOG_DIRS
 
 
@@ -74,7 +74,7 @@ class BrokerPage(Page):
             self.tables["partitions"].set_rows([], view.version)
             return
         sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
-        used, total, free = broker_sizes(self.store).get(id_, (None, None, None))
+        used, total, free = self.store.broker_sizes.get(id_, (None, None, None))
         dirs = [each for each in answer.value or () if each.broker == id_]
         told = [
             f"{each.path}  {size(each.used_bytes)}"

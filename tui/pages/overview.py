@@ -1,14 +1,21 @@
 """The overview: how the cluster stands, what is wrong, what just happened."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal
+from textual.content import Content
+from textual.widget import Widget
 
 from clusters.polls import Poll
-from tui.drawing import count, plot, sparkline
-from tui.pages.base import Desk, Page
+from tui.attention import Trouble, troubles
+from tui.charts import chart
+from tui.drawing import age, count, sparkline
+from tui.model import MOVES_MINUTES
+from tui.pages.base import Desk, Open, Page
 from tui.panels import (
     SEVERITY,
     brokers_table,
@@ -17,18 +24,26 @@ from tui.panels import (
     partitions_table,
     topics_table,
 )
-from tui.status import quorum_text
+from tui.prose import Prose
 from tui.store import ENDS, LOG_DIRS, QUORUM
+
+# Room for panels beside one another, and for more than a few lines of each.
+MEDIUM_WIDTH, WIDE_WIDTH = 100, 150
+SHORT_HEIGHT, HIGH_HEIGHT = 30, 50
 
 
 class OverviewPage(Page):
-    """Brokers, quorum, throughput, topics, partitions, events."""
+    """What needs attention, brokers, quorum, throughput, topics, partitions, events."""
 
     KIND, TITLE, DEFAULT_TABLE = "overview", "Overview", "partitions"
     HELP = (
-        "Everything in one page. Tab goes from panel to panel, Enter opens what the cursor is on. "
+        "Everything in one page. What needs attention is named with what to do about it; ! or a "
+        "click goes there. Tab goes from panel to panel, Enter opens what the cursor is on. "
         "Partitions that need attention stand first."
     )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("exclamation_mark", "worst", "Worst", id="overview.worst"),
+    ]
 
     def __init__(self, desk: Desk, subject: str = "") -> None:
         super().__init__(desk, subject)
@@ -39,18 +54,26 @@ class OverviewPage(Page):
         partitions.sort_column = len(partitions.columns) - 1
         self.add_table(events_table())
         self.add_text("quorum", "Quorum")
-        self.add_text("rates", "Now")
+        self.add_text("rates", "Records written per second")
+        self.add_text("moves", "Leader moves per minute")
+        self.add_text("attention", "Attention")
+        self._top = Horizontal(id="top")
+        self._known: tuple[object, ...] = ()
+        self._troubles: list[Trouble] = []
 
     def compose(self) -> ComposeResult:
-        """Three rows of panels."""
-        with Horizontal(id="top"):
+        """Rows of panels."""
+        with self._top:
             yield self.tables["brokers"]
             yield self.texts["quorum"]
             yield self.texts["rates"]
-        with Horizontal(id="middle"):
-            yield self.tables["topics"]
-            yield self.tables["partitions"]
-        yield self.tables["events"]
+            yield self.texts["moves"]
+        yield self.texts["attention"]
+        with Container(id="lower"):
+            with Horizontal(id="middle"):
+                yield self.tables["topics"]
+                yield self.tables["partitions"]
+            yield self.tables["events"]
 
     def wants(self) -> Sequence[Poll]:
         """The quorum's lag, how much is written, sizes."""
@@ -61,34 +84,167 @@ class OverviewPage(Page):
         view = self.store.view
         store = self.store
         sizes, ends = store.answer(LOG_DIRS).at_ms, store.answer(ENDS).at_ms
+        self._fit()
         self.tables["brokers"].set_rows(view.brokers, (view.version, sizes))
-        if self.size.width >= 150:
+        if self.size.width >= WIDE_WIDTH:
             self.tables["topics"].set_rows(view.topics, (view.version, sizes, ends))
-        fit_grid(self.tables["partitions"], self.store)
+        fit_grid(self.tables["partitions"], store)
         self.tables["partitions"].set_rows(view.partitions, view.version)
         self.tables["events"].set_rows(view.events, view.events_version)
-        answer = self.store.answer(QUORUM)
-        old_ms = answer.age_ms(self.desk.now_ms()) or 0
-        self.texts["quorum"].update(quorum_text(answer.value, view, old_ms, answer.problem))
+        self.texts["attention"].update(self._attention())
+        if self.size.width < MEDIUM_WIDTH:
+            return
+        self.texts["quorum"].update(self._quorum())
         self.texts["rates"].update(self._rates())
+        if self.size.width >= WIDE_WIDTH:
+            self.texts["moves"].update(self._moves())
 
-    def _rates(self) -> Text:
-        """Records written and leaders moved, as plots."""
-        text = Text(no_wrap=True, overflow="crop")
-        width = max(8, self.texts["rates"].size.width - 2)
+    def _fit(self) -> None:
+        """Give the brokers the lines they need, and no more than the page can spare."""
+        wanted = len(self.store.view.brokers) + 3
+        if self.size.width >= MEDIUM_WIDTH:
+            wanted = max(wanted, 13 if self.size.height >= HIGH_HEIGHT else 8)
+        most = 13 if self.size.height >= HIGH_HEIGHT else 8
+        _heighten(self._top, min(wanted, most))
+
+    # -- what needs attention
+
+    def _attention(self) -> Content:
+        view, now = self.store.view, self.desk.wall_ms()
+        sizes, quorum = self.store.answer(LOG_DIRS), self.store.answer(QUORUM)
+        known = (view.version, view.events_version, sizes.at_ms, quorum.at_ms, now // 1000)
+        if known != self._known:
+            deploys = self.desk.commander is not None and self.desk.commander.deploys
+            self._known = known
+            self._troubles = troubles(self.store, now, deploys=deploys)
+        found, prose = self._troubles, Prose()
+        panel = self.texts["attention"]
+        if self.size.width < MEDIUM_WIDTH:
+            self._summary(prose)
+        short = self.size.height < SHORT_HEIGHT
+        room = 3 if short else 12 if self.size.height >= HIGH_HEIGHT else 6
+        # A line that says "and 1 more" is better spent on that one.
+        shown = found if len(found) <= room else found[: room - 1]
+        for trouble in shown:
+            prose.line().append(f"{trouble.sign} {trouble.words}", trouble.tone)
+            if trouble.todo:
+                prose.append(f"   → {trouble.todo}", "accent")
+        if len(found) > len(shown):
+            prose.line().append(f"… and {len(found) - len(shown)} more", "dim")
+        if not found:
+            self._all_well(prose)
+        panel.border_title = f"Attention ({len(found)})" if found else "Attention"
+        panel.set_class(any(each.tone == "error" for each in found), "bad")
+        panel.set_class(bool(found) and all(each.tone != "error" for each in found), "uneasy")
+        content = prose.content()
+        _heighten(panel, content.plain.count("\n") + 3)
+        return content
+
+    def _all_well(self, prose: Prose) -> None:
+        view = self.store.view
+        if not view.brokers:
+            prose.line().append("asking …", "dim")
+            return
+        if not self.store.is_live():
+            prose.line().append("? not known: nobody answers", "warning")
+            return
+        prose.line().append("● all well", "good")
+        health = view.health()
+        prose.append(f"   {health.partitions} partitions in sync on {health.brokers} brokers")
+        if view.events:
+            ago = self.desk.wall_ms() - view.events[-1].at_ms
+            prose.append(f"   last event {age(ago)} ago", "dim")
+
+    def _summary(self, prose: Prose) -> None:
+        """One line of numbers where there is no room for plots."""
         samples = self.store.ends.get("")
         rate = samples.per_second() if samples is not None else None
-        text.append(f"written {count(rate)}/s ", "bold")
-        if note := self.note(self.store.answer(ENDS)):
-            text.append(note)
-        for line in plot(samples.rates() if samples is not None else [], width, 2):
-            text.append(f"\n{line}")
+        prose.append(f"written {count(rate)}/s ", "bold")
+        prose.append(sparkline(samples.rates() if samples is not None else [], 12), "accent")
         moves = self.store.view.moves.values(self.desk.wall_ms())
-        text.append(f"\n⇄ {moves[-1]} moves this minute, {sum(moves)} in 30", "bold")
-        text.append(f"\n{sparkline(moves, min(width, len(moves)), 1)}")
-        health = self.store.view.health()
-        text.append(f"\nat min ISR {health.at_min_isr}  not preferred {health.not_preferred}")
-        return text
+        prose.append(f"  ⇄ {moves[-1]}/min ", "bold")
+        prose.append(sparkline(moves, 10, 1), "accent")
+        quorum = self.store.answer(QUORUM).value
+        controller = self.store.view.controller_id
+        prose.append(f"  ★ {controller if controller >= 0 else '-'} ", "bold")
+        if quorum is not None:
+            lags = [quorum.lag(voter) or 0 for voter in quorum.voters]
+            worst = max(lags, default=0)
+            prose.append("quorum in step" if worst <= 0 else f"quorum lag {worst}")
+        if note := self.note(self.store.answer(ENDS)):
+            prose.append(f"  {note}", "warning")
+
+    def on_click(self, event: events.Click) -> None:
+        """A line about a trouble opens the page that shows it."""
+        panel = self.texts["attention"]
+        place = event.get_content_offset(panel) if event.widget is panel else None
+        if place is None:
+            return
+        index = place.y - (1 if self.size.width < MEDIUM_WIDTH else 0)
+        if 0 <= index < len(self._troubles):
+            self.post_message(Open(self._troubles[index].place))
+
+    def action_worst(self) -> None:
+        """Go to what is worst."""
+        if self._troubles:
+            self.post_message(Open(self._troubles[0].place))
+        else:
+            self.notify("Nothing needs attention.")
+
+    # -- quorum and plots
+
+    def _quorum(self) -> Content:
+        """Controller and voters, with the age of the answer when it is old."""
+        answer, prose = self.store.answer(QUORUM), Prose()
+        quorum = answer.value
+        if quorum is None:
+            return prose.append(self.note(answer), "dim").content()
+        known = self.store.view.controller_id
+        leader = known if known >= 0 else quorum.leader_id
+        prose.append(f"controller ★ {leader}" if leader >= 0 else "no controller", "bold")
+        prose.line().append(f"epoch {quorum.leader_epoch}  ").append(
+            f"committed {quorum.high_watermark}"
+        )
+        for voter in quorum.voters:
+            lag = quorum.lag(voter)
+            if voter.id == quorum.leader_id or lag == 0:
+                prose.line().append(f"voter {voter.id}  in step")
+            else:
+                behind = "not told" if lag is None else f"{lag} behind"
+                prose.line().append(f"voter {voter.id}  {behind}", "warning")
+        if quorum.observers:
+            prose.line().append(f"observers {len(quorum.observers)}", "dim")
+        if note := self.note(answer):
+            prose.line().append(note, "warning")
+        return prose.content()
+
+    def _rates(self) -> Content:
+        """Records written, as a plot."""
+        panel, prose = self.texts["rates"], Prose()
+        samples = self.store.ends.get("")
+        rate = samples.per_second() if samples is not None else None
+        prose.append("counting …" if rate is None else f"{count(rate)}/s now", "bold")
+        if note := self.note(self.store.answer(ENDS)):
+            prose.append(f"  {note}", "warning")
+        if samples is not None:
+            width, height = panel.size.width, panel.size.height - 1
+            chart(prose, samples.rates(), width, height, over_ms=samples.span_ms)
+        return prose.content()
+
+    def _moves(self) -> Content:
+        """Leaders moved, as a plot."""
+        panel, prose = self.texts["moves"], Prose()
+        moves = self.store.view.moves.values(self.desk.wall_ms())
+        prose.append(f"⇄ {moves[-1]} this minute, {sum(moves)} in {MOVES_MINUTES}", "bold")
+        width, height = panel.size.width, panel.size.height - 1
+        chart(prose, moves, width, height, over_ms=MOVES_MINUTES * 60_000)
+        return prose.content()
+
+
+def _heighten(widget: Widget, lines: int) -> None:
+    height = widget.styles.height
+    if height is None or height.value != lines:
+        widget.styles.height = lines
 
 
 __all__ = ["SEVERITY", "OverviewPage"]

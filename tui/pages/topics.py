@@ -12,7 +12,7 @@ from clusters.polls import Poll
 from tui.drawing import count, size, sparkline
 from tui.model import Health, PartitionRow
 from tui.pages.base import Desk, Page
-from tui.panels import fit_grid, partitions_table, topic_sizes, topics_table
+from tui.panels import fit_grid, partitions_table, topics_table
 from tui.store import ENDS, LAGS, LOG_DIRS
 from tui.table import Column
 
@@ -115,7 +115,7 @@ class TopicPage(Page):
             f"{row.health}   {row.partitions} partitions x {row.replication_factor}", "bold"
         )
         text.append(
-            f"   records {count(records)}   size {size(topic_sizes(self.store).get(row.name))}"
+            f"   records {count(records)}   size {size(self.store.topic_sizes.get(row.name))}"
         )
         rates = samples.rates() if samples is not None else []
         now = samples.per_second() if samples is not None else None

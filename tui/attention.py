@@ -1,0 +1,171 @@
+"""What needs attention first: what is wrong, how bad it is, and what to do about it.
+
+Reads the store and asks nobody. Costs nothing to speak of while nothing changes: partitions are
+only looked at in topics that are not whole. Must never name a fault that the numbers do not show.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from clusters.watch.events import EventKind
+from tui.drawing import age, size
+from tui.model import DOWN, BrokerRow, Health, PartitionRow
+from tui.pages.base import Place
+from tui.store import LOG_DIRS, QUORUM, Store
+
+DISK_FULL = 0.85
+VOTER_BEHIND = 200
+VOTER_SILENT_MS = 5_000
+NAMES_MAX = 3
+BACK = (EventKind.BROKER_UNFENCED, EventKind.BROKER_JOINED)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that is wrong. `tone` is error or warning, `place` shows more of it."""
+
+    sign: str
+    tone: str
+    words: str
+    todo: str
+    place: Place
+
+
+def troubles(store: Store, wall_ms: int, *, deploys: bool = False) -> list[Trouble]:
+    """All that is wrong, the worst first; `wall_ms` since 1970, `deploys`: we run the brokers."""
+    found = [
+        *_offline(store),
+        *_down(store, wall_ms, deploys),
+        *_quorum(store, wall_ms),
+        *_short_of_replicas(store),
+        *_disks(store),
+        *_not_preferred(store),
+    ]
+    return sorted(found, key=lambda each: each.tone != "error")
+
+
+def _rows(store: Store, counts: str) -> list[PartitionRow]:
+    """Partitions of the topics for which a count of TopicRow is not zero."""
+    view = store.view
+    hurt = [row.name for row in view.topics if getattr(row, counts)]
+    return [row for name in hurt for row in view.rows_of(name)]
+
+
+def _names(rows: Sequence[PartitionRow]) -> str:
+    # A topic of people's before the cluster's own.
+    rows = sorted(rows, key=lambda row: row.topic.startswith("__"))
+    names = ", ".join(row.name for row in rows[:NAMES_MAX])
+    return names + (" …" if len(rows) > NAMES_MAX else "")
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _offline(store: Store) -> Iterator[Trouble]:
+    rows = [row for row in _rows(store, "offline") if row.health is Health.OFFLINE]
+    if not rows:
+        return
+    up = {broker.id for broker in store.view.brokers if broker.state == "up"}
+    needed = sorted({each for row in rows for each in row.isr if each not in up})
+    todo = f"start broker {', '.join(map(str, needed))}" if needed else ""
+    yield Trouble(
+        "✖",
+        "error",
+        f"{_some(len(rows), 'partition')} offline: {_names(rows)}",
+        todo,
+        Place("partitions", "offline"),
+    )
+
+
+def _down(store: Store, wall_ms: int, deploys: bool) -> Iterator[Trouble]:
+    for broker in store.view.brokers:
+        if broker.state == "up":
+            continue
+        since = _since(store, broker, wall_ms)
+        lack = f", {_some(broker.out_of_sync, 'replica')} behind" if broker.out_of_sync else ""
+        todo = ""
+        if broker.state != "stopping":
+            todo = f":start-broker {broker.id}" if deploys else "start it, or look at its log"
+        yield Trouble(
+            "◐" if broker.state == "stopping" else "✖",
+            "warning" if broker.state == "stopping" else "error",
+            f"broker {broker.id} {broker.state}{since}{lack}",
+            todo,
+            Place("broker", str(broker.id)),
+        )
+
+
+def _since(store: Store, broker: BrokerRow, wall_ms: int) -> str:
+    for event in reversed(store.view.events):
+        if event.broker == broker.id and event.topic is None:
+            if event.kind in DOWN:
+                return f" for {age(wall_ms - event.at_ms)}"
+            if event.kind in BACK:
+                break
+    return ""
+
+
+def _quorum(store: Store, wall_ms: int) -> Iterator[Trouble]:
+    quorum, place = store.answer(QUORUM).value, Place("quorum")
+    if quorum is None:
+        return
+    if quorum.leader_id < 0:
+        yield Trouble(
+            "★", "error", "no controller: nothing can be changed", "start more voters", place
+        )
+        return
+    away = []
+    down = {broker.id for broker in store.view.brokers if broker.state not in ("up", "stopping")}
+    for voter in quorum.voters:
+        lag = quorum.lag(voter)
+        silent_ms = wall_ms - voter.last_fetch_ms if voter.last_fetch_ms > 0 else 0
+        if voter.id == quorum.leader_id:
+            continue
+        if silent_ms > VOTER_SILENT_MS or voter.id in down:
+            away.append(voter.id)
+        elif lag is not None and lag > VOTER_BEHIND:
+            words = f"voter {voter.id} of the metadata quorum is {lag} records behind"
+            yield Trouble("★", "warning", words, "", place)
+    if away:
+        here, needed = len(quorum.voters) - len(away), len(quorum.voters) // 2 + 1
+        words = f"quorum: {here} of {len(quorum.voters)} voters answer"
+        if here <= needed:
+            words += "; one loss more and nothing can be changed"
+        yield Trouble("★", "warning", words, "", place)
+
+
+def _short_of_replicas(store: Store) -> Iterator[Trouble]:
+    health = store.view.health()
+    if health.under_min_isr:
+        rows = [row for row in _rows(store, "under_min_isr") if row.health is Health.UNDER_MIN_ISR]
+        words = f"{_some(len(rows), 'partition')} under min ISR, acks=all refused: {_names(rows)}"
+        yield Trouble("◔", "error", words, "", Place("partitions", "under-min-isr"))
+    behind = [row for row in store.view.brokers if row.state == "up" and row.out_of_sync]
+    for broker in behind:
+        words = f"broker {broker.id} has {_some(broker.out_of_sync, 'replica')} behind"
+        yield Trouble("◐", "warning", words, "", Place("broker", str(broker.id)))
+    if health.at_min_isr:
+        words = f"{_some(health.at_min_isr, 'partition')} at min ISR: one loss more stops acks=all"
+        yield Trouble("◐", "warning", words, "", Place("partitions", "at-min-isr"))
+
+
+def _disks(store: Store) -> Iterator[Trouble]:
+    place = Place("brokers")
+    for broker, (_, total, free) in sorted(store.broker_sizes.items()):
+        if total and free is not None and 1 - free / total >= DISK_FULL:
+            full = 100 - free * 100 // total
+            words = f"disk of broker {broker} is {full} % full, {size(free)} left"
+            yield Trouble("▇", "warning" if full < 95 else "error", words, "", place)
+    for each in store.answer(LOG_DIRS).value or ():
+        if each.error:
+            words = f"broker {each.broker}: {each.path}: {each.error}"
+            yield Trouble("✖", "error", words, "", Place("broker", str(each.broker)))
+
+
+def _not_preferred(store: Store) -> Iterator[Trouble]:
+    health = store.view.health()
+    # While a broker is down its leaders have to be elsewhere.
+    if health.not_preferred > health.offline and health.brokers == health.brokers_up:
+        words = f"{_some(health.not_preferred, 'partition')} not on the preferred leader"
+        yield Trouble("≠", "warning", words, ":elect", Place("partitions", "not-preferred"))
