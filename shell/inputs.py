@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shell.exits import Failed, UsageProblem
+from shell.json_documents import Broken, DocumentReader, Found
 from shell.nearest import did_you_mean
 from shell.values import parse_position
 
@@ -59,6 +60,7 @@ class Recipe:
     keep_partition: bool = False
     tombstone: bool = False
     delimiter: str = ","
+    keep_arrays: bool = False
 
     @property
     def structured(self) -> bool:
@@ -164,7 +166,10 @@ def _json(line: bytes, where: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadRecord(f"{where} is not JSON ({error}).") from None
+        raise BadRecord(
+            f"{where} is not JSON ({error}).",
+            hint="--input json takes documents that are spread over lines, and arrays of them.",
+        ) from None
 
 
 def _json_object(line: bytes, where: str) -> Mapping[str, Any]:
@@ -222,7 +227,7 @@ def _time(value: Any, where: str) -> int:
 async def records_of_lines(
     recipe: Recipe, lines: AsyncIterator[bytes], name: str
 ) -> AsyncIterator[NewRecord | BadRecord]:
-    """Yield the record, or what is wrong, of each line; a blank line makes none for JSON.
+    """Yield the record, or what is wrong, of each line or JSON document.
 
     `name` stands before the number of each line, such as "orders.jsonl".
     """
@@ -230,15 +235,32 @@ async def records_of_lines(
         async for found in _csv_records(recipe, lines, name):
             yield found
         return
+    if recipe.form in {JSON, RECORDS}:
+        async for found in _json_records(recipe, lines, name):
+            yield found
+        return
     number = 0
     async for line in lines:
         number += 1
-        where = f"{name} line {number}"
-        if recipe.form in {JSON, RECORDS} and not line.strip():
-            continue
-        if recipe.form in {JSON, RECORDS}:
-            line = line.rstrip(b"\r")
-        yield _tried(recipe, line, where)
+        yield _tried(recipe, line, f"{name} line {number}")
+
+
+async def _json_records(
+    recipe: Recipe, lines: AsyncIterator[bytes], name: str
+) -> AsyncIterator[NewRecord | BadRecord]:
+    reader = DocumentReader(split_arrays=not recipe.keep_arrays)
+    async for line in lines:
+        for found in reader.feed(line):
+            yield _of_document(recipe, found, name)
+    for found in reader.end():
+        yield _of_document(recipe, found, name)
+
+
+def _of_document(recipe: Recipe, found: Found, name: str) -> NewRecord | BadRecord:
+    where = f"{name} {found.place}"
+    if isinstance(found, Broken):
+        return BadRecord(f"{where} is not JSON ({found.reason}).")
+    return _tried(recipe, found.content, where)
 
 
 def _tried(recipe: Recipe, line: bytes, where: str) -> NewRecord | BadRecord:

@@ -33,6 +33,7 @@ async def _produce(
     timestamp_field: str | None,
     tombstone: bool,
     delimiter: str,
+    keep_arrays: bool,
     partition: int | None,
     keep_partition: bool,
     partitioner: str,
@@ -46,6 +47,8 @@ async def _produce(
     _check_source(values, file, input, whole=whole, follow=follow, from_end=from_end)
     _check_parts(input, key, key_field, key_separator, value_field, tombstone=tombstone)
     _check_rest(input, acks, delimiter, each=each, keep_partition=keep_partition)
+    if keep_arrays and input != "json":
+        raise UsageProblem("--keep-arrays is for --input json.")
     from shell.inputs import Recipe
     from shell.producing import Plan, produce
 
@@ -63,6 +66,7 @@ async def _produce(
         keep_partition=keep_partition,
         tombstone=tombstone,
         delimiter=delimiter,
+        keep_arrays=keep_arrays,
     )
     plan = Plan(
         topic=topic,
@@ -164,8 +168,9 @@ COMMANDS = (
         "input. Bytes are sent as they are. A record with a key goes to the partition of its key's "
         "hash. With acks=all (the default) the producer is idempotent: no record is written "
         "twice.\n\n"
-        "--input says what a line is: lines (a value), json (a value that is checked; fields may "
-        "give key, headers and time), csv (a heading, then rows; each row becomes a JSON object "
+        "--input says what the input is: lines (each a value), json (values that are checked; one "
+        "a line, spread over lines, or the elements of an array; fields may give key, headers and "
+        "time), csv (a heading, then rows; each row becomes a JSON object "
         "unless --value-field names its column), records (what `tail --format json` printed; key, "
         "value, headers and time are written unchanged).\n\n"
         "Ctrl-C stops reading, waits for what is under way, and says what was written. A record "
@@ -190,7 +195,7 @@ COMMANDS = (
             ),
             Option(
                 ("--input", "-i"),
-                "What a line of the input is.",
+                "What the input is.",
                 kind=Kind.CHOICE,
                 choices=INPUTS,
                 default="lines",
@@ -227,6 +232,11 @@ COMMANDS = (
             Option(
                 ("--tombstone",),
                 "Each value or line is a key whose value is null: compaction forgets it.",
+                kind=Kind.FLAG,
+            ),
+            Option(
+                ("--keep-arrays",),
+                "With --input json: an array is one record, not one for each element.",
                 kind=Kind.FLAG,
             ),
             Option(("--delimiter",), "What separates the columns of CSV.", default=","),
