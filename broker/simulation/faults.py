@@ -46,6 +46,8 @@ class Faults:
             "slow_disk": self._slow_disk,
             "calm": self._calm,
         }
+        # Only on request: it takes the power, and most of the run's time.
+        self._on_request = {"one_synced": self._one_synced}
         # Each run has faults of its own choice: some only show where others are away.
         count = rng.randint(3, len(self._kinds))
         chosen = ["kill", *sorted(rng.sample(sorted(self._kinds), count))]
@@ -57,7 +59,8 @@ class Faults:
         while loop.time() < until_s:
             kind, node = rng.choice(self.kinds), rng.choice(self._world.nodes)
             self.played.append(f"{kind}:{node}")
-            await self._kinds[kind](node, rng.uniform(*DURATION_S))
+            play = self._kinds.get(kind) or self._on_request[kind]
+            await play(node, rng.uniform(*DURATION_S))
             await asyncio.sleep(rng.uniform(0, CALM_S_MAX))
 
     # -- processes
@@ -71,6 +74,23 @@ class Faults:
 
     async def _blackout(self, node: int, duration_s: float) -> None:
         await self._kill_all(list(self._world.nodes), duration_s / 4)
+
+    async def _one_synced(self, node: int, duration_s: float) -> None:
+        """One disk keeps up, the power fails, and the node with that disk comes back last.
+
+        What a majority was said to have before the slow disks had it is then with a minority.
+        """
+        others = [each for each in self._world.nodes if each != node]
+        for each in others:
+            self._world.slow_disk_s[each] = self._rng.uniform(0.5, 1.5)
+        await asyncio.sleep(duration_s)
+        for each in self._world.nodes:
+            self._world.kill(each, power_loss=self._power_loss)
+        for each in others:
+            self._world.slow_disk_s[each] = 0.0
+            self._world.start(each)
+        await asyncio.sleep(3 + duration_s)
+        self._world.start(node)
 
     async def _kill_all(self, nodes: list[int], duration_s: float) -> None:
         power_loss = self._power_loss and self._rng.random() < 0.8

@@ -58,7 +58,7 @@ METADATA = {
     "commit": True,
     "administrator": True,
     "players": 3,
-    "kinds": ("slow_disk", "blackout", "blackout", "blackout"),
+    "kinds": ("one_synced",),
 }
 MOVES = {"kinds": ("kill", "isolate", "pause", "kill_two", "one_way", "lossy")}
 
