@@ -2,7 +2,8 @@
 
 Exit codes: 0 stopped as asked, 1 could not start or had to stop, 2 wrong usage or configuration.
 The first SIGTERM or SIGINT is a controlled shutdown, a second one leaves at once. stdout stays
-empty; stderr carries JSON log lines, and plain lines only before there is a configuration.
+empty; stderr carries JSON log lines, and plain lines only before there is a configuration. With
+`log.file` all of that goes to a file, which is rotated.
 """
 
 import argparse
@@ -48,7 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_large_buffers()
     from broker.observability import configure_logging
 
-    configure_logging(config.log_level)
+    handler = None
+    if config.log_file is not None:
+        from broker.log_file import open_log_file
+
+        handler = open_log_file(
+            config.log_file, config.log_file_max_bytes, config.log_file_max_files
+        )
+    configure_logging(config.log_level, handler=handler)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config))
 

@@ -18,9 +18,12 @@ UNSPECIFIED_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104  these are recognised, n
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 # Names of our own, about the process and not the broker; everything else is in broker.settings.
-PROCESS_KEYS = frozenset({"metrics.host", "log.level"})
+PROCESS_KEYS = frozenset(
+    {"metrics.host", "log.level", "log.file", "log.file.max.bytes", "log.file.max.files"}
+)
 # Settings whose value is checked here, with a fuller message.
 OWN_CHECKS = frozenset({"node.id", "process.roles", "listeners", "metrics.port"})
+LOG_FILE_BYTES_MIN = 16 << 10
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -64,6 +67,9 @@ class BrokerConfig:
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
     log_level: str = "info"
+    log_file: str | None = None
+    log_file_max_bytes: int = 64 << 20
+    log_file_max_files: int = 5
     static: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -186,6 +192,9 @@ class _Checker:
             metrics_host=self._get("metrics.host") or "127.0.0.1",
             metrics_port=self._metrics_port(),
             log_level=self._log_level(),
+            log_file=self._get("log.file") or None,
+            log_file_max_bytes=self._at_least("log.file.max.bytes", LOG_FILE_BYTES_MIN, 64 << 20),
+            log_file_max_files=self._at_least("log.file.max.files", 2, 5),
             static=settings,
         )
         if self._problems:
@@ -396,6 +405,15 @@ class _Checker:
         if not (text.isascii() and text.isdigit() and int(text) <= 65535):
             self._problem("metrics.port", f"metrics.port must be a port number, not {text!r}")
             return None
+        return int(text)
+
+    def _at_least(self, name: str, minimum: int, default: int) -> int:
+        text = self._get(name)
+        if not text:
+            return default
+        if not text.isascii() or not text.isdigit() or int(text) < minimum:
+            self._problem(name, f"{name} must be a whole number from {minimum}, not {text!r}")
+            return default
         return int(text)
 
     def _log_level(self) -> str:

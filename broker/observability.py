@@ -41,9 +41,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Send every log line of the process to `stream` (stderr) as JSON."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+def configure_logging(
+    level: str, stream: TextIO | None = None, *, handler: logging.Handler | None = None
+) -> None:
+    """Send every log line of the process to `handler`, or to `stream` (stderr), as JSON."""
+    handler = handler or logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

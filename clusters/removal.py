@@ -13,6 +13,7 @@ from clusters.hosts.local import LocalConnection
 from clusters.hosts.machine_facts import json_object
 from clusters.hosts.shell_words import quote
 from clusters.layout import KEPT, MARKER
+from clusters.log_files import log_files
 from clusters.manifest import manifest_path
 from clusters.operation_results import Destroyed
 from clusters.phases.base import Node, Run
@@ -100,7 +101,8 @@ async def _remove_folder(node: Node, folder: str) -> None:
 
 
 async def _remove_local_state(node: Node) -> None:
-    await node.connection.remove_file(node.layout.log_path)
+    for path in await log_files(node.connection, node.layout.log_path):
+        await node.connection.remove_file(path)
     await node.connection.remove_folder(node.layout.node_dir)
 
 
@@ -124,11 +126,10 @@ async def _remove_remote(run: Run, nodes: list[Node], done: Destroyed, *, data: 
         folders |= {str(path) for path in manifest.get("folders", [])}
         user = str(manifest["user"]) if manifest.get("user") else user
         await node.driver.remove()
-        if data:
-            await connection.remove_file(layout.log_path)
-            done.removed.append(f"{connection.name}: {layout.log_path}")
-        else:
-            done.kept.append(f"{connection.name}: {layout.log_path}")
+        for path in await log_files(connection, layout.log_path):
+            if data:
+                await connection.remove_file(path)
+            (done.removed if data else done.kept).append(f"{connection.name}: {path}")
         for path in manifest.get("files", []):
             if path not in {layout.log_path, layout.audit_path} and await _is_ours(node, path):
                 await connection.remove_file(path)

@@ -73,6 +73,9 @@ class LogdEngine:
                 f"{voter}@{address}:{port}" for voter, address, port in spec.voters
             ),
             "log.dirs": ",".join(layout.data_dirs),
+            "log.file": layout.log_path,
+            "log.file.max.bytes": str(spec.run.log_max_size),
+            "log.file.max.files": str(spec.run.log_max_files),
         }
         if advertised:
             values["advertised.listeners"] = ",".join(advertised)

@@ -161,7 +161,10 @@ class Connection(Protocol):
         """Size in bytes; 0 when there is none."""
 
     async def read_from(self, path: str, position: int, max_bytes: int) -> bytes:
-        """The last `max_bytes` of a file after a position; b"" when there is none."""
+        """The last `max_bytes` of a file after a position; b"" when there is none.
+
+        A file that is shorter than that was begun anew since: all of it counts.
+        """
 
 
 class ProcessHost(Protocol):

@@ -90,11 +90,11 @@ def file_size(path: str) -> int:
 
 
 def read_from(path: str, position: int, max_bytes: int) -> bytes:
-    """The last `max_bytes` of a file after a position; b"" when there is none."""
+    """The last `max_bytes` of a file after a position, all of it when it became shorter."""
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            stream.seek(max(min(position, size), size - max_bytes, 0))
+            stream.seek(max(position if position <= size else 0, size - max_bytes, 0))
             return stream.read(max_bytes)
     except _ABSENT:
         return b""

@@ -198,7 +198,7 @@ class LocalConnection:
         return await self._do(f"read {path}", files.file_size, path)
 
     async def read_from(self, path: str, position: int, max_bytes: int) -> bytes:
-        """The last `max_bytes` of a file after a position; b"" when there is none."""
+        """The last `max_bytes` of a file after a position, all of it when it became shorter."""
         return await self._do(f"read {path}", files.read_from, path, position, max_bytes)
 
     async def start_process(

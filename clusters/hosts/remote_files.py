@@ -40,7 +40,7 @@ mv -fT "$t" "$p" 2>/dev/null || {{ rm -f "$t"; ln -sfn {target} "$p"; }}
 """
 _READ_FROM = """
 p={path}; [ -f "$p" ] || exit 44
-size=$(wc -c < "$p"); from={position}; [ "$from" -gt "$size" ] && from=$size
+size=$(wc -c < "$p"); from={position}; [ "$from" -gt "$size" ] && from=0
 left=$((size - from)); [ "$left" -gt {limit} ] && left={limit}
 tail -c "$left" "$p"
 """
@@ -182,7 +182,7 @@ class RemoteFiles:
         return int(answer.text.strip() or 0)
 
     async def read_from(self, path: str, position: int, max_bytes: int) -> bytes:
-        """The last `max_bytes` of a file after a position; b"" when there is none."""
+        """The last `max_bytes` of a file after a position, all of it when it became shorter."""
         script = _READ_FROM.format(path=quote(path), position=int(position), limit=int(max_bytes))
         answer = await self.run(script, what=f"read {path}")
         return answer.out if answer.status == 0 else b""

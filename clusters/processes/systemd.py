@@ -5,6 +5,7 @@ Acts on exactly one unit, by its name. Needs root.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 from clusters.errors import HostError
@@ -64,7 +65,7 @@ def unit_text(spec: ClusterSpec, layout: BrokerLayout, command: Sequence[str]) -
     """The unit file of one broker."""
     in_home = any(
         path.startswith(("/home/", "/root/", "/run/user/"))
-        for path in (layout.cluster_root, *layout.data_dirs)
+        for path in (layout.cluster_root, *layout.data_dirs, layout.log_path)
     )
     return _UNIT.format(
         id=layout.id,
@@ -74,7 +75,9 @@ def unit_text(spec: ClusterSpec, layout: BrokerLayout, command: Sequence[str]) -
         stop_s=max(1, -(-spec.run.stop_timeout // 1000)),
         nofile=spec.run.nofile,
         log=_plain(layout.log_path),
-        writable=" ".join(_word(path) for path in layout.data_dirs),
+        writable=" ".join(
+            _word(path) for path in (*layout.data_dirs, os.path.dirname(layout.log_path))
+        ),
         home="" if in_home else "ProtectHome=yes\n",
     )
 

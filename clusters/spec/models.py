@@ -23,6 +23,7 @@ from clusters.units import parse_duration_ms, parse_size_bytes, setting_text
 
 LOCAL_ADDRESS = "local"
 LOOPBACK = "127.0.0.1"
+LOG_BYTES_MIN = 16 << 10
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 CLUSTER_ID_PATTERN = r"^[A-Za-z0-9_-]{22}$"
 USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,30}$"
@@ -166,12 +167,18 @@ class Paths(_Model):
 
 
 class RunAs(_Model):
-    """How brokers run on hosts reached over SSH: the user, what keeps them up, their limits."""
+    """How brokers run: the user, what keeps them up, their limits; what they log is rotated.
+
+    Brokers of this machine (`address: local`) take the limits of their log alone from here. There
+    are `log_max_files` files of a broker's log, the one that is written among them.
+    """
 
     user: Annotated[Text, Field(pattern=USER_PATTERN)] = "logctl"
     supervisor: Literal["auto", "systemd", "builtin"] = "auto"
     nofile: Annotated[int, Field(ge=1024, le=2**30)] = 100_000
     stop_timeout: Duration = 60_000
+    log_max_size: Annotated[Size, Field(ge=LOG_BYTES_MIN)] = 64 << 20
+    log_max_files: Annotated[int, Field(ge=2, le=100)] = 5
 
 
 class Rollout(_Model):

@@ -22,6 +22,9 @@ RESERVED: dict[str, str] = {
     "log.dir": "paths.data",
     "log.dirs": "paths.data",
     "metadata.log.dir": "paths.data",
+    "log.file": "paths.logs",
+    "log.file.max.bytes": "run.log_max_size",
+    "log.file.max.files": "run.log_max_files",
     "cluster.id": "cluster_id",
     "broker.rack": "hosts[].rack",
 }

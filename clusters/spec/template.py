@@ -38,7 +38,8 @@ settings:                         # any broker setting, by Kafka's name; sizes a
   min.insync.replicas: {minimum}
   # log.retention.ms: 7d
 
-# run: {{user: logctl, supervisor: auto, nofile: 100000, stop_timeout: 60s}}
+# run: {{user: logctl, supervisor: auto, nofile: 100000, stop_timeout: 60s,
+#       log_max_size: 64MiB, log_max_files: 5}}
 # rollout: {{stable_readings: 3, interval: 500ms, timeout: 5m, keep_releases: 3}}
 # checks: {{ignore: [swappiness], clock_skew: 500ms, disk_free: 1GiB}}
 

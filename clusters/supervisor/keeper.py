@@ -221,8 +221,11 @@ class Keeper:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         text = f"{self._settings.name}: {message}"
         entry = {"ts": now, "level": level, "logger": "logd.supervisor", "message": text}
+        log = self._open_log()
         with contextlib.suppress(OSError):
-            os.write(self._log, (json.dumps(entry) + "\n").encode())
+            os.write(log, (json.dumps(entry) + "\n").encode())
+        if log != self._log:
+            os.close(log)
 
     def _note(self, state: str) -> None:
         facts = {

@@ -121,6 +121,7 @@ async def _logs(
     session: Session, *, spec: str | None, broker: Sequence[int], lines: int, follow: bool
 ) -> None:
     from clusters.engines import engine_named
+    from clusters.log_files import tail_script
 
     operations = open_operations(session, spec, lambda _: None)
     engine = engine_named(operations.spec.engine)
@@ -133,12 +134,9 @@ async def _logs(
                 session.output.line(data, lambda text=text: f"{node.id:>{width}} | {text}")  # type: ignore[misc]
 
         async def read(node: Node) -> None:
-            from clusters.hosts.shell_words import quote
-
-            path = quote(node.layout.log_path)
-            script = f"tail -n {int(lines)} {'-F ' if follow else ''}{path} 2>/dev/null"
+            script = tail_script(node.layout.log_path, lines, follow=follow)
             what = f"read {node.layout.log_path}"
-            async with node.connection.stream(f"exec {script}", what=what) as stream:
+            async with node.connection.stream(script, what=what) as stream:
                 async for line in stream.lines():
                     show(node, line)
 

@@ -48,7 +48,7 @@ def test_a_unit_runs_as_its_own_user_with_everything_else_closed():
         "LimitNOFILE=5000",
         "TimeoutStopSec=90",
         "Restart=always",
-        "ReadWritePaths=/var/lib/logctl/prod/broker-1",
+        "ReadWritePaths=/var/lib/logctl/prod/broker-1 /var/log/logctl/prod",
         "StandardOutput=append:/var/log/logctl/prod/broker-1.log",
     ):
         assert line in lines
