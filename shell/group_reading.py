@@ -7,6 +7,7 @@ interrupted; so nothing is skipped, and after a crash the last records may come 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +17,10 @@ from aiokafka.errors import KafkaError
 from shell.client_options import client_options
 from shell.exits import Failed
 from shell.printing import Printer, read_record
+from shell.reading import offsets_at
 from shell.session import Session
 from shell.sources import Source
+from shell.values import Position
 
 _POLL_MS = 200
 _RECORDS_PER_POLL = 500
@@ -27,15 +30,22 @@ _END_LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """How to take part: the group, where it begins without committed offsets, whether to end.
+    """How to take part: the group, where it begins without committed offsets, where to stop.
 
-    `to_end` stops once everything that was there at the beginning has been read.
+    `until` (exclusive) is a place in each partition as it is when it comes to us; `count` is so
+    many after the place where we begin, of those that are there.
     """
 
     group: str
     sources: tuple[Source, ...]
     from_start: bool
-    to_end: bool
+    until: Position | None = None
+    count: int | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an end."""
+        return self.until is not None or self.count is not None
 
 
 @dataclass(slots=True)
@@ -46,20 +56,43 @@ class _Member:
     consumer: Any
     # The next offset of each partition after what was printed, as far as it is not committed.
     printed: dict[TopicPartition, int] = field(default_factory=dict)
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
+    # Where reading ends in each partition that was ours, chosen once.
+    stops: dict[TopicPartition, int] = field(default_factory=dict)
     # Partitions whose beginning is still to be noted.
     fresh: set[TopicPartition] = field(default_factory=set)
 
-    async def note_beginnings(self) -> None:
+    async def note_beginnings(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Have the place committed where reading began, also where nothing was printed yet.
 
         Otherwise the next member would choose another beginning, and records would be skipped.
+        `batches` are the first records of partitions that have some.
         """
-        fresh, self.fresh = self.fresh, set()
-        for home in fresh & self.consumer.assignment():
-            if await self.consumer.committed(home) is None:
-                position = await self.consumer.position(home)
-                self.printed.setdefault(home, position)
+        fresh, self.fresh = self.fresh & self.consumer.assignment(), set()
+        begins: dict[TopicPartition, int] = {}
+        for home in fresh:
+            committed = await self.consumer.committed(home)
+            begins[home] = committed if committed is not None else await self._begin(home, batches)
+            if committed is None:
+                self.printed.setdefault(home, begins[home])
+        await self._choose_stops(begins)
+
+    async def _begin(
+        self, home: TopicPartition, batches: Mapping[TopicPartition, Sequence[Any]]
+    ) -> int:
+        first = next(iter(batches.get(home, ())), None)
+        return int(await self.consumer.position(home) if first is None else first.offset)
+
+    async def _choose_stops(self, begins: Mapping[TopicPartition, int]) -> None:
+        wanted, new = self.wanted, [home for home in begins if home not in self.stops]
+        if not new or not wanted.bounded:
+            return
+        ends = await self.consumer.end_offsets(new)
+        if wanted.until is not None:
+            first = await self.consumer.beginning_offsets(new)
+            bounds = {home: (first[home], ends[home]) for home in new}
+            self.stops |= await offsets_at(self.consumer, bounds, wanted.until)
+        elif wanted.count is not None:
+            self.stops |= {home: min(begins[home] + wanted.count, ends[home]) for home in new}
 
     async def commit(self) -> None:
         """Commit what was printed; a refused commit is told and not tried again."""
@@ -87,14 +120,12 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._member.commit()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Tell the person what is read from now on, and note where it ends."""
+        """Tell the person what is read from now on."""
         member = self._member
         names = ", ".join(f"{home.topic}-{home.partition}" for home in sorted(assigned))
         group = member.wanted.group
         member.session.output.say(f"Group {group} gave us {names or 'no partition'}.", "dim")
-        member.ends, member.fresh = {}, set(assigned)
-        if member.wanted.to_end and assigned:
-            member.ends = await member.consumer.end_offsets(list(assigned))
+        member.fresh = set(assigned)
 
 
 async def tail_as_member(session: Session, wanted: Membership, printer: Printer) -> None:
@@ -145,24 +176,36 @@ async def _read(member: _Member) -> None:
             room = 1 if printer.filter is not None else min(room, printer.limit - printer.shown)
         batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
         if member.fresh:
-            await member.note_beginnings()
+            await member.note_beginnings(batches)
         for home, records in batches.items():
-            for record in records:
-                printer.add(read_record(record))
-                member.printed[home] = record.offset + 1
+            _take(member, home, records)
         printer.flush()
         if loop.time() >= next_commit:
             await member.commit()
             next_commit = loop.time() + _COMMIT_EVERY_S
 
 
+def _take(member: _Member, home: TopicPartition, records: Sequence[Any]) -> None:
+    """Print records up to the end of their partition; what comes after stays for the next one."""
+    stop = member.stops.get(home)
+    for record in records:
+        if stop is not None and record.offset >= stop:
+            member.consumer.pause(home)
+            return
+        member.printer.add(read_record(record))
+        member.printed[home] = record.offset + 1
+        if member.printer.full:
+            return
+
+
 async def _at_end(member: _Member) -> bool:
-    if not member.ends:
+    """Whether all that is ours has been read. Who has no partition waits for one."""
+    homes = member.consumer.assignment()
+    if not member.wanted.bounded or not homes or member.fresh:
         return False
-    for home, end in member.ends.items():
-        if home not in member.consumer.assignment():
-            return False
-        if await member.consumer.position(home) < end:
+    for home in homes:
+        stop = member.stops.get(home)
+        if stop is None or await member.consumer.position(home) < stop:
             return False
     return True
 

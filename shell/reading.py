@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from clusters.admin import TopicDetail
 
 # The first and the next offset of each partition that can be read.
-_Bounds = dict[TopicPartition, tuple[int, int]]
+Bounds = dict[TopicPartition, tuple[int, int]]
 
 _POLL_MS = 200
 _RECORDS_PER_POLL = 500
@@ -39,7 +39,8 @@ _LOOK_EVERY_S = 2.0
 class Range:
     """What to read: from `start` (inclusive) until `until` (exclusive).
 
-    `count` is how many records of each partition after its start; `began_ms` when reading began.
+    `count` is how many records of each partition after its start, of those that are there unless
+    it starts at the end; `began_ms` when reading began.
     """
 
     sources: Sequence[Source]
@@ -119,11 +120,11 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
         await _stop(consumer)
 
 
-async def _bounds(reader: _Reader) -> _Bounds:
+async def _bounds(reader: _Reader) -> Bounds:
     session, wanted = reader.session, reader.wanted
     async with session.admin() as admin:
         details = await asyncio.gather(*(admin.topic(s.topic) for s in wanted.sources))
-    known: _Bounds = {}
+    known: Bounds = {}
     for source, detail in zip(wanted.sources, details, strict=True):
         known |= _chosen(reader, detail, source)
     if not known and (wanted.bounded or not reader.waiting):
@@ -135,14 +136,14 @@ async def _bounds(reader: _Reader) -> _Bounds:
     return known
 
 
-def _chosen(reader: _Reader, detail: TopicDetail, source: Source) -> _Bounds:
+def _chosen(reader: _Reader, detail: TopicDetail, source: Source) -> Bounds:
     there = {p.partition: p for p in detail.partitions}
     absent = [p for p in source.partitions or () if p not in there]
     if absent:
         raise UsageProblem(
             f"Topic {source.topic} has partitions 0 to {len(there) - 1}; there is no {absent[0]}."
         )
-    known: _Bounds = {}
+    known: Bounds = {}
     for number in source.partitions if source.partitions is not None else there:
         partition, home = there[number], TopicPartition(source.topic, number)
         start, end = partition.start_offset, partition.end_offset
@@ -155,23 +156,27 @@ def _chosen(reader: _Reader, detail: TopicDetail, source: Source) -> _Bounds:
     return known
 
 
-async def _place(reader: _Reader, known: _Bounds) -> None:
+async def _place(reader: _Reader, known: Bounds) -> None:
     """Begin to read partitions where the range says."""
     wanted, consumer = reader.wanted, reader.consumer
     consumer.assign([*reader.cursors, *known])
-    starts = await _offsets(consumer, known, wanted.start)
+    starts = await offsets_at(consumer, known, wanted.start)
     stops: Mapping[TopicPartition, int] = {}
     if wanted.count is not None:
         stops = {home: start + wanted.count for home, start in starts.items()}
+        if wanted.start.anchor is not Anchor.END:
+            # What is there already; from the end on so many are waited for.
+            stops = {home: min(stop, known[home][1]) for home, stop in stops.items()}
     elif wanted.until is not None:
-        stops = await _offsets(consumer, known, wanted.until)
+        stops = await offsets_at(consumer, known, wanted.until)
     for home in known:
         reader.cursors[home] = _Cursor(starts[home], stops.get(home))
     for home, cursor in reader.cursors.items():
         consumer.seek(home, cursor.next)
 
 
-async def _offsets(consumer: Any, known: _Bounds, position: Position) -> dict[TopicPartition, int]:
+async def offsets_at(consumer: Any, known: Bounds, position: Position) -> dict[TopicPartition, int]:
+    """The offset of a position in each partition, within the bounds of each."""
     if position.anchor is Anchor.TIME:
         found = await consumer.offsets_for_times(dict.fromkeys(known, position.value))
         return {
@@ -272,7 +277,7 @@ async def _late_cursor(reader: _Reader, home: TopicPartition, *, new: bool) -> _
     if position.anchor is Anchor.END:
         position = Position(Anchor.TIME, reader.wanted.began_ms)
     reader.consumer.assign([*reader.cursors, home])
-    return _Cursor((await _offsets(reader.consumer, bounds, position))[home], None)
+    return _Cursor((await offsets_at(reader.consumer, bounds, position))[home], None)
 
 
 async def _look_whether_anybody_answers(reader: _Reader) -> None:

@@ -13,6 +13,7 @@ from shell.session import Session
 if TYPE_CHECKING:
     from shell.printing import Printer
     from shell.sources import Source
+    from shell.values import Position
 
 
 async def _tail(
@@ -89,19 +90,27 @@ async def _by_assignment(
     from shell.values import parse_position
 
     now_ms = int(time.time() * 1000)
-    relative = (until or "").removeprefix("+") if (until or "").startswith("+") else ""
-    count = int(relative) if relative.isdecimal() else None
-    if count is not None:
-        until = None
+    stop, count = _end(until, now_ms)
     wanted = Range(
         sources=sources,
         start=parse_position(from_, now_ms),
-        until=parse_position(until, now_ms) if until is not None else None,
+        until=stop,
         count=count,
         began_ms=now_ms,
         committed=committed,
     )
     await tail(session, wanted, printer)
+
+
+def _end(until: str | None, now_ms: int) -> tuple[Position | None, int | None]:
+    """Where to stop: a position, or so many records of each partition (+N)."""
+    from shell.values import parse_position
+
+    if until is None:
+        return None, None
+    if until.startswith("+") and until[1:].isdecimal():
+        return None, int(until[1:])
+    return parse_position(until, now_ms), None
 
 
 async def _as_member(
@@ -119,8 +128,6 @@ async def _as_member(
             "With --group, --from is start or end: where to begin when nothing is committed.",
             hint="`logctl group reset` moves a group to any other place.",
         )
-    if until not in {None, "end"}:
-        raise UsageProblem("With --group, --until can only be end.")
     if session.read_only():
         from shell.exits import Refused
 
@@ -128,13 +135,17 @@ async def _as_member(
             "Reading as a member of a group commits offsets, and this session is read-only.",
             hint="Leave out --group to read without committing.",
         )
+    import time
+
+    stop, count = _end(until, int(time.time() * 1000))
     from shell.group_reading import Membership, tail_as_member
 
     wanted = Membership(
         group=group,
         sources=tuple(sources),
         from_start=from_ == "start",
-        to_end=until is not None,
+        until=stop,
+        count=count,
     )
     await tail_as_member(session, wanted, printer)
 
@@ -146,8 +157,10 @@ COMMANDS = (
         name="tail",
         summary="Read topics' records, as they come or up to a point.",
         details="Positions: start, end, an offset (42), the last N of each partition (-5), or a "
-        "time (@2026-01-31T12:00, @-10m); --until also takes +N, so many of each partition. "
-        "Without --until it waits for more; Ctrl-C ends it.\n\n"
+        "time (@2026-01-31T12:00, @-10m); --until also takes +N, so many of each partition (of "
+        "those that are there; with --from end of those that come). "
+        "Without --until it waits for more; Ctrl-C ends it. A member of a group begins where the "
+        "group has read to, and stops at --until as well: what comes after stays for the next.\n\n"
         "All filters must fit. PATTERN is a regular expression. A condition of --where is a path "
         "into a JSON value, alone or with = != < <= > >= ~ or !~ and a value: 'total>100', "
         "'items[*].sku~^A'.\n\n"

@@ -173,6 +173,35 @@ def test_a_group_commits_what_was_printed_and_no_more(logctl):
     assert any(m["assignment"] and m["assignment"][0]["topic"] == topic for m in members)
 
 
+def test_a_group_stops_where_it_is_told_to_and_leaves_the_rest(logctl):
+    topic = logctl.topic("shared-out", 2)
+    for partition, count in ((0, 8), (1, 3)):
+        lines = b"".join(b"%d:%d\n" % (partition, i) for i in range(count))
+        logctl.run("produce", topic, "--partition", str(partition), stdin=lines)
+
+    def read(until: str, more: tuple[str, ...] = ()) -> list[bytes]:
+        words = ("tail", topic, "--group", "sharers", "--from", "start", "--format", "string")
+        return sorted(logctl.run(*words, "--until", until, *more)[0].split())
+
+    assert read("2") == [b"0:0", b"0:1", b"1:0", b"1:1"]
+    assert read("+2") == [b"0:2", b"0:3", b"1:2"]
+    assert read("+2", ("--value", "nothing like it")) == []
+    assert read("-1") == [b"0:6"]
+    assert read("@-1h") == []
+    assert read("end") == [b"0:7"]
+    assert read("end") == []
+    described = logctl.run("group", "describe", "sharers", "--format", "json")[0]
+    assert [row["lag"] for row in json.loads(described)["partitions"]] == [0, 0]
+
+
+def test_so_many_of_each_partition_as_there_are(logctl):
+    topic = logctl.topic("uneven", 2)
+    logctl.run("produce", topic, "--partition", "0", "a", "b", "c")
+    logctl.run("produce", topic, "--partition", "1", "d")
+    words = ("tail", topic, "--from", "start", "--until", "+2", "--format", "string")
+    assert sorted(logctl.run(*words)[0].split()) == [b"a", b"b", b"d"]
+
+
 def test_a_file_is_followed_and_ctrl_c_tells_what_was_written(logctl, tmp_path):
     topic = logctl.topic("followed")
     log = tmp_path / "app.log"
