@@ -1,5 +1,6 @@
 """Asyncio admin client on the Kafka protocol."""
 
+from clusters.admin.acl_model import Acl, AclFilter
 from clusters.admin.client import AdminClient
 from clusters.admin.errors import (
     AdminError,
@@ -29,6 +30,7 @@ from clusters.admin.model import (
     TopicDetail,
     TopicSummary,
 )
+from clusters.admin.not_served import NotAllowed, NotServed
 from clusters.admin.offset_model import OffsetSpec, PartitionOffset
 from clusters.admin.offsets import RecordsNotDeleted
 from clusters.admin.placement_model import (
@@ -38,12 +40,17 @@ from clusters.admin.placement_model import (
     Reassignment,
     ReplicaSize,
 )
+from clusters.admin.quota_model import ClientQuota
+from clusters.admin.scram_model import NewCredential, ScramCredential
 
 __all__ = [
+    "Acl",
+    "AclFilter",
     "ActiveProducer",
     "AdminClient",
     "AdminError",
     "BrokerInfo",
+    "ClientQuota",
     "ClusterInfo",
     "ClusterUnreachable",
     "CommittedOffset",
@@ -57,6 +64,9 @@ __all__ = [
     "GroupMember",
     "GroupSummary",
     "LogDir",
+    "NewCredential",
+    "NotAllowed",
+    "NotServed",
     "OffsetSpec",
     "PartitionInfo",
     "PartitionLag",
@@ -67,6 +77,7 @@ __all__ = [
     "Reassignment",
     "RecordsNotDeleted",
     "ReplicaSize",
+    "ScramCredential",
     "TopicDetail",
     "TopicSummary",
     "UnknownGroup",

@@ -3,7 +3,7 @@
 Works with logd and Apache Kafka alike: versions are negotiated, and what a cluster cannot tell is
 left out rather than guessed. Stays useful while brokers are down: answers are partial, never empty
 because one broker did not answer. Calls on topics, the cluster and the quorum are here; those on
-groups, offsets, settings and placement in modules of their own.
+groups, offsets, settings, placement, access rules, users and quotas in modules of their own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
 from clusters.admin import parse
+from clusters.admin.acls import AclCalls
 from clusters.admin.asking import RETRY_PAUSE_S
 from clusters.admin.config_calls import ConfigCalls
 from clusters.admin.connections import Connections, Deadline, join_address
@@ -38,6 +39,8 @@ from clusters.admin.model import (
     TopicSummary,
 )
 from clusters.admin.placement import PlacementCalls
+from clusters.admin.quotas import QuotaCalls
+from clusters.admin.scram_users import UserCalls
 
 if TYPE_CHECKING:
     from clusters.admin.security import Security
@@ -48,7 +51,7 @@ VISIBLE_WAIT_MS = 3_000
 MIN_ISR = "min.insync.replicas"
 
 
-class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
+class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, QuotaCalls):
     """Use as `async with AdminClient(["127.0.0.1:9092"]) as admin:`. Safe for concurrent calls.
 
     Every call ends within `timeout_ms` and raises LogctlError subclasses: ClusterUnreachable when
@@ -72,11 +75,17 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
         """
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
+        # By its certificate a client cannot tell what name the brokers give it.
+        self._principal: str | None = "User:ANONYMOUS"
         prove = None
         if security is not None:
             from clusters.admin.security import authenticate
 
             network = security.network() if network is None else network
+            if security.mechanism is not None:
+                self._principal = f"User:{security.username}"
+            elif security.protocol == "SSL":
+                self._principal = None
 
             async def prove(connection: BrokerConnection, limit_ms: int) -> None:
                 await authenticate(connection, security, limit_ms)
@@ -115,6 +124,11 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls):
     def source(self) -> str | None:
         """`host:port` of the broker that answered last."""
         return self._connections.last_good
+
+    @property
+    def principal(self) -> str | None:
+        """Who the brokers take this client for, or None when only they know."""
+        return self._principal
 
     # Asking
 
