@@ -15,10 +15,10 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Self
 
-from clusters.errors import HostError, Locked, StateError
+from clusters.errors import HostError, Interrupted, Locked, OperationError, StateError
 from clusters.hosts.base import Connection, Stream
 from clusters.hosts.shell_words import quote
 from clusters.state import cluster_state_dir
@@ -122,20 +122,30 @@ def _try_lock(descriptor: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def host_lock(connection: Connection, cluster: str, command: str) -> AsyncIterator[None]:
-    """Hold the cluster's lock on another machine. Raises Locked naming the holder."""
+async def host_lock(
+    connection: Connection, cluster: str, command: str, on_lost: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Hold the cluster's lock on another machine. Raises Locked naming the holder.
+
+    `on_lost` is told when the host let go by itself: we were silent for too long, because this
+    machine was suspended or starved, and others may be at work there now.
+    """
     folder = ROOT_FOLDER if connection.is_root else f"{connection.home}/.logctl"
     script = _HOLD.format(folder=quote(folder), name=quote(cluster), silence=SILENCE_S)
     for _ in range(ATTEMPTS):
         async with connection.stream(script, what="take the lock") as stream:
             answer = await _ask(connection, stream, command)
             if answer == "locked":
-                beat = asyncio.ensure_future(_beat(stream))
+                tasks = [
+                    asyncio.ensure_future(_beat(stream)),
+                    asyncio.ensure_future(_watch(connection, stream, on_lost)),
+                ]
                 try:
                     yield
                 finally:
-                    beat.cancel()
-                    await asyncio.gather(beat, return_exceptions=True)
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
                     with contextlib.suppress(HostError):
                         await stream.finish()
                 return
@@ -169,3 +179,43 @@ async def _beat(stream: Stream) -> None:
         while True:
             await stream.send(b".")
             await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _watch(connection: Connection, stream: Stream, on_lost: Callable[[str], None]) -> None:
+    # Here, too, a connection that is lost is no news; a script that ended is.
+    with contextlib.suppress(HostError):
+        async for _ in stream.lines():
+            pass
+        if await stream.finish() >= 0:
+            on_lost(
+                f"{connection.name} heard nothing of this logctl for {SILENCE_S} s (was this "
+                "machine suspended?) and gave its lock to whoever asks next"
+            )
+
+
+class LostLock:
+    """Called when the lock went to others, it interrupts the task that entered it, once.
+
+    An interrupted roll finishes the broker at hand first. Then OperationError says why.
+    """
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._text = ""
+
+    def __call__(self, text: str) -> None:
+        """The lock is lost. Several hosts may tell so."""
+        if not self._text and self._task is not None:
+            self._text = text
+            self._task.cancel()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._text and isinstance(error, asyncio.CancelledError | Interrupted):
+            if self._task is not None:
+                self._task.uncancel()
+            left = str(error) or "Run the same command again: it completes what is left."
+            raise OperationError(f"{self._text}. This run has stopped. {left}") from None

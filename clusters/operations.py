@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from broker.protocol.errors import LogctlError
 from broker.protocol.network import Network
@@ -21,7 +22,7 @@ from clusters.hosts.connect import Connector
 from clusters.hosts.local import LocalConnection
 from clusters.hosts.secrets import Secrets
 from clusters.hosts.tunnel import TunnelNetwork
-from clusters.lock import cluster_lock, host_lock
+from clusters.lock import LostLock, cluster_lock, host_lock
 from clusters.manifest import ManifestFile
 from clusters.nearest import hint
 from clusters.operation_results import (
@@ -36,7 +37,7 @@ from clusters.phases.base import Node
 from clusters.phases.gate import gate_stop
 from clusters.phases.host_checks import CheckResult
 from clusters.phases.plan_model import Plan
-from clusters.phases.roll import Roll
+from clusters.phases.roll import Roll, controller_last
 from clusters.phases.start import Start
 from clusters.phases.verify import Verify
 from clusters.plans import restart_plan, rollback_plan, starts_only
@@ -126,8 +127,7 @@ class Operations:
         async with self._run(self._ids(), lock=None) as run:
             await self._ship_list(run)
             await self._phases(run, LOOK)
-            assert run.plan is not None
-            return run.plan
+            return await self._ordered(run, run.plan)
 
     async def start_broker(self, broker_id: int) -> UpResult:
         """Start one broker of the cluster and wait until the cluster has taken it in.
@@ -173,6 +173,7 @@ class Operations:
                 assert run.plan is not None
                 if only_starts:
                     run.plan = starts_only(run.plan)
+                run.plan = await self._ordered(run, run.plan)
                 if run.plan.changes:
                     await confirm(run.plan)
                     await self._phases(run, _needed(run.plan))
@@ -195,12 +196,17 @@ class Operations:
             run.force = force
             await self._note_others(run)
             await self._phases(run, LOOK)
-            run.plan = make(run)
+            run.plan = await self._ordered(run, make(run))
             if run.plan.changes:
                 await confirm(run.plan)
                 phases = (Start(), Verify(), Roll(), Record())
                 await self._phases(run, phases if run.plan.starts else phases[2:])
             return await self._result(run)
+
+    async def _ordered(self, run: Run, plan: Plan | None) -> Plan:
+        """The plan with its restarts as they will be done, as far as can be told before."""
+        assert plan is not None
+        return replace(plan, restarts=tuple(await controller_last(run, plan.restarts)))
 
     async def _ship_list(self, run: Run) -> None:
         if not self._spec.is_local:
@@ -368,14 +374,14 @@ class Operations:
             network=network,
         )
         try:
-            async with contextlib.AsyncExitStack() as locks:
+            async with LostLock() as lost, contextlib.AsyncExitStack() as locks:
                 try:
                     self._say_start(Connect.title)
                     await Connect().run(run, partial=partial)
                     if tunnel is not None:
                         tunnel.ways = [node.connection for node in run.nodes.values()]
                     if lock is not None:
-                        await self._take_locks(run, locks, lock)
+                        await self._take_locks(run, locks, lock, lost)
                 except LogctlError as error:
                     self._note_failure(lock, error)
                     raise
@@ -398,13 +404,20 @@ class Operations:
             )
             audit.append(self._spec.name, entry)
 
-    async def _take_locks(self, run: Run, locks: contextlib.AsyncExitStack, command: str) -> None:
+    async def _take_locks(
+        self,
+        run: Run,
+        locks: contextlib.AsyncExitStack,
+        command: str,
+        on_lost: Callable[[str], None],
+    ) -> None:
         await locks.enter_async_context(cluster_lock(self._spec.name, command=command))
         run.manifest = ManifestFile(self._spec.name)  # as the holder before us left it
         for nodes in run.machines():
             connection = nodes[0].connection
             if not connection.is_local:
-                await locks.enter_async_context(host_lock(connection, self._spec.name, command))
+                held = host_lock(connection, self._spec.name, command, on_lost)
+                await locks.enter_async_context(held)
 
     @contextlib.asynccontextmanager
     async def _audited(self, run: Run, command: str) -> AsyncIterator[None]:

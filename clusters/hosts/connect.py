@@ -263,12 +263,19 @@ class Connector:
             target, transport, command("id -u", marker, become=privilege.prefix), privilege.stdin
         )
         if (after_marker(out, marker) or b"").strip() != b"0":
-            told = " ".join(err.decode("utf-8", "replace").split())[-300:]
             raise HostError(
-                f"{target.name}: sudo refused {user}: {told or 'the password is wrong'}. Correct "
+                f"{target.name}: sudo refused {user}: {_sudo_words(err)}. Correct "
                 f"{SUDO_VARIABLE} or the password typed; nothing was changed there."
             )
         return privilege
+
+
+def _sudo_words(told: bytes) -> str:
+    """Why sudo refused. After a wrong password it asks again and complains of getting none."""
+    text = " ".join(told.decode("utf-8", "replace").split())
+    if not text or "try again" in text or "incorrect password" in text:
+        return "the password is wrong"
+    return text[-300:].rstrip(".")
 
 
 async def _probe(target: Target, transport: Any) -> dict[str, str]:

@@ -177,4 +177,19 @@ async def all_or_tell(
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        raise OperationError("\n".join(dict.fromkeys(str(failure) for failure in failures)))
+        raise OperationError(told_once([str(failure) for failure in failures]))
+
+
+def told_once(texts: Sequence[str]) -> str:
+    """Failures of hosts (`HOST: what`), a line each; what several hosts say is one line."""
+    hosts: dict[str, list[str]] = {}
+    for text in texts:
+        host, colon, what = text.partition(": ")
+        if not colon or " " in host:
+            host, what = "", text
+        hosts.setdefault(what, []).append(host)
+    lines = []
+    for what, named in hosts.items():
+        listed = ", ".join(dict.fromkeys(host for host in named if host))
+        lines.append(f"{listed}: {what}" if listed else what)
+    return "\n".join(lines)

@@ -18,7 +18,7 @@ from clusters.phases.explain import explain
 from clusters.phases.gate import gate_after, gate_before
 from clusters.phases.start import start_node
 
-REQUEST_MS = 5_000
+REQUEST_MS = 3_000
 
 
 class Roll:

@@ -9,11 +9,11 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from clusters.errors import HostError, Locked, OperationError
+from clusters.errors import HostError, Interrupted, Locked, OperationError
 from clusters.hosts.connect import Connector
 from clusters.hosts.known_hosts import fingerprint, known_hosts_path
 from clusters.hosts.secrets import Secrets
-from clusters.lock import host_lock
+from clusters.lock import LostLock, host_lock
 from clusters.operations import Operations
 from clusters.spec import parse_spec
 
@@ -297,7 +297,7 @@ async def test_sudo_that_is_not_there_or_not_allowed_is_told(sshd, monkeypatch, 
     spec = sshd.spec(become="sudo")
     assert "LOGCTL_SUDO_PASSWORD" in await refused(spec)
     text = await refused(spec, Secrets(environ={"LOGCTL_SUDO_PASSWORD": "wrong"}))
-    assert "sudo refused ann: Sorry" in text
+    assert "sudo refused ann: the password is wrong. Correct LOGCTL_SUDO_PASSWORD" in text
     assert "wrong" not in text.replace("is wrong", "")
     if os.geteuid() == 0:
         async with connected(
@@ -318,16 +318,16 @@ async def test_sudo_that_is_not_there_or_not_allowed_is_told(sshd, monkeypatch, 
 async def test_the_lock_of_a_host_names_its_holder_and_dies_with_it(sshd):
     spec = sshd.spec()
     async with connected(spec) as one, connected(spec) as two:
-        async with host_lock(one, "far", "up"):
+        async with host_lock(one, "far", "up", pytest.fail):
             with pytest.raises(Locked, match=rf"pid {os.getpid()}.*since .*: up\)"):
-                async with host_lock(two, "far", "down"):
+                async with host_lock(two, "far", "down", pytest.fail):
                     pass
-        async with host_lock(two, "far", "down"):
+        async with host_lock(two, "far", "down", pytest.fail):
             pass
         holding = asyncio.Event()
 
         async def hold():
-            async with host_lock(one, "far", "up"):
+            async with host_lock(one, "far", "up", pytest.fail):
                 holding.set()
                 await asyncio.Event().wait()
 
@@ -338,11 +338,46 @@ async def test_the_lock_of_a_host_names_its_holder_and_dies_with_it(sshd):
         async with asyncio.timeout(10):
             while True:
                 with contextlib.suppress(Locked):
-                    async with host_lock(two, "far", "again"):
+                    async with host_lock(two, "far", "again", pytest.fail):
                         break
                 await asyncio.sleep(0.05)
         holder.cancel()
         await asyncio.gather(holder, return_exceptions=True)
+
+
+async def test_a_lock_that_the_host_gave_up_is_noticed(sshd, monkeypatch):
+    """As after a suspended laptop: others may hold it now."""
+    monkeypatch.setattr("clusters.lock.HEARTBEAT_S", 60)
+    monkeypatch.setattr("clusters.lock.SILENCE_S", 1)
+    spec = sshd.spec()
+    told = asyncio.get_running_loop().create_future()
+    async with (
+        connected(spec) as one,
+        connected(spec) as two,
+        host_lock(one, "far", "up", told.set_result),
+        asyncio.timeout(20),
+    ):
+        assert "heard nothing of this logctl for 1 s" in await told
+        async with host_lock(two, "far", "down", pytest.fail):
+            pass
+
+
+async def test_a_run_whose_lock_is_lost_ends_once_and_says_why():
+    async def run():
+        async with LostLock() as lost:
+            asyncio.get_running_loop().call_soon(lost, "h1 gave its lock away")
+            asyncio.get_running_loop().call_soon(lost, "h2 gave its lock away")
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.05)  # the broker at hand is finished undisturbed
+                raise Interrupted("Left to restart: 2.") from None
+
+    with pytest.raises(OperationError, match=r"h1 gave its lock away\. .*Left to restart: 2"):
+        await run()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_every_host_that_cannot_be_reached_is_named_at_once(sshd):
