@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -396,8 +397,12 @@ def _changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> Iterator[tu
 
 
 def _topic_delta(
-    before: MetadataImage, after: MetadataImage, names: Iterable[str]
+    before: MetadataImage,
+    after: MetadataImage,
+    names: Iterable[str],
+    touched: Mapping[str, Mapping[int, PartitionState]] = MappingProxyType({}),
 ) -> dict[str, Any]:
+    """Created and deleted topics, changed partitions. `touched`: where alone changes can be."""
     created: list[tuple[str, UUID]] = []
     deleted: list[tuple[str, UUID]] = []
     changes: list[PartitionChange] = []
@@ -412,7 +417,12 @@ def _topic_delta(
         if old is None:
             created.append((name, new.id))
         known = old.partitions if old is not None else ()
-        for index, state in enumerate(new.partitions):
+        # A topic of ten thousand partitions must not be gone through for each of its changes.
+        places: Iterable[int] = range(len(new.partitions))
+        if old is not None and name in touched:
+            places = sorted(touched[name])
+        for index in places:
+            state = new.partitions[index]
             previous = known[index] if index < len(known) else None
             if previous is not state and previous != state:
                 changes.append((name, index, previous, state))
@@ -430,8 +440,9 @@ class _Draft:
         self.before = image
         self.after = image
         self._copies: dict[str, dict[Any, Any]] = {}
-        # Partitions of the topics touched by this batch, by topic name.
+        # Partitions written by this batch, by topic name, over those that stood there before.
         self._partitions: dict[str, dict[int, PartitionState]] = {}
+        self._standing: dict[str, tuple[PartitionState, ...]] = {}
         self._touched_topics: set[str] = set()
         self._next_producer_id = image.next_producer_id
 
@@ -443,15 +454,8 @@ class _Draft:
     def finish(self, offset: int, epoch: int) -> MetadataImage:
         topics = self._read("topics")
         for name in sorted(self._partitions):
-            states = self._partitions[name]
-            if sorted(states) != list(range(len(states))):
-                raise ImageError(
-                    f"the partitions of topic {name!r} have gaps: {sorted(states)[:20]}; "
-                    "the metadata log is damaged or was written by an unknown version"
-                )
             topic = topics[name]
-            partitions = tuple(states[i] for i in range(len(states)))
-            self._write("topics")[name] = TopicImage(topic.name, topic.id, partitions)
+            self._write("topics")[name] = TopicImage(topic.name, topic.id, self._whole(name))
         self.after = replace(
             self.before,
             **self._copies,
@@ -461,8 +465,22 @@ class _Draft:
         )
         return self.after
 
+    def _whole(self, name: str) -> tuple[PartitionState, ...]:
+        """All partitions of a topic, those written put over those that stood there."""
+        states = list(self._standing[name])
+        written = self._partitions[name]
+        for index in sorted(written):
+            if index < 0 or index > len(states):
+                known = sorted({*range(len(self._standing[name])), *written})
+                raise ImageError(
+                    f"the partitions of topic {name!r} have gaps: {known[:20]}; "
+                    "the metadata log is damaged or was written by an unknown version"
+                )
+            states[index : index + 1] = [written[index]]
+        return tuple(states)
+
     def delta(self) -> ImageDelta:
-        delta = _topic_delta(self.before, self.after, self._touched_topics)
+        delta = _topic_delta(self.before, self.after, self._touched_topics, self._partitions)
         if len(self._copies) == 1 and "topics" in self._copies:
             return ImageDelta(**delta)
         rest = delta_between(
@@ -496,8 +514,8 @@ class _Draft:
     def _states(self, name: str) -> dict[int, PartitionState]:
         states = self._partitions.get(name)
         if states is None:
-            states = dict(enumerate(self._read("topics")[name].partitions))
-            self._partitions[name] = states
+            self._standing[name] = self._read("topics")[name].partitions
+            states = self._partitions[name] = {}
             self._touched_topics.add(name)
         return states
 
@@ -508,7 +526,7 @@ class _Draft:
             raise ImageError(f"topic {record.name!r} is created twice")
         self._write("topics")[record.name] = TopicImage(record.name, record.topic_id)
         self._write("topic_names")[record.topic_id] = record.name
-        self._partitions[record.name] = {}
+        self._partitions[record.name], self._standing[record.name] = {}, ()
         self._touched_topics.add(record.name)
 
     def remove_topic(self, record: rec.RemoveTopicRecord) -> None:
@@ -538,11 +556,14 @@ class _Draft:
 
     def partition_change(self, record: rec.PartitionChangeRecord) -> None:
         name = self._topic_name(record.topic_id, record)
-        states = self._states(name)
-        state = states.get(record.partition_id)
+        states, standing = self._states(name), self._standing[name]
+        index = record.partition_id
+        state = states.get(index)
         if state is None:
-            raise ImageError(f"a change names the unknown partition {name}-{record.partition_id}")
-        states[record.partition_id] = changed_partition(state, record)
+            if not 0 <= index < len(standing):
+                raise ImageError(f"a change names the unknown partition {name}-{index}")
+            state = standing[index]
+        states[index] = changed_partition(state, record)
 
     def config(self, record: rec.ConfigRecord) -> None:
         key = (record.resource_type, record.resource_name)
