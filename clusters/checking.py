@@ -29,16 +29,7 @@ _FILES = {"swappiness": (SYSCTL_PATH, SYSCTL), "thp": (TMPFILES_PATH, TMPFILES)}
 
 async def check_cluster(run: Run) -> list[CheckResult]:
     """Every result; identity of data, ports and folders are told as failures of their own."""
-    results = [
-        CheckResult(
-            host=run.host(broker_id).address,
-            broker_id=broker_id,
-            check="ssh",
-            state="fail",
-            message=text.removeprefix(f"{run.host(broker_id).address}: "),
-        )
-        for broker_id, text in sorted(run.unreachable.items())
-    ]
+    results = [_unreachable(run, *each) for each in sorted(run.unreachable.items())]
     for nodes in run.machines():
         try:
             await gather_facts(run, nodes)
@@ -66,6 +57,19 @@ async def check_cluster(run: Run) -> list[CheckResult]:
     finally:
         run.report = quiet
     return results
+
+
+def _unreachable(run: Run, broker_id: int, text: str) -> CheckResult:
+    address = run.host(broker_id).address
+    message, _, advice = text.removeprefix(f"{address}: ").partition(". ")
+    return CheckResult(
+        host=address,
+        broker_id=broker_id,
+        check="ssh",
+        state="fail",
+        message=message,
+        advice=advice,
+    )
 
 
 def _failed(node: Node, check: str, text: str) -> CheckResult:

@@ -243,7 +243,9 @@ def _disk(host: _Host, node: Node, path: str, needed: int, why: str) -> None:
             "fail",
             f"only {size_text(mount.free_bytes)} are free at {mount.place} for {path}, "
             f"{size_text(needed)} are needed to {why}",
-            "Make room, or lower checks.disk_free in the cluster file.",
+            "Make room, or lower checks.disk_free in the cluster file."
+            if why == "run"
+            else "Make room, or choose another `paths.install`.",
             broker_id=node.id,
         )
     else:

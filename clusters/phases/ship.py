@@ -1,6 +1,7 @@
 """Bring releases to hosts: one archive each, checked, unpacked beside the others, then complete.
 
-A release is named by its content. What a broken run left behind is thrown away by the next one.
+A release is named by its content. A failure leaves no half of one on a disk that may be full; what
+a run that was cut off left behind is thrown away by the next one.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from clusters.errors import HostError
+from clusters.hosts.base import Answer
 from clusters.hosts.shell_words import quote
 from clusters.phases.base import UPLOADS_MAX, Node, Run, all_or_tell
 from clusters.units import size_text
@@ -15,10 +17,12 @@ from clusters.units import size_text
 UPLOAD_TIMEOUT_MS = 900_000
 PERCENT_STEP = 10
 UNPACK_TIMEOUT_MS = 180_000
+_NO_SPACE = "No space left on device"
 
 _UNPACK = """
 set -e; umask 022
 cd {releases}
+trap 'rm -rf {tmp} {part}' EXIT
 told=$(sha256sum {part}); told=${{told%% *}}
 if [ "$told" != {sha256} ]; then echo "the archive arrived damaged: sha256 is $told" >&2; exit 1; fi
 rm -rf {tmp} {name}; mkdir {tmp}
@@ -86,6 +90,13 @@ class Ship:
         )
         if answer.status != 0:
             raise HostError(
-                f"{connection.name} could not unpack the release {release.name}: "
-                f"{answer.complaint or f'status {answer.status}'}"
+                f"{connection.name} could not unpack the release {release.name} in {folder}: "
+                f"{_reason(answer)}"
             )
+
+
+def _reason(answer: Answer) -> str:
+    """Why it could not be unpacked; tar complains of every file when there is no room."""
+    if _NO_SPACE in answer.complaint:
+        return "no space is left there. Make room, and run the same command again"
+    return answer.complaint or f"status {answer.status}"

@@ -111,7 +111,8 @@ async def _check(session: Session, *, spec: str | None, fix: bool) -> ExitCode:
     failed = sum(result.state == "fail" for result in results)
     warned = sum(result.state == "warn" for result in results)
     if failed:
-        session.output.error(f"{failed} checks failed, {warned} warn.")
+        checks = "1 check" if failed == 1 else f"{failed} checks"
+        session.output.error(f"{checks} failed, {warned} warn.")
         return ExitCode.FAILED
     session.output.say(f"No check failed, {warned} warn.")
     return ExitCode.DONE
