@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"))
+    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"), own_ports=True)
     cluster.prepare()
     try:
         asyncio.run(cluster.up())

@@ -36,14 +36,20 @@ _DOWN_LIMIT_S = 10.0
 class ThrowAwayCluster:
     """Brokers of a local cluster file in a private folder.
 
-    `note` says, after `prepare`, when other ports than the file's were taken. Invariant: after
-    `close` no process that was started here runs and the folder is gone.
+    `note` says, after `prepare`, when other ports than the file's were taken; with `own_ports`
+    they always are, for clusters that come and go beside each other. Invariant: after `close` no
+    process that was started here runs and the folder is gone.
     """
 
     def __init__(
-        self, spec_path: str, *, report: Callable[[Progress], None] = lambda _: None
+        self,
+        spec_path: str,
+        *,
+        report: Callable[[Progress], None] = lambda _: None,
+        own_ports: bool = False,
     ) -> None:
         self._spec_path = spec_path
+        self._own_ports = own_ports
         self._report = report
         self._environment: dict[str, str | None] = {}
         self._guard: subprocess.Popen[bytes] | None = None
@@ -83,7 +89,7 @@ class ThrowAwayCluster:
     def _spec(self) -> ClusterSpec:
         spec = load_spec(self._spec_path)
         taken = [port for port in _ports(spec) if not _is_free(port)]
-        if not taken:
+        if not taken and not self._own_ports:
             return spec
         free = _free_ports(2 * len(spec.hosts))
         with open(self._spec_path, "rb") as file:
@@ -95,11 +101,12 @@ class ThrowAwayCluster:
         with open(path, "w", encoding="utf-8") as file:
             yaml.safe_dump(document, file, sort_keys=False)
         spec = load_spec(path)
-        listed = ", ".join(str(port) for port in taken)
-        self.note = (
-            f"port {listed} is in use, so the brokers listen on "
-            f"{', '.join(address.rpartition(':')[2] for address in spec.bootstrap)}"
-        )
+        if taken:
+            listed = ", ".join(str(port) for port in taken)
+            self.note = (
+                f"port {listed} is in use, so the brokers listen on "
+                f"{', '.join(address.rpartition(':')[2] for address in spec.bootstrap)}"
+            )
         return spec
 
     async def up(self) -> int:

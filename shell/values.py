@@ -103,7 +103,8 @@ def parse_position(text: str, now_ms: int) -> Position:
 def _parse_time_ms(text: str, now_ms: int) -> int:
     if text.startswith("-") and _DURATION.fullmatch(text[1:]):
         return max(0, now_ms - parse_duration_ms(text[1:]))
-    if text.isdecimal() and len(text) > 8:
+    # Eight digits are a day, as in 20260131.
+    if text.isdecimal() and len(text) != 8:
         return int(text)
     try:
         moment = datetime.fromisoformat(text)
@@ -118,10 +119,17 @@ def _parse_time_ms(text: str, now_ms: int) -> int:
 
 
 def format_time(at_ms: int) -> str:
-    """Return ISO 8601 in UTC with milliseconds: "2026-01-31T12:00:00.000Z"."""
+    """Return ISO 8601 in UTC with milliseconds: "2026-01-31T12:00:00.000Z".
+
+    A time that no calendar has (a client that counts microseconds, say) stays the number it is,
+    which `parse_position` and `produce` take as well.
+    """
     from datetime import UTC
 
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+    except OverflowError:
+        return str(at_ms)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03d}Z"
 
 

@@ -260,7 +260,10 @@ def partition_fields(store: Store, row: PartitionRow) -> Mapping[str, Any]:
 
 def event_time(event: ClusterEvent) -> str:
     """The record's time of day in UTC, with milliseconds."""
-    at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
+    try:
+        at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):  # a time that no calendar has
+        return str(event.at_ms)
     return f"{at:%H:%M:%S}.{event.at_ms % 1000:03d}"
 
 

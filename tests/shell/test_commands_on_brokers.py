@@ -94,7 +94,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def logctl():
     spec = Path(clusters.__file__).parent / "local.yaml"
-    cluster = ThrowAwayCluster(str(spec))
+    cluster = ThrowAwayCluster(str(spec), own_ports=True)
     cluster.prepare()
     try:
         asyncio.run(cluster.up())

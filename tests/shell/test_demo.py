@@ -117,9 +117,12 @@ def test_an_interrupted_demo_leaves_nothing(demo, number, moment):
     for line in run.process.stderr:
         if moment in line:
             break
+    assert run.process.poll() is None, "the demo ended by itself"
     run.process.send_signal(number)
-    _, err = run.process.communicate(timeout=60)
-    assert run.process.returncode == 1
+    # By the same reader that the moment came from: it may have read further already.
+    err = run.process.stderr.read()
+    run.process.communicate(timeout=60)
+    assert run.process.returncode == 1, err
     assert "Traceback" not in err
     assert "nothing is left behind" in err
     assert not processes_of(run.folder)

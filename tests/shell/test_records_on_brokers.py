@@ -53,7 +53,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def logctl():
-    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"))
+    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"), own_ports=True)
     cluster.prepare()
     try:
         asyncio.run(cluster.up())

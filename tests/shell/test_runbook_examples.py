@@ -58,7 +58,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell():
-    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"))
+    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"), own_ports=True)
     cluster.prepare()
     try:
         asyncio.run(cluster.up())

@@ -51,7 +51,7 @@ def test_each_address_is_named_with_its_reason(words, closed_port, silent_port):
         "--bootstrap",
         f"127.0.0.1:{closed_port},127.0.0.1:{silent_port}",
         "--timeout",
-        "1s",
+        "2s",
     )
     took_s = time.monotonic() - began
     assert done.returncode == 1
@@ -60,7 +60,7 @@ def test_each_address_is_named_with_its_reason(words, closed_port, silent_port):
     assert f"127.0.0.1:{silent_port}" in done.stderr
     assert "refused" in done.stderr.lower()
     assert "Traceback" not in done.stderr
-    assert took_s < 6
+    assert took_s < 20, "far from the half minute that a client waits by itself"
 
 
 def test_watch_ends_when_its_time_is_over_even_if_nobody_answers(closed_port):

@@ -76,6 +76,9 @@ def test_topic_partitions():
 
 def test_what_is_shown():
     assert format_time(1_769_860_800_007) == "2026-01-31T12:00:00.007Z"
+    nanoseconds = 1_769_860_800_007_000_000
+    assert format_time(nanoseconds) == str(nanoseconds), "no calendar has it"
+    assert parse_position(f"@{format_time(nanoseconds)}", 0).value == nanoseconds
     assert [format_bytes(n) for n in (0, 1023, 1536, 3 << 30)] == [
         "0 B",
         "1023 B",

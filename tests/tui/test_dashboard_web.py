@@ -97,7 +97,7 @@ def serving(folder: Path, *words: str) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def bootstrap():
     spec = Path(clusters.__file__).parent / "local.yaml"
-    cluster = ThrowAwayCluster(str(spec))
+    cluster = ThrowAwayCluster(str(spec), own_ports=True)
     cluster.prepare()
     try:
         asyncio.run(cluster.up())

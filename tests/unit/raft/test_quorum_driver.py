@@ -165,7 +165,7 @@ async def test_a_long_log_is_delivered_in_turns(tmp_path: Path) -> None:
         seen.add(len(node.heard.records))
         return node.heard.leaders[-1:] == [node.quorum.leader] and node.quorum.is_leader
 
-    await until(delivered)
+    await until(delivered, 60)
     assert len(node.heard.records) == 20_000, "all of it before it is told to lead"
     assert any(0 < count < 20_000 for count in seen), "with room for timers in between"
     await node.stop()
@@ -215,7 +215,7 @@ def fetch(offset: int, **more: object) -> Struct:
     for name, value in more.items():
         setattr(partition, name, value)
     return Struct(
-        max_wait_ms=400,
+        max_wait_ms=20_000,
         min_bytes=1,
         max_bytes=1 << 20,
         topics=[Struct(topic_id=METADATA_TOPIC_ID, partitions=[partition])],
@@ -245,7 +245,7 @@ async def test_a_reader_over_the_wire_gets_committed_records_as_they_come(
     begun = time.monotonic()
     await write(leader, 3, 1)
     answer = await waiting
-    assert time.monotonic() - begun < 0.3
+    assert time.monotonic() - begun < 10, "woken, not timed out"
     partition = answer.responses[0].partitions[0]
     assert partition.high_watermark == end + 1
     assert partition.records
