@@ -20,6 +20,7 @@ from shell.values import parse_position
 
 LINES, JSON, CSV, RECORDS = "lines", "json", "csv", "records"
 INPUTS = (LINES, JSON, CSV, RECORDS)
+_SPREAD = "--input json takes documents that are spread over lines, and arrays of them."
 
 
 class BadRecord(Failed):
@@ -95,7 +96,7 @@ class Recipe:
         return self._from(fields, value, where)
 
     def _of_fields(self, line: bytes, where: str) -> NewRecord:
-        fields = _json(line, where)
+        fields = _json(line, where, _SPREAD if self.form == LINES else None)
         named = (self.key_field, self.value_field, self.timestamp_field, *self.header_fields)
         if not any(named):
             return self._made(self._fixed_key(), line, where)
@@ -162,14 +163,14 @@ class Recipe:
         )
 
 
-def _json(line: bytes, where: str) -> Any:
+def _json(line: bytes, where: str, hint: str | None = None) -> Any:
     try:
         return json.loads(line)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg}: column {error.colno}"
     except (ValueError, RecursionError) as error:
-        raise BadRecord(
-            f"{where} is not JSON ({error}).",
-            hint="--input json takes documents that are spread over lines, and arrays of them.",
-        ) from None
+        reason = str(error)
+    raise BadRecord(f"{where} is not JSON ({reason}).", hint=hint)
 
 
 def _json_object(line: bytes, where: str) -> Mapping[str, Any]:

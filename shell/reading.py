@@ -103,8 +103,8 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
     )
     reader = _Reader(session, wanted, printer, consumer)
     names = ", ".join(source.topic for source in wanted.sources)
-    known = await _bounds(reader)
     try:
+        known = await _bounds(reader)
         await consumer.start()
         await _place(reader, known)
         printer.heading()

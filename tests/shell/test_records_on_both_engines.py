@@ -1,0 +1,188 @@
+"""Records through logd and Apache Kafka: one script of `produce` and `tail`, the same from both.
+
+What each step printed and said is kept in `golden/records.json`, with what differs from run to run
+replaced by words; LOGCTL_WRITE_GOLDEN=1 writes it anew from logd.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.peers import Cluster
+from tests.both_engines import ENGINES, running
+from tests.shell.in_process import InProcess
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(400)]
+
+GOLDEN = Path(__file__).parent / "golden" / "records.json"
+CSV = b'id,region,at,text\n1,eu,2026-01-02T03:04:05Z,"two\nlines, one field"\n2,us,7,\n'
+DOCUMENTS = json.dumps(
+    [{"id": 7, "at": 5, "n": {"x": [1, 2]}}, {"id": "b", "at": 6, "n": None}], indent=2
+).encode()
+BINARY = bytes(range(256)) + b"\n\r\x00"
+LINES = b"".join(b"line %d\n" % number for number in range(200))
+# Topics of the script. Times are given wherever they are printed.
+TOPICS = "rec -p 3", "keyed -p 4", "rows", "docs", "copy -p 3", "blob", "packed", "group -p 2"
+AT = "--timestamp 2026-02-03T04:05:06Z"
+# (command line, standard input). In order: each builds on those before it.
+SCRIPT: tuple[tuple[str, bytes], ...] = (
+    # Arguments, keys, headers, partitions, times
+    (f"produce rec one two 'three four' --partition 0 {AT}", b""),
+    (f"produce rec k1=v1 k2=v2 k3= --key-separator = --partition 1 {AT}", b""),
+    (f"produce rec -H a=1 -H b= -H a=2 --key k --partition 2 --each x y {AT}", b""),
+    ("produce rec --partition 3 x", b""),
+    ("produce recs x", b""),
+    ("produce rec --acks 0 --partition 0 acks-none --timestamp 1000", b""),
+    ("produce rec --acks 1 --partition 0 acks-leader --timestamp 1001", b""),
+    ("produce rec --acks 2 x", b""),
+    (f"produce rec --tombstone k1 k2 --partition 1 {AT}", b""),
+    ("produce rec --dry-run a b", b""),
+    ("produce rec --read-only a", b""),
+    # Partitioners: Kafka's, librdkafka's, in turn
+    (f"produce keyed --key-field id --input json {AT}", b'{"id":"a"}\n{"id":"b"}\n{"id":"c"}\n'),
+    (f"produce keyed --key-separator : --partitioner crc32 {AT}", b"a:1\nb:2\nc:3\nd:4\n"),
+    (f"produce keyed --partitioner round-robin {AT} 1 2 3 4", b""),
+    ("tail keyed --from start --until end", b""),
+    # Compression, all kinds into one partition, read back
+    *((f"produce packed --compression {each} {AT}", LINES) for each in ("none", "gzip", "snappy")),
+    *((f"produce packed --compression {each} {AT}", LINES) for each in ("lz4", "zstd")),
+    ("tail packed --from start --until end --template '{offset} {value}'", b""),
+    ("tail packed --from 150 --until 203 --format string", b""),
+    ("tail packed --from -3 --until end", b""),
+    # CSV, JSON of any layout, mistakes with their lines
+    ("produce rows --input csv --key-field id --header-field region --timestamp-field at", CSV),
+    ("produce rows --input csv --key-field id --value-field text --timestamp 5", CSV),
+    ("produce rows --input csv --key-field idd", CSV),
+    ("produce rows --input csv --delimiter ';' --timestamp 5", b"a;b\n1;2\n3\n"),
+    ("tail rows --from start --until end", b""),
+    ("produce docs --input json --key-field id --timestamp-field at", DOCUMENTS),
+    ("produce docs --input json --keep-arrays --timestamp 8", b'[1,\n2]\n"x"\n{\n"a" : 1 }\n'),
+    (
+        "produce docs --input json --keep-going --timestamp 9",
+        b'{"a":1}\n{"a":\n{"a":2}\n{"a" 3}\n{"a":4}\n',
+    ),
+    ("produce docs --input json --dry-run", b'{"a":1}\nnope\n[1,2'),
+    ("produce docs --input json --timestamp 10", b'{"a":1}\nnope\n'),
+    ("tail docs --from start --until end", b""),
+    ("produce docs --key-field id", b'{\n"id": 1\n}\n'),
+    # Filters
+    ("tail docs --from start --until end --where 'n.x[1]=2' --format string", b""),
+    ("tail docs --from start --until end --where 'a>=2' --format string", b""),
+    ("tail docs --from start --until end --key '^b$' --format string", b""),
+    ("tail docs --from start --until end --value '!a' --format string", b""),
+    ("tail rec --from start --until end -H a=2 --format string", b""),
+    ("tail rec --from start --until end -H b --max 1 --format string", b""),
+    ("tail rec --from start --until end --grep 'three|k3' --format string", b""),
+    ("tail rec --from start --until end --grep '(' --format string", b""),
+    # Positions: offsets, last, counts, times
+    ("tail rec:0 --from 1 --until 3 --format string", b""),
+    ("tail rec --from start --until +1 --template '{partition}@{offset} {key} {value}'", b""),
+    ("tail rec:0 --from -2 --until end --template '{offset} {timestamp}'", b""),
+    ("tail rec:0 --from @2026-02-03T04:05:06Z --until end --format string", b""),
+    ("tail rec:0 --from 99 --until end --format string", b""),
+    ("tail rec:7 --from start --until end", b""),
+    ("tail rec --from nowhere", b""),
+    ("tail nothing --from start --until end", b""),
+    # Several topics, patterns, formats
+    ("tail rec:0-1 rows --from start --until end --template '{topic}-{partition} {value}'", b""),
+    ("tail 'ro*' 'doc*' --from start --until +1 --template '{topic} {key} {value.id}'", b""),
+    ("tail rec:2 --from start --until end --format hex", b""),
+    ("tail rec:2 --from start --until end --format raw --delimiter '|'", b""),
+    ("tail rec:2 --from start --until end --template '{header.b}|{headers}|{time}'", b""),
+    ("tail rec:1 --from start --until end --format table", b""),
+    ("tail rec:2 --from start --until end --format yaml", b""),
+    ("produce blob --file - --whole --header type=x/y --timestamp 5", BINARY),
+    ("tail blob --from start --until end", b""),
+    # As a member of a group, ending anywhere
+    (f"produce group a b c d e --partition 0 {AT}", b""),
+    (f"produce group f g --partition 1 {AT}", b""),
+    ("tail group --group g --from start --until 2 --format string", b""),
+    ("tail group --group g --until +1 --format string", b""),
+    ("tail group --group g --until -1 --max 5 --format string", b""),
+    ("tail group --group g --until end --format string", b""),
+    ("tail group:0 --group g --until end", b""),
+    ("tail group --group g --from 3", b""),
+    ("tail group --group g --read-only", b""),
+)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+class Both(InProcess):
+    cluster: Cluster
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def logctl(request: pytest.FixtureRequest) -> Iterator[tuple[str, Both]]:
+    with running(request.param) as cluster:
+        run = Both(cluster.bootstrap)
+        run.cluster = cluster
+        yield request.param, run
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    for name in ("DATA", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+
+
+def settled(text: str) -> str:
+    """The same words without what differs from run to run."""
+    text = re.sub(r" in \d+ ms", " in N ms", text)
+    return re.sub(r'"took_ms": \d+', '"took_ms": 0', text)
+
+
+def step(run: InProcess, line: str, stdin: bytes) -> dict[str, Any]:
+    """What a line left behind, as it is kept; records of several partitions in one order."""
+    answer = run(line, stdin=stdin)
+    out = settled(answer.out.decode("utf-8", "backslashreplace"))
+    lines = out.splitlines()
+    if line.startswith("tail") and " hex" not in line and " yaml" not in line:
+        lines = sorted(lines)
+    if len(lines) > 40:
+        lines = [*lines[:3], f"... {len(lines)} lines", *lines[-3:]]
+    return {"line": line, "code": answer.code, "out": lines, "err": settled(answer.err)}
+
+
+def test_the_script_of_records_gives_the_same_on_both_engines(logctl):
+    name, run = logctl
+    for topic in TOPICS:
+        assert run(f"topic create {topic} -r 3").code == 0
+    found = [step(run, line, stdin) for line, stdin in SCRIPT]
+    if os.environ.get("LOGCTL_WRITE_GOLDEN") and name == "logd":
+        GOLDEN.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    wanted = json.loads(GOLDEN.read_text())
+    problems = [
+        f"{name}: {is_now}\nwanted {was}"
+        for is_now, was in zip(found, wanted, strict=True)
+        if is_now != was
+    ]
+    assert not problems, "\n\n".join(problems)
+
+
+def test_what_tail_printed_is_written_again_unchanged(logctl):
+    _, run = logctl
+    whole = "--from start --until end"
+    sources = "rec", "keyed", "rows", "docs", "blob", "packed"
+    printed = b"".join(run(f"tail {topic} {whole}").out for topic in sources)
+    kept = b"".join(line + b"\n" for line in printed.splitlines() if b'"partition": 3' not in line)
+    written = run("produce copy --input records --keep-partition", stdin=kept)
+    assert (written.code, written.data["failed"]) == (0, 0), written.err
+    again = run(f"tail copy {whole}")
+
+    def contents(lines: bytes) -> list[str]:
+        found = []
+        for line in lines.splitlines():
+            data = json.loads(line)
+            del data["topic"], data["offset"]
+            found.append(json.dumps(data, sort_keys=True))
+        return sorted(found)
+
+    assert contents(again.out) == contents(kept)
+    assert len(again.out.splitlines()) > 1_000
