@@ -93,6 +93,8 @@ class Normaliser:
     # Text of this side alone, such as its port and its folder, and what stands for it.
     texts: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[int, str] = field(default_factory=dict)
+    # What the run's own things are called, or begin with and a dash; "": all that cases made counts.
+    case: str = ""
     _names: dict[Any, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
@@ -118,10 +120,11 @@ class Normaliser:
     def _list(self, path: str, items: list[Any]) -> Any:
         if own := self.rules.find("own", path):
             also = own.get("also", ())
+            of_case = self.case if "of_case" in own else ""
             items = [
                 each
                 for each in items
-                if str(each[own["by"]]).startswith(PREFIX) or each[own["by"]] in also
+                if _is_own(str(each[own["by"]]), of_case) or each[own["by"]] in also
             ]
         if self.rules.find("sets", path):
             items = sorted(items)
@@ -208,6 +211,10 @@ class Normaliser:
 
     def _time(self, value: int) -> Any:
         return "<about now>" if abs(value - self.now_ms) < _NOW_MS_WITHIN else value
+
+
+def _is_own(name: str, case: str) -> bool:
+    return name == case or name.startswith(f"{case}-") if case else name.startswith(PREFIX)
 
 
 class Keyed(dict[str, Any]):
