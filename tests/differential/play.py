@@ -148,12 +148,17 @@ class Player:
         return answer.to_dict()
 
     async def _connection(self, name: str) -> BrokerConnection:
-        """The connection of that name; `broker-2` and `broker-2-other` lead to broker 2."""
+        """The connection of that name; `broker-2` and `broker-2-other` lead to broker 2.
+
+        `other-than-2` leads to some broker that is not the second.
+        """
         name = str(bodies.fill(name, self.variables))
         known = self.connections.get(name)
         if known is None or known.closed:
             named = re.match(r"broker-(\d+)", name)
             node = int(named[1]) if named else NODE
+            if unlike := re.match(r"other-than-(\d+)", name):
+                node = min(set(self.side.cluster.ports) - {int(unlike[1])})
             known = self.connections[name] = await self.side.connect(node)
         return known
 
@@ -327,6 +332,7 @@ def _newest(sides: Sides, key: ApiKey) -> int:
 def _knowing(player: Player, rules: Rules) -> Normaliser:
     made = normaliser(player.side, rules)
     made.know("topic", uuid_from_text(UNKNOWN_TOPIC_ID), "unknown_id")
+    made.case = player.variables["case"]
     for name, value in player.variables.items():
         if isinstance(value, UUID):
             made.know("topic", value, name)

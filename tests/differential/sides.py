@@ -38,6 +38,7 @@ SETTINGS_OF_THREE = {
     "auto.leader.rebalance.enable": "false",
     "default.replication.factor": "3",
     "offsets.topic.replication.factor": "3",
+    "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
 }
 STOP_SECONDS = 60.0
 NETWORK = AsyncioNetwork()
