@@ -6,10 +6,11 @@ things. Must never change anything that was not shown first; in a read-only cont
 applies.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tui.commands import CommandProblem, known_name
 from tui.doors import Commander
 from tui.pages.base import Subject
 from tui.words import split_words
@@ -90,6 +91,56 @@ def actions_for(
         for action in ACTIONS
         if action.applies(subject) and (commander.deploys or not action.deploys)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An action and what it would be done with."""
+
+    action: Action
+    subject: Subject | None
+
+
+def offers(
+    subjects: Sequence[Subject | None], *, read_only: bool, commander: Commander | None
+) -> list[Offer]:
+    """What can be done where somebody stands: `subjects` are what is meant, the nearest first.
+
+    Each action goes to the first subject that it fits; a key belongs to the nearest that wants it.
+    """
+    found: dict[str, Offer] = {}
+    keys: set[str] = set()
+    for subject in subjects:
+        mine = [
+            action
+            for action in actions_for(subject, read_only=read_only, commander=commander)
+            if action.name not in found and action.key not in keys
+        ]
+        found.update({action.name: Offer(action, subject) for action in mine})
+        keys |= {action.key for action in mine}
+    return list(found.values())
+
+
+def named_subject(action: Action, words: str, known: Mapping[str, Iterable[str]]) -> Subject | None:
+    """What `:ACTION WORDS` means; None for the whole cluster. Raises CommandProblem."""
+    kinds = action.kinds - {"cluster"}
+    if not words:
+        if "cluster" in action.kinds:
+            return None
+        kind = "topic" if kinds & TOPIC_LIKE else next(iter(kinds))
+        raise CommandProblem(f"Which {kind}? Type :{action.name} {kind.upper()}.")
+    if not kinds or not action.about_subject:
+        raise CommandProblem(f":{action.name} takes no name; leave out {words}.")
+    if not kinds & TOPIC_LIKE:
+        kind = next(iter(kinds))
+        return Subject(kind, known_name(kind, words, list(known.get(kind, ()))))
+    topic, colon, partition = words.partition(":")
+    name = known_name("topic", topic, list(known.get("topic", ())))
+    if not colon:
+        return Subject("topic", name)
+    if "partition" not in kinds or not partition.isdigit():
+        raise CommandProblem(f":{action.name} takes a topic, not {words}.")
+    return Subject("partition", name, int(partition))
 
 
 def _target(subject: Subject | None) -> str:
@@ -261,6 +312,24 @@ ACTIONS: list[Action] = [
         title="Elect preferred",
         kinds=TOPIC_LIKE,
         words=lambda subject, _: ["partition", "elect", _target(subject)],
+    ),
+    Action(
+        name="elect-all",
+        key="E",
+        title="Elect all preferred",
+        kinds=frozenset({"cluster"}),
+        words=lambda _, __: ["partition", "elect"],
+    ),
+    Action(
+        name="elect-unclean",
+        key="U",
+        title="Elect unclean",
+        kinds=TOPIC_LIKE,
+        words=lambda subject, _: ["partition", "elect", _target(subject), "--unclean"],
+        preview=lambda _, __: (
+            "A replica that is behind may lead: what only the old leader had is lost for good.",
+        ),
+        typed=True,
     ),
     Action(
         name="move",

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,6 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
-from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from broker.protocol.errors import LogctlError
@@ -31,8 +30,8 @@ from clusters.nearest import nearest
 from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
 from tui import preferences
-from tui.actions import Action, actions_for
-from tui.commands import CommandProblem, Said, completions, read_command
+from tui.actions import ACTIONS, Action, Offer, named_subject, offers
+from tui.commands import CommandProblem, Said, complete, read_command
 from tui.doors import (
     Commander,
     Feed,
@@ -49,6 +48,7 @@ from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
 from tui.status import guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
+from tui.suggest import LineSuggester
 from tui.table import LiveTable
 
 PAINT_S = 0.03
@@ -491,33 +491,71 @@ class DashboardApp(App[int]):
 
     # -- actions on the cluster
 
+    def offers(self) -> list[Offer]:
+        """What can be done from here, and with what."""
+        subjects = self.page.subjects() if self._places and self.page.is_mounted else [None]
+        return offers(subjects, read_only=self.read_only, commander=self.commander)
+
     def actions(self) -> list[Action]:
-        """What can be done with what the cursor is on."""
-        return actions_for(self.subject(), read_only=self.read_only, commander=self.commander)
+        """What can be done from here: with what the cursor is on, or what the page is about."""
+        return [offer.action for offer in self.offers()]
+
+    def all_actions(self) -> dict[str, Action]:
+        """What can be done at all, by the word after `:`; nothing in a read-only context."""
+        if self.read_only or self.commander is None:
+            return {}
+        deploys = self.commander.deploys
+        return {each.name: each for each in ACTIONS if deploys or not each.deploys}
 
     def on_key(self, event: events.Key) -> None:
         """Keys of actions; all others are bindings."""
         if isinstance(self.focused, Input) or len(self.screen_stack) > 1:
             return
-        for action in self.actions():
-            if event.key == action.key or event.character == action.key:
+        for offer in self.offers():
+            if offer.action.key in (event.key, event.character):
                 event.stop()
-                self.start_action(action)
+                self.start_action(offer.action, offer.subject)
                 return
 
-    def start_action(self, action: Action) -> None:
+    def start_action(self, action: Action, subject: Subject | None) -> None:
         """Let an action show what it will do, ask, and do it."""
-        self.run_worker(action.start(self, self.subject()), group="action")
+        self.run_worker(action.start(self, subject), group="action")
+
+    def _start_named(self, action: Action, words: str) -> None:
+        """What was typed: an action and a name, or the action with what is offered here."""
+        if not words:
+            for offer in self.offers():
+                if offer.action is action:
+                    self.start_action(action, offer.subject)
+                    return
+        subject = named_subject(action, words, self.known_names())
+        if subject is not None and subject.partition is not None:
+            rows = self.store.view.rows_of(subject.name)
+            if subject.partition >= len(rows):
+                problem = f"{subject.name} has {len(rows)} partitions; there is no {words}."
+                raise CommandProblem(problem)
+            subject = replace(subject, data=rows[subject.partition])
+        self.start_action(action, subject)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Pages, actions and what Textual offers, for the palette."""
         for kind, title in TABS:
             yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: self.action_main(k))
         yield SystemCommand("Contexts", "Go to another cluster", self.action_contexts)
-        for action in self.actions():
+        offered = {offer.action.name: offer for offer in self.offers()}
+        for offer in offered.values():
+            title = f"{offer.action.title} {offer.subject or ''}".strip()
             yield SystemCommand(
-                action.title, f":{action.name}", lambda a=action: self.start_action(a)
+                title,
+                f":{offer.action.name}",
+                lambda o=offer: self.start_action(o.action, o.subject),
             )
+        for name, action in self.all_actions().items():
+            if name not in offered:
+                # The name of what it is about is still to be typed.
+                yield SystemCommand(
+                    f"{action.title} …", f":{name} NAME", lambda n=name: self._type_command(f"{n} ")
+                )
         yield from super().get_system_commands(screen)
 
     def action_contexts(self) -> None:
@@ -537,9 +575,13 @@ class DashboardApp(App[int]):
     def action_command(self) -> None:
         """Type where to go."""
         if len(self.screen_stack) == 1:
-            names = completions(self.known_names(), [action.name for action in self.actions()])
-            self._bar.suggester = SuggestFromList(names, case_sensitive=False)
-            self._open_bar("command", ": topic NAME, broker ID, group NAME, events ...", "")
+            self._type_command("")
+
+    def _type_command(self, begun: str) -> None:
+        known = self.known_names()
+        kinds = {name: action.kinds for name, action in self.all_actions().items()}
+        self._bar.suggester = LineSuggester(lambda text: complete(text, known, kinds))
+        self._open_bar("command", ": topic NAME, broker ID, group NAME, events ...", begun)
 
     def known_names(self) -> dict[str, list[str]]:
         """Names that a command can take, by kind."""
@@ -595,16 +637,17 @@ class DashboardApp(App[int]):
 
     def run_command(self, text: str) -> None:
         """Do what was typed after `:`."""
-        actions = {action.name: action for action in self.actions()}
+        actions = self.all_actions()
         try:
             said = read_command(text, self.known_names(), actions)
+            if isinstance(said, Said) and said.word in actions:
+                self._start_named(actions[said.word], said.rest)
+                return
         except CommandProblem as problem:
             self.notify(str(problem), severity="warning", markup=False)
             return
         if isinstance(said, Place):
             self.open_place(said)
-        elif said.word in actions:
-            self.start_action(actions[said.word])
         else:
             self._obey(said)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from clusters.nearest import nearest
 from tui.pages.base import Place
@@ -52,7 +53,7 @@ def read_command(
     if command == RECORDS:
         topic, colon, partition = rest.partition(":")
         return Place(
-            RECORDS, _name("topic", topic, list(known.get("topic", ()))) + colon + partition
+            RECORDS, known_name("topic", topic, list(known.get("topic", ()))) + colon + partition
         )
     if command in WITHOUT_NAME and not rest:
         return Place(command)
@@ -61,7 +62,7 @@ def read_command(
     if command in OTHERS or command in actions:
         return Said(command, rest)
     if command in WITH_NAME:
-        return Place(command, _name(command, rest, list(known.get(command, ()))))
+        return Place(command, known_name(command, rest, list(known.get(command, ()))))
     for kind in ("topic", "group"):
         if text.strip() in known.get(kind, ()):
             return Place(kind, text.strip())
@@ -71,7 +72,8 @@ def read_command(
     raise CommandProblem(f'There is no command "{word}".{meant}')
 
 
-def _name(kind: str, name: str, known: list[str]) -> str:
+def known_name(kind: str, name: str, known: list[str]) -> str:
+    """The name, when there is such a thing. Raises CommandProblem naming the nearest."""
     if not name:
         raise CommandProblem(f"Which {kind}? Type :{kind} NAME.")
     if name in known or not known:
@@ -81,9 +83,31 @@ def _name(kind: str, name: str, known: list[str]) -> str:
     raise CommandProblem(f'There is no {kind} "{name}".{meant}')
 
 
-def completions(known: Mapping[str, Iterable[str]], actions: Iterable[str] = ()) -> list[str]:
-    """Whole commands to complete from, the short ones first."""
-    words = [*WITHOUT_NAME, *WITH_FILTER, *OTHERS, *actions]
-    named = [f"{kind} {name}" for kind in WITH_NAME for name in known.get(kind, ())]
-    records = [f"{RECORDS} {name}" for name in known.get("topic", ())]
-    return [*words, *named, *records]
+def complete(
+    text: str,
+    known: Mapping[str, Iterable[str]],
+    actions: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> str | None:
+    """The command that was begun, whole; None when nothing begins so.
+
+    `actions` are words of actions and the kinds of things that each is about. Names are looked at
+    only where one can stand.
+    """
+    word, space, rest = text.lstrip().partition(" ")
+    if not word:
+        return None
+    if not space:
+        words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, *OTHERS, *actions]
+        return _first(text, (each for each in words if each != word)) or _first(
+            text, (name for kind in ("topic", "group") for name in known.get(kind, ()))
+        )
+    command = ALIASES.get(word, word)
+    kinds = {"topic"} if command == RECORDS else {command} if command in WITH_NAME else set()
+    kinds |= {"topic" if kind == "partition" else kind for kind in actions.get(command, ())}
+    names = (name for kind in sorted(kinds) for name in known.get(kind, ()))
+    return _first(text, (f"{word} {name}" for name in names)) if rest else None
+
+
+def _first(text: str, candidates: Iterable[str]) -> str | None:
+    begun = text.casefold()
+    return next((each for each in candidates if each.casefold().startswith(begun)), None)

@@ -20,6 +20,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.filters import RowFilter, row_filter
+from tui.order import Order, Rules, Shift
 
 R = TypeVar("R")
 FLEXIBLE_MIN = 12
@@ -40,6 +41,11 @@ class Column(Generic[R]):
     right: bool = False
     wide: int = 0
     fill: bool = False
+
+
+def _apart(version: Any) -> Any:
+    """What of a version is told apart from the changes of the rows themselves."""
+    return version[1:] if isinstance(version, tuple) else ()
 
 
 def _no_fields(_: Any) -> Mapping[str, Any]:
@@ -109,9 +115,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self.note = ""
         self._style: Style | None = None
         self.follow_end = follow_end
-        self.shown: list[R] = []
+        self._order: Order[R] = Order()
         self._all: Sequence[R] = ()
         self._version: Any = None
+        self._within: Callable[[R], bool] | None = None
         self._only: Callable[[R], bool] | None = None
         self._only_label = ""
         self._key = key
@@ -120,6 +127,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._title = title
         self._cursor_key: Any = None
         self._cursor = 0
+        # Where the row of the cursor stands among all rows, shown or not.
+        self._cursor_place = -1
+        # (number, column, width) of each column that is seen, worked out once a painting.
+        self._fitted: list[tuple[int, Column[R], int]] | None = None
         # The longest cell so far of each column that takes what it needs.
         self._longest: dict[int, int] = {}
         self.border_title = title
@@ -129,13 +140,42 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def set_rows(self, rows: Sequence[R], version: Any = None) -> None:
         """Show these rows; order and filter are the table's own.
 
-        With a version, the same version again means the same rows and costs nothing.
+        With a version, the same version again means the same rows and costs nothing. The same
+        `tui.rows.Rows` again are asked what changed in them, and only that is put in its place,
+        unless parts of the version after the first differ: those are what columns depend on.
         """
         if version is not None and version == self._version:
             return
+        known = rows is self._all and _apart(version) == _apart(self._version)
         self._version = version
         self._all = rows
-        self._arrange()
+        at_end = self._at_end
+        shift = self._order.follow(rows) if known else None
+        if shift is None:
+            self._arrange()
+        elif shift.moved:
+            self._arranged(at_end)
+        else:
+            self._draw_changed(shift)
+
+    @property
+    def shown(self) -> list[R]:
+        """The rows that are shown, in their order; not to be changed."""
+        return self._order.shown
+
+    @property
+    def _at_end(self) -> bool:
+        return self._cursor >= len(self.shown) - 1
+
+    def _draw_changed(self, shift: Shift) -> None:
+        """Draw the lines of rows that changed where they stand."""
+        for index in shift.changed:
+            self._draw_row(index)
+
+    def _draw_row(self, index: int) -> None:
+        line = index - self.scroll_offset.y + 1
+        if 1 <= line < self.size.height:
+            self.refresh(Region(0, line, self.size.width, 1))
 
     @property
     def filter_text(self) -> str:
@@ -164,7 +204,13 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         column = self.columns[index]
         if (column.title, column.width) != (title, width):
             self.columns[index] = replace(column, title=title, width=width)
+            self._fitted = None
             self.refresh()
+
+    def set_within(self, within: Callable[[R], bool] | None) -> None:
+        """The rows that belong in this table at all; the others are not counted either."""
+        self._within = within
+        self._arrange()
 
     def set_only(self, wanted: Callable[[R], bool] | None, label: str = "") -> None:
         """Show only rows that are wanted, `label` says which; None shows all."""
@@ -197,22 +243,31 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     def move_to_key(self, key: Any) -> None:
         """Put the cursor on the row of this key, when it is shown."""
-        self._cursor_key = key
+        self._cursor_key, self._cursor_place = key, -1
         self._place_cursor()
 
     def _arrange(self) -> None:
-        rows = list(self._all)
-        if self._only is not None:
-            rows = [row for row in rows if self._only(row)]
-        if self._filter.text:
-            rows = [row for row in rows if self._matches(row)]
-        if self.sort_column is not None:
-            rows.sort(key=self.columns[self.sort_column].sort, reverse=self.sort_reverse)
-        at_end = self._cursor >= len(self.shown) - 1
-        self.shown = rows
+        """Narrow and sort all rows: what changes of single rows must not lead to."""
+        at_end = self._at_end
+        column = self.sort_column
+        self._order.arrange(
+            self._all,
+            Rules(
+                sort=None if column is None else self.columns[column].sort,
+                reverse=self.sort_reverse,
+                within=self._within,
+                wants=self._wants if self._only is not None or self._filter.text else None,
+            ),
+        )
+        self._cursor_place = -1
+        self._arranged(at_end)
+
+    def _arranged(self, at_end: bool) -> None:
+        rows = self.shown
+        self._fitted = None
         if self.follow_end and at_end and rows:
-            self._cursor_key = self._key(rows[-1])
             self._cursor = len(rows) - 1
+            self._note_cursor()
         self._place_cursor()
         size = Size(self._content_width(), len(rows) + 1)
         if size != self.virtual_size:
@@ -223,11 +278,16 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             self.call_after_refresh(self._reveal)
         self.refresh()
 
+    def _wants(self, row: R) -> bool:
+        if self._only is not None and not self._only(row):
+            return False
+        return not self._filter.text or self._matches(row)
+
     def _matches(self, row: R) -> bool:
         return self._filter.wants(self._search(row), lambda: self._fields(row))
 
     def _entitle(self) -> None:
-        shown, everything = len(self.shown), len(self._all)
+        shown, everything = len(self.shown), self._order.total
         label = f"{self._title} ({shown if shown == everything else f'{shown} of {everything}'})"
         if self._only is not None:
             label += f" {self._only_label}"
@@ -241,18 +301,30 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         if label != self.border_title:
             self.border_title = label
 
+    def _note_cursor(self) -> None:
+        """Remember which row the cursor is on."""
+        self._cursor_key = self._key(self.shown[self._cursor])
+        self._cursor_place = self._order.place_at(self._cursor)
+
     def _place_cursor(self) -> None:
         if self._cursor_key is not None:
-            place = self._cursor
-            if place < len(self.shown) and self._key(self.shown[place]) == self._cursor_key:
+            index = self._index_of_cursor()
+            if index is not None:
+                self._cursor = index
+                self._cursor_place = self._order.place_at(index)
                 return
-            for index, row in enumerate(self.shown):
-                if self._key(row) == self._cursor_key:
-                    self._cursor = index
-                    return
         self._cursor = max(0, min(self._cursor, len(self.shown) - 1))
         if self.shown and self._cursor_key is None:
-            self._cursor_key = self._key(self.shown[self._cursor])
+            self._note_cursor()
+
+    def _index_of_cursor(self) -> int | None:
+        """Where the row of the cursor is shown now."""
+        rows, key = self.shown, self._cursor_key
+        if self._cursor < len(rows) and self._key(rows[self._cursor]) == key:
+            return self._cursor
+        if self._cursor_place >= 0:
+            return self._order.index_of_place(self._cursor_place)
+        return next((index for index, row in enumerate(rows) if self._key(row) == key), None)
 
     # -- drawing
 
@@ -265,7 +337,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         columns = [column for _, column in self._columns()]
         return max(self.size.width, sum(c.width or FLEXIBLE_MIN for c in columns) + len(columns))
 
-    def _widths(self) -> list[int]:
+    def _fit(self) -> list[tuple[int, Column[R], int]]:
+        """(number, column, width) of the columns that are seen."""
+        if self._fitted is not None:
+            return self._fitted
         columns = self._columns()
         fixed = sum(c.width for _, c in columns) + len(columns)
         flexible = sum(1 for _, c in columns if c.width == 0)
@@ -274,27 +349,36 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         needed = {i: min(share, self._need(i)) for i, c in columns if not (c.width or c.fill)}
         fillers = max(1, flexible - len(needed))
         rest = (left - sum(needed.values())) // fillers
-        return [c.width or needed.get(i, rest) for i, c in columns]
+        self._fitted = [(i, c, c.width or needed.get(i, rest)) for i, c in columns]
+        return self._fitted
 
     def _need(self, index: int) -> int:
         return max(FLEXIBLE_MIN, self._longest.get(index, 0))
 
-    def _measure(self) -> None:
-        """Note how long the cells on the screen are; what was longer before stays so."""
+    def _measure(self, crop: Region) -> bool:
+        """Note how long the cells on these lines are; what was longer before stays so."""
         top = self.scroll_offset.y
+        rows = self.shown[top + max(0, crop.y - 2) : top + crop.bottom]
+        grew = False
         for index, column in self._columns():
             if column.width or column.fill:
                 continue
-            longest = max(self._longest.get(index, 0), cell_len(column.title) + 1)
-            for row in self.shown[top : top + self.size.height]:
+            known = self._longest.get(index, 0)
+            longest = max(known, cell_len(column.title) + 1)
+            for row in rows:
                 drawn = column.draw(row)
                 longest = max(longest, drawn.cell_len if isinstance(drawn, Text) else len(drawn))
             self._longest[index] = longest
+            grew = grew or longest > known
+        return grew
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Lines of the screen; the style of the widget is worked out once for all of them."""
         self._style = self.rich_style
-        self._measure()
+        self._fitted = None
+        if self._measure(crop) and crop.height < self.size.height:
+            # Lines that are not drawn now have the old widths.
+            self.call_later(self.refresh)
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -313,7 +397,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def _header(self) -> Strip:
         style = self.get_component_rich_style("live-table--header")
         segments = []
-        for (index, column), width in zip(self._columns(), self._widths(), strict=True):
+        for index, column, width in self._fit():
             title = column.title
             if index == self.sort_column:
                 title += "▼" if self.sort_reverse else "▲"
@@ -335,7 +419,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         if index == self._cursor and self.has_focus:
             style += self.get_component_rich_style("live-table--cursor")
         segments: list[Segment] = []
-        for (_, column), width in zip(self._columns(), self._widths(), strict=True):
+        for _, column, width in self._fit():
             segments += self._cell(column, row, width, style)
         rest = self._content_width() - sum(segment.cell_length for segment in segments)
         if rest > 0:
@@ -365,8 +449,11 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     def on_resize(self) -> None:
         """Take the new width."""
+        self._fitted = None
         self.virtual_size = Size(self._content_width(), len(self.shown) + 1)
         self.refresh()
+        # A table that became lower must not hide the row that somebody is on, or the newest.
+        self.call_after_refresh(self._reveal)
 
     def on_focus(self) -> None:
         """Show the cursor."""
@@ -406,7 +493,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             return
         if place.y == 0:
             x = place.x + self.scroll_offset.x
-            for (index, _), width in zip(self._columns(), self._widths(), strict=True):
+            for index, _, width in self._fit():
                 if x <= width:
                     self.sort_by(index)
                     return
@@ -420,10 +507,13 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def _go(self, index: int) -> None:
         if not self.shown:
             return
+        before = self._cursor
         self._cursor = max(0, min(index, len(self.shown) - 1))
-        self._cursor_key = self._key(self.shown[self._cursor])
+        self._note_cursor()
+        # Where nothing scrolls, two lines change; scrolling draws all of them anyway.
+        self._draw_row(before)
         self._reveal()
-        self.refresh()
+        self._draw_row(self._cursor)
 
     def _reveal(self) -> None:
         rows_seen = max(1, self.size.height - 1)

@@ -8,8 +8,8 @@ from textual.widgets import Input, Static
 
 from clusters.admin import GroupSummary
 from tui.action_screen import ActionScreen, Phase
-from tui.actions import ACTIONS, actions_for
-from tui.pages.base import Subject
+from tui.actions import ACTIONS, actions_for, offers
+from tui.pages.base import Place, Subject
 
 WAIT_S = 5.0
 STEP_S = 0.02
@@ -248,6 +248,77 @@ def test_no_two_actions_share_a_key_or_a_word(kind) -> None:
     offered = [each for each in ACTIONS if kind in each.kinds]
     assert len({each.key for each in offered}) == len(offered) > 0
     assert len({each.name for each in offered}) == len(offered)
+
+
+ANYWHERE = {"create-topic", "elect-all"}
+ON_PARTITION = {"elect", "elect-unclean", "move", "cancel-move", "produce"}
+ON_TOPIC = ON_PARTITION | {"alter-topic", "delete-topic"}
+ON_BROKER = {"stop-broker", "start-broker", "restart-broker"}
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (Place("overview"), ON_TOPIC | {"create-topic"}),
+        (Place("brokers"), ON_BROKER | ANYWHERE),
+        (Place("broker", "2"), ON_TOPIC | ON_BROKER | {"create-topic"}),
+        (Place("topic", "orders"), ON_TOPIC | {"create-topic"}),
+        (Place("partitions"), ON_TOPIC | {"create-topic"}),
+        (Place("group", "billing"), {"reset-offsets", "delete-group"} | ANYWHERE),
+        (Place("quorum"), ON_BROKER | ANYWHERE),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, Place) else "",
+)
+async def test_each_page_offers_what_its_rows_and_its_subject_allow(desk, place, expected) -> None:
+    app, pilot = desk
+    app.open_place(place)
+    await until(pilot, lambda: {each.name for each in app.actions()} == expected, "its actions")
+    assert len({each.key for each in app.actions()}) == len(app.actions())
+
+
+def test_a_key_is_about_the_group_on_its_page(clerk) -> None:
+    row, group = Subject("partition", "orders", 3), Subject("group", "billing")
+    found = offers([row, group, Subject("topic", "orders"), None], read_only=False, commander=clerk)
+    by_key = {each.action.key: (each.action.name, str(each.subject)) for each in found}
+    assert by_key["D"] == ("delete-group", "billing")
+    assert by_key["M"] == ("move", "orders-3")
+    assert by_key["A"] == ("alter-topic", "orders")
+
+
+def shown(app) -> str:
+    """The command of the dialog, "" without one."""
+    found = app.screen.query("#action-command")
+    return str(found.first(Static).content) if found else ""
+
+
+async def test_an_action_can_be_typed_anywhere_with_the_name_of_what_it_is_about(
+    desk, cluster, clerk
+) -> None:
+    app, pilot = desk
+    await pilot.press("6")
+    for text, command in (
+        ("delete-topic signups", "topic delete signups"),
+        ("move orders:3", "partition move orders:3 --to-brokers 1,2,3 --wait"),
+        ("stop-broker 2", "broker stop 2"),
+        ("elect-all", "partition elect"),
+    ):
+        app.run_command(text)
+        await until(pilot, lambda c=command: shown(app) == f"$ logctl {c}", f"the dialog of {text}")
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, ActionScreen), "closed")
+    for text, words in (
+        ("delete-topic sgnups", 'Did you mean "signups"'),
+        ("delete-topic", "Which topic?"),
+        ("move orders:9", "orders has 6 partitions"),
+        ("delete-topic orders:1", "takes a topic"),
+        ("create-topic x", "takes no name"),
+        ("stop-broker", "Which broker?"),
+    ):
+        app.open_place(Place("contexts"))
+        app.run_command(text)
+        await pilot.pause()
+        assert words in [*app._notifications][-1].message
+    assert not [each for each in clerk.ran if "--dry-run" not in each]
 
 
 def test_offsets_of_a_group_are_reset_by_its_command() -> None:

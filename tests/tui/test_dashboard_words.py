@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from clusters.admin import PartitionLag
 from clusters.polls import Answer, Poll
 from clusters.watch import EventKind, FeedStatus
-from tui.commands import CommandProblem, Said, completions, read_command
+from tui.commands import CommandProblem, Said, complete, read_command
 from tui.drawing import age, brokers_text, count, plot, size, sparkline, trail_text
 from tui.filters import row_filter
 from tui.model import Flash, Health, PartitionRow
@@ -110,9 +110,27 @@ def test_commands_that_lead_nowhere(text: str, words: str) -> None:
         read_command(text, KNOWN)
 
 
-def test_completions_hold_live_names() -> None:
-    assert "topic payments" in completions(KNOWN)
-    assert "elect" in completions(KNOWN, ["elect"])
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("topic pay", "topic payments"),
+        ("records pay", "records payments"),
+        ("t pay", None),
+        ("node 2", "node 2"),
+        ("par", "partitions"),
+        ("delete-t", "delete-topic"),
+        ("delete-topic pay", "delete-topic payments"),
+        ("move pay", "move payments"),
+        ("pay", "payments"),
+        ("Pay", "payments"),
+        ("topic ", None),
+        ("zzz", None),
+        ("", None),
+    ],
+)
+def test_a_line_that_was_begun_is_completed_with_live_names(text: str, whole: str | None) -> None:
+    actions = {"delete-topic": ["topic"], "move": ["partition", "topic"]}
+    assert complete(text, KNOWN, actions) == whole
 
 
 @settings(deadline=None)

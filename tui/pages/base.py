@@ -128,6 +128,25 @@ class Page(Container):
         row = table.cursor_row if table is not None else None
         return subject_of(row) if row is not None else None
 
+    def subjects(self) -> list[Subject | None]:
+        """What an action may be about, the nearest first; None stands for the whole cluster.
+
+        The row, what the page is about, the topic of the row: on the page of a group a key that
+        both know is about the group.
+        """
+        row = self.subject()
+        found: list[Subject | None] = [
+            each for each in (row, self.page_subject()) if each is not None
+        ]
+        if row is not None and row.kind == "partition":
+            found.append(Subject("topic", row.name))
+        return [*found, None]
+
+    def page_subject(self) -> Subject | None:
+        """The topic, broker or group that this page is about."""
+        known = self.about and self.KIND in ("topic", "broker", "group")
+        return Subject(self.KIND, self.about) if known else None
+
     def focused_table(self) -> LiveTable[Any] | None:
         """The table with the focus, else the main one."""
         for table in self.tables.values():
@@ -160,7 +179,10 @@ def subject_of(row: Any) -> Subject | None:
     from clusters.watch import ClusterEvent
     from tui.model import BrokerRow, PartitionRow, TopicRow
     from tui.pages.groups import GroupRow
+    from tui.pages.simple import QuorumRow
 
+    if isinstance(row, QuorumRow):
+        return Subject("broker", str(row.node), data=row)
     if isinstance(row, BrokerRow):
         return Subject("broker", str(row.id), data=row)
     if isinstance(row, TopicRow):

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from tui.drawing import count
-from tui.pages.base import Desk, Page
+from tui.pages.base import Desk, Page, Subject
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.records import Record, read_record
 from tui.table import Column, LiveTable
@@ -74,6 +74,13 @@ class RecordsPage(Page):
         if self._talk:
             notes.append(self._talk)
         table.set_title(f"Records of {self.about}".replace("[", "\\["), "  ".join(notes))
+
+    def page_subject(self) -> Subject | None:
+        """What is read."""
+        topic, _, partition = self.about.partition(":")
+        if partition.isdigit():
+            return Subject("partition", topic, int(partition))
+        return Subject("topic", topic)
 
     # -- reading
 
