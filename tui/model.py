@@ -1,12 +1,13 @@
 """What the dashboard shows, computed from the metadata image: rows, health, changes.
 
-Pure: no widgets, no clock, no protocol calls. Rows of a topic are made again only when its image
-changed, so ten thousand partitions cost nothing while they stand still.
+Pure: no widgets, no clock, no protocol calls. Only rows of partitions that changed are made again,
+so ten thousand that stand still cost nothing, and neither do those beside one that changed.
 """
 
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from broker.protocol.image import (
     EMPTY_IMAGE,
@@ -19,6 +20,8 @@ from broker.protocol.image import (
 )
 from clusters.polls.series import Buckets
 from clusters.watch.events import ClusterEvent, EventKind
+from tui.rows import Rows
+from tui.sums import Health, PartitionRow, Tally, TopicRow, TopicSums, rows_of_all
 
 FLASH_MS = 4_000
 TRAIL_MS = 60_000
@@ -29,14 +32,16 @@ MOVES_MINUTES = 30
 MIN_ISR = "min.insync.replicas"
 DOWN = (EventKind.BROKER_FENCED, EventKind.BROKER_LEFT, EventKind.BROKER_STOPPING)
 
-
-class Health(StrEnum):
-    """How a partition or topic stands, from best to worst."""
-
-    OK = "ok"
-    UNDER_REPLICATED = "under-replicated"
-    UNDER_MIN_ISR = "under min ISR"
-    OFFLINE = "offline"
+__all__ = [
+    "BrokerRow",
+    "ClusterView",
+    "Flash",
+    "Health",
+    "HealthCounts",
+    "PartitionRow",
+    "TopicRow",
+    "describe_event",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,66 +56,6 @@ class BrokerRow:
     replicas: int
     is_controller: bool
     out_of_sync: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionRow:
-    """One partition as the metadata log says it is."""
-
-    topic: str
-    partition: int
-    leader: int
-    leader_epoch: int
-    partition_epoch: int
-    replicas: tuple[int, ...]
-    isr: tuple[int, ...]
-    health: Health
-    min_isr: int | None = None
-    adding: tuple[int, ...] = ()
-    removing: tuple[int, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """(topic, partition)."""
-        return self.topic, self.partition
-
-    @property
-    def at_min_isr(self) -> bool:
-        """Whether one more loss stops acks=all; False where min.insync.replicas is not known."""
-        return self.min_isr is not None and 0 < len(self.isr) == self.min_isr < len(self.replicas)
-
-    @property
-    def name(self) -> str:
-        """`topic-partition`, as Kafka writes it."""
-        return f"{self.topic}-{self.partition}"
-
-    @property
-    def on_preferred_leader(self) -> bool:
-        """Whether the first replica leads."""
-        return bool(self.replicas) and self.leader == self.replicas[0]
-
-
-@dataclass(frozen=True, slots=True)
-class TopicRow:
-    """One topic, its partitions summed up."""
-
-    name: str
-    partitions: int
-    replication_factor: int
-    under_replicated: int
-    offline: int
-    under_min_isr: int = 0
-    at_min_isr: int = 0
-    not_preferred: int = 0
-
-    @property
-    def health(self) -> Health:
-        """The worst of its partitions."""
-        if self.offline:
-            return Health.OFFLINE
-        if self.under_min_isr:
-            return Health.UNDER_MIN_ISR
-        return Health.UNDER_REPLICATED if self.under_replicated else Health.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +81,6 @@ class Flash:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class _TopicSums:
-    """What one topic adds to the counts; made again only when its image changed."""
-
-    image: TopicImage
-    min_isr: int | None
-    rows: list[PartitionRow]
-    row: TopicRow
-    leaders: Mapping[int, int]
-    replicas: Mapping[int, int]
-    out_of_sync: Mapping[int, int]
-
-
 @dataclass(slots=True)
 class ClusterView:
     """The latest image and what was derived from it. `update` is its only change.
@@ -159,12 +91,13 @@ class ClusterView:
     image: MetadataImage = EMPTY_IMAGE
     controller_id: int = -1
     brokers: list[BrokerRow] = field(default_factory=list)
-    topics: list[TopicRow] = field(default_factory=list)
-    partitions: list[PartitionRow] = field(default_factory=list)
-    events: list[ClusterEvent] = field(default_factory=list)
-    flashes: dict[tuple[str, int], Flash] = field(default_factory=dict)
+    topics: Rows[TopicRow] = field(default_factory=Rows)
+    partitions: Rows[PartitionRow] = field(default_factory=Rows)
+    events: Rows[ClusterEvent] = field(default_factory=Rows)
+    # Those that changed last stand at the end, so that the faded are found at once.
+    flashes: OrderedDict[tuple[str, int], Flash] = field(default_factory=OrderedDict)
     broker_flashes: dict[int, Flash] = field(default_factory=dict)
-    trails: dict[tuple[str, int], list[Flash]] = field(default_factory=dict)
+    trails: OrderedDict[tuple[str, int], list[Flash]] = field(default_factory=OrderedDict)
     sweeps: dict[int, int] = field(default_factory=dict)
     moves_ms: list[int] = field(default_factory=list)
     moves: Buckets = field(default_factory=lambda: Buckets(60_000, MOVES_MINUTES))
@@ -172,7 +105,11 @@ class ClusterView:
     version: int = 0
     events_version: int = 0
     default_min_isr: int | None = None
-    _cache: dict[str, _TopicSums] = field(default_factory=dict)
+    _sums: dict[str, TopicSums] = field(default_factory=dict)
+    _tally: Tally = field(default_factory=Tally)
+    # What the sums were made from.
+    _derived: MetadataImage = EMPTY_IMAGE
+    _derived_default: int | None = None
 
     def update(
         self,
@@ -190,9 +127,7 @@ class ClusterView:
                 self._flash(event, now_ms)
         if events:
             self.events_version += 1
-            self.events.extend(events)
-            if len(self.events) > self.events_max:
-                del self.events[: len(self.events) - self.events_max]
+            self.events.push(events, self.events_max)
         if image is not self.image or events:
             self.image = image
             self._derive()
@@ -211,12 +146,12 @@ class ClusterView:
 
     def rows_of(self, topic: str) -> list[PartitionRow]:
         """The partitions of a topic; none when there is no such topic."""
-        known = self._cache.get(topic)
+        known = self._sums.get(topic)
         return known.rows if known is not None else []
 
     def topic_row(self, topic: str) -> TopicRow | None:
         """The row of a topic, or None."""
-        known = self._cache.get(topic)
+        known = self._sums.get(topic)
         return known.row if known is not None else None
 
     def health(self) -> HealthCounts:
@@ -226,11 +161,11 @@ class ClusterView:
             brokers_up=sum(row.state == "up" for row in self.brokers),
             topics=len(self.topics),
             partitions=len(self.partitions),
-            under_replicated=sum(row.under_replicated for row in self.topics),
-            offline=sum(row.offline for row in self.topics),
-            not_preferred=sum(row.not_preferred for row in self.topics),
-            under_min_isr=sum(row.under_min_isr for row in self.topics),
-            at_min_isr=sum(row.at_min_isr for row in self.topics),
+            under_replicated=self._tally.under_replicated,
+            offline=self._tally.offline,
+            not_preferred=self._tally.not_preferred,
+            under_min_isr=self._tally.under_min_isr,
+            at_min_isr=self._tally.at_min_isr,
         )
 
     def flash(self, topic: str, partition: int, now_ms: int) -> Flash | None:
@@ -261,13 +196,15 @@ class ClusterView:
 
     def forget_old(self, now_ms: int) -> bool:
         """Drop changes that have faded; whether any are still to be seen."""
-        self.flashes = {k: v for k, v in self.flashes.items() if now_ms - v.at_ms < FLASH_MS}
+        while self.flashes and now_ms - next(iter(self.flashes.values())).at_ms >= FLASH_MS:
+            self.flashes.popitem(last=False)
+        while self.trails and now_ms - next(iter(self.trails.values()))[-1].at_ms >= TRAIL_MS:
+            self.trails.popitem(last=False)
         self.broker_flashes = {
             k: v for k, v in self.broker_flashes.items() if now_ms - v.at_ms < FLASH_MS
         }
-        self.trails = {k: v for k, v in self.trails.items() if now_ms - v[-1].at_ms < TRAIL_MS}
         self.sweeps = {k: v for k, v in self.sweeps.items() if now_ms - v < 2 * SWEEP_MS}
-        self.moves_ms = [at for at in self.moves_ms if now_ms - at < MOVES_WINDOW_MS]
+        del self.moves_ms[: bisect_right(self.moves_ms, now_ms - MOVES_WINDOW_MS)]
         return bool(self.flashes or self.broker_flashes or self.trails)
 
     def _flash(self, event: ClusterEvent, now_ms: int) -> None:
@@ -275,7 +212,9 @@ class ClusterView:
         if event.topic is not None and event.partition is not None:
             key = (event.topic, event.partition)
             self.flashes[key] = flash
+            self.flashes.move_to_end(key)
             trail = self.trails.setdefault(key, [])
+            self.trails.move_to_end(key)
             trail.append(flash)
             del trail[:-TRAIL_MAX]
         elif event.broker is not None:
@@ -286,32 +225,65 @@ class ClusterView:
             self.moves_ms.append(now_ms)
 
     def _derive(self) -> None:
-        cache: dict[str, _TopicSums] = {}
-        partitions: list[PartitionRow] = []
-        topics: list[TopicRow] = []
-        leaders: dict[int, int] = {}
-        replicas: dict[int, int] = {}
-        out_of_sync: dict[int, int] = {}
-        for name in sorted(self.image.topics):
-            image, min_isr = self.image.topics[name], self._min_isr(name)
-            sums = self._cache.get(name)
-            if sums is None or sums.image is not image or sums.min_isr != min_isr:
-                sums = _topic_sums(image, min_isr, sums)
-            cache[name] = sums
-            partitions += sums.rows
-            topics.append(sums.row)
-            for into, counts in (
-                (leaders, sums.leaders),
-                (replicas, sums.replicas),
-                (out_of_sync, sums.out_of_sync),
-            ):
-                for broker, number in counts.items():
-                    into[broker] = into.get(broker, 0) + number
-        self._cache, self.partitions, self.topics = cache, partitions, topics
-        self.brokers = _broker_rows(
-            self.image.brokers, leaders, replicas, out_of_sync, self.controller_id
+        """Make rows of what changed since the last time; all of them when topics came or went."""
+        image, before = self.image, self._derived
+        told_anew = (
+            image.configs is not before.configs or self.default_min_isr != self._derived_default
         )
+        self._derived, self._derived_default = image, self.default_min_isr
+        if told_anew or image.topics is not before.topics:
+            self._derive_topics(told_anew)
+        tally = self._tally
+        brokers = _broker_rows(
+            image.brokers, tally.leaders, tally.replicas, tally.out_of_sync, self.controller_id
+        )
+        if [(row.id, row.state) for row in brokers] != [(r.id, r.state) for r in self.brokers]:
+            # Whether replicas are offline is asked of partitions, too.
+            self.partitions.touch()
+        self.brokers = brokers
         self.version += 1
+
+    def _derive_topics(self, told_anew: bool) -> None:
+        image, known = self.image, self._sums
+        changed: list[tuple[TopicSums, TopicImage]] = []
+        for name, topic in image.topics.items():
+            sums = known.get(name)
+            if sums is None or len(sums.rows) != len(topic.partitions):
+                break
+            if told_anew and sums.min_isr != self._min_isr(name):
+                break
+            if sums.image is not topic:
+                changed.append((sums, topic))
+        else:
+            if len(image.topics) == len(known):
+                for sums, topic in changed:
+                    self._amend(sums, topic)
+                return
+        self._derive_all()
+
+    def _amend(self, sums: TopicSums, topic: TopicImage) -> None:
+        """Take the changed partitions of one topic."""
+        was = sums.row
+        for index, before, now in sums.changes(topic):
+            self._tally.count(before, -1)
+            self._tally.count(now)
+            self.partitions.put(sums.start + index, now)
+        if sums.row != was:
+            self.topics.put(sums.place, sums.row)
+
+    def _derive_all(self) -> None:
+        known, made, tally = self._sums, {}, Tally()
+        for name in sorted(self.image.topics):
+            topic, min_isr = self.image.topics[name], self._min_isr(name)
+            sums = known.get(name)
+            if sums is None or sums.image is not topic or sums.min_isr != min_isr:
+                sums = TopicSums(topic, min_isr)
+            made[name] = sums
+            tally.merge(sums.tally)
+        self._sums, self._tally = made, tally
+        every = list(made.values())
+        self.partitions.renew(rows_of_all(every))
+        self.topics.renew(each.row for each in every)
 
     def _min_isr(self, topic: str) -> int | None:
         for key in ((RESOURCE_TOPIC, topic), (RESOURCE_BROKER, "")):
@@ -319,72 +291,6 @@ class ClusterView:
             if value.isdigit():
                 return int(value)
         return self.default_min_isr
-
-
-def _topic_sums(topic: TopicImage, min_isr: int | None, before: _TopicSums | None) -> _TopicSums:
-    # Most partitions of a topic that changed did not: their rows stay as they are.
-    known = before if before is not None and before.min_isr == min_isr else None
-    rows = _partition_rows(topic, min_isr, known)
-    leaders: dict[int, int] = {}
-    replicas: dict[int, int] = {}
-    out_of_sync: dict[int, int] = {}
-    for row in rows:
-        leaders[row.leader] = leaders.get(row.leader, 0) + 1
-        for replica in row.replicas:
-            replicas[replica] = replicas.get(replica, 0) + 1
-            if replica not in row.isr:
-                out_of_sync[replica] = out_of_sync.get(replica, 0) + 1
-    return _TopicSums(
-        topic, min_isr, rows, _topic_row(topic.name, rows), leaders, replicas, out_of_sync
-    )
-
-
-def _partition_rows(
-    topic: TopicImage, min_isr: int | None, known: _TopicSums | None
-) -> list[PartitionRow]:
-    rows = []
-    kept = known.image.partitions if known is not None else ()
-    for index, state in enumerate(topic.partitions):
-        if known is not None and index < len(kept) and kept[index] is state:
-            rows.append(known.rows[index])
-            continue
-        if state.leader < 0:
-            health = Health.OFFLINE
-        elif min_isr is not None and len(state.isr) < min(min_isr, len(state.replicas)):
-            health = Health.UNDER_MIN_ISR
-        elif len(state.isr) < len(state.replicas):
-            health = Health.UNDER_REPLICATED
-        else:
-            health = Health.OK
-        rows.append(
-            PartitionRow(
-                topic=topic.name,
-                partition=index,
-                leader=state.leader,
-                leader_epoch=state.leader_epoch,
-                partition_epoch=state.partition_epoch,
-                replicas=state.replicas,
-                isr=state.isr,
-                health=health,
-                min_isr=min_isr,
-                adding=state.adding,
-                removing=state.removing,
-            )
-        )
-    return rows
-
-
-def _topic_row(name: str, rows: Sequence[PartitionRow]) -> TopicRow:
-    return TopicRow(
-        name=name,
-        partitions=len(rows),
-        replication_factor=max((len(row.replicas) for row in rows), default=0),
-        under_replicated=sum(len(row.isr) < len(row.replicas) for row in rows),
-        offline=sum(row.health is Health.OFFLINE for row in rows),
-        under_min_isr=sum(row.health is Health.UNDER_MIN_ISR for row in rows),
-        at_min_isr=sum(row.at_min_isr for row in rows),
-        not_preferred=sum(not row.on_preferred_leader for row in rows),
-    )
 
 
 def _broker_rows(
