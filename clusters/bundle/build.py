@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +29,7 @@ from clusters.bundle.libraries import Libraries, find_libraries
 from clusters.bundle.model import FORMAT, Bundle
 
 KEPT_IN_CACHE = 5
+IN_USE_SECONDS = 1800.0
 COMPILERS = 4
 COMPILE_SECONDS = 300
 STRIP_SECONDS = 60
@@ -103,6 +106,7 @@ def _from_note(note: Path) -> Bundle | None:
         found = Bundle(**json.loads(note.read_text(encoding="utf-8")))
         if os.path.getsize(found.path) == found.size_bytes:
             os.utime(note)
+            os.utime(found.path)
             return found
     return None
 
@@ -230,11 +234,22 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def _forget_old(cache: Path) -> None:
-    """Keep the newest few, by when they were last used."""
-    notes = sorted(cache.glob("*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
+    """Keep the newest few, by when they were last used, and what others may be using just now."""
+    notes = sorted(cache.glob("*.json"), key=_unused_seconds)
     for note in notes[KEPT_IN_CACHE:]:
         note.unlink(missing_ok=True)
     kept = {found.path for note in notes[:KEPT_IN_CACHE] if (found := _from_note(note))}
     for archive in cache.glob("logd-*.tar.gz"):
-        if str(archive) not in kept:
+        if str(archive) not in kept and _unused_seconds(archive) > IN_USE_SECONDS:
             archive.unlink(missing_ok=True)
+    for left in cache.glob("build-*"):  # by a build that was killed
+        if _unused_seconds(left) > IN_USE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _unused_seconds(path: Path) -> float:
+    """How long ago it was written or used; another logctl may take it away meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf

@@ -112,7 +112,18 @@ async def finish_first(
             f"interrupted: broker {broker_id} is finished first; interrupt again to give up",
             broker_id,
         )
-        await task
         names = ", ".join(str(each) for each in left)
+        try:
+            await task
+        except asyncio.CancelledError:
+            rest = ", ".join(str(each) for each in (broker_id, *left))
+            run.say(
+                Roll.title,
+                "warning",
+                f"given up in the middle of broker {broker_id}, which may be down. Left: "
+                f"{rest}; run the same command again.",
+                broker_id,
+            )
+            raise
         rest = f"Left to restart: {names}; run the same command again." if left else "All is done."
         raise Interrupted(f"Interrupted after broker {broker_id}. {rest}") from None

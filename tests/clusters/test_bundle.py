@@ -56,6 +56,14 @@ async def test_the_same_inputs_give_the_same_bytes(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = tmp_path / "logctl" / "bundles"
+    for old in (cache / "build-that-was-killed" / "part", cache / "logd-0.0-of-old.tar.gz"):
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.write_bytes(b"")
+    for name in os.listdir(cache):
+        os.utime(cache / name, (0, 0))
+    used = cache / "logd-0.0-used-now.tar.gz"
+    used.write_bytes(b"")
     said: list[str] = []
     again = await ensure_bundle(progress=said.append)
     assert again.sha256 == bundle.sha256
@@ -66,8 +74,9 @@ async def test_the_same_inputs_give_the_same_bytes(
     assert await ensure_bundle(progress=said.append) == again
     assert said == []
     Path(again.path).write_bytes(b"cut short")
-    listing = [path.name for path in (tmp_path / "logctl" / "bundles").iterdir()]
-    assert len(listing) == 2, listing  # the archive and its note; nothing of the build is left
+    used.unlink()
+    listing = [path.name for path in cache.iterdir()]
+    assert len(listing) == 2, listing  # the archive and its note; nothing of any build is left
 
 
 def test_every_entry_is_ours_to_unpack(bundle: Bundle) -> None:

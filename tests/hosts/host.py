@@ -278,10 +278,16 @@ class Host:
             f"mkdir -p {quoted} && mount -t tmpfs -o mode=755,size={size_bytes} small {quoted}"
         )
 
-    def fill_disk(self, folder: str) -> None:
-        """Leave no free byte on a small disk."""
+    def fill_disk(self, folder: str, *, leave_kib: int = 0) -> None:
+        """Leave no free byte on a small disk, or so many kibibytes."""
         quoted = shlex.quote(folder)
         self.run(f"cat /dev/zero > {quoted}/filler 2>/dev/null", check=False)
+        if leave_kib:
+            self.run(f"truncate -s -{leave_kib}K {quoted}/filler")
+
+    def clear_disk(self, folder: str) -> None:
+        """Take away what filled a disk."""
+        self.run(f"rm {shlex.quote(folder)}/filler")
 
     def no_exec(self, folder: str) -> None:
         """Programs below a folder cannot be run, until the next power cut."""

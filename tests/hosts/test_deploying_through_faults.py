@@ -4,22 +4,22 @@ import asyncio
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.hosts.deployed import Deployed, broker_pid, wait_for_broker
-from tests.hosts.host import Host
+from tests.hosts.deployed import LOGCTL, WHOLE_SECONDS, Deployed, broker_pid, wait_for_broker
+from tests.hosts.host import Host, until
 from tests.hosts.lab import Lab
 from tests.hosts.roots import SUDO_PASSWORD
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 # A dead host is noticed by SSH's keepalive, or by a connection that is not answered.
 NOTICED_SECONDS = 60.0
 MEBIBYTE = 1 << 20
+UNHEALTHY = 10
 PHASES = ("facts", "ship", "prepare", "configure", "start", "verify")
 
 
@@ -43,9 +43,16 @@ def names(host: Host, text: str) -> bool:
 
 
 async def lose_power_in(deployed: Deployed, phase: str) -> None:
-    host = deployed.hosts[1]
+    """A host loses its power in a phase; what is said names it, and the same command repairs."""
+    if phase == "roll":
+        await asyncio.to_thread(deployed.up)
+        deployed.spec["settings"]["log.retention.ms"] = "2d"
     process = deployed.start("cluster", "up", "--yes", "--format", "json")
-    await asyncio.to_thread(read_until, process, phase)
+    field = "broker_id" if phase == "roll" else "phase"
+    events = await asyncio.to_thread(read_until, process, phase, field)
+    # In the roll, of all hosts the one whose broker is just being restarted.
+    number = events[-1]["broker_id"] if phase == "roll" else deployed.hosts[1].number
+    host = next(each for each in deployed.hosts if each.number == number)
     host.power_off()
     out, err = await asyncio.to_thread(process.communicate, timeout=NOTICED_SECONDS)
     assert process.returncode == 1, out + err
@@ -61,17 +68,18 @@ async def lose_power_in(deployed: Deployed, phase: str) -> None:
 async def test_a_host_loses_power_in_each_phase_and_running_again_repairs(
     lab: Lab, tmp_path: Path
 ) -> None:
-    """All at once, each phase with three hosts of its own: most of the time is waiting for SSH."""
-    hosts = lab.start(3 * len(PHASES))
+    """All at once, each story with three hosts of its own: most of the time is waiting for SSH."""
+    kinds: list[tuple[str, dict[str, Any]]] = [(phase, {}) for phase in PHASES]
+    kinds += [("roll", {"systemd": True}), ("roll", {"suite": "bullseye"})]
     stories = []
-    for number, phase in enumerate(PHASES):
-        folder = tmp_path / phase
+    for number, (phase, kind) in enumerate(kinds):
+        folder = tmp_path / f"{number}-{phase}"
         folder.mkdir()
-        deployed = Deployed(lab, hosts[3 * number : 3 * number + 3], folder)
-        stories.append(lose_power_in(deployed, phase))
+        hosts = lab.start(3, **kind)
+        stories.append(lose_power_in(Deployed(lab, hosts, folder), phase))
     ended = await asyncio.gather(*stories, return_exceptions=True)
-    failed = {phase: error for phase, error in zip(PHASES, ended, strict=True) if error}
-    assert not failed, "\n\n".join(f"in {phase}: {error}" for phase, error in failed.items())
+    failed = [f"in {kind}: {error}" for kind, error in zip(kinds, ended, strict=True) if error]
+    assert not failed, "\n\n".join(failed)
 
 
 async def test_a_partitioned_host_stops_the_roll(lab: Lab, tmp_path: Path) -> None:
@@ -103,12 +111,39 @@ async def test_a_full_disk_is_named_and_leaves_no_half_release(lab: Lab, tmp_pat
     deployed.spec["checks"] = {"ignore": ["disk"]}
     done = await asyncio.to_thread(deployed.up, code=1)
     assert names(host, done.said), done.said
-    assert "space" in done.said.lower(), done.said
-    assert "complete" not in host.run("ls -a /opt/logctl/prod/releases/* 2>/dev/null", check=False)
+    assert "no space is left" in done.said, done.said
+    assert host.run("ls -A /opt/logctl/prod/releases") == ""
 
     host.run("umount -l /opt")
+    host.small_disk("/var/lib", 64 * MEBIBYTE)
     await asyncio.to_thread(deployed.up)
     await deployed.whole()
+    await the_full_disk_of_a_broker_is_told(deployed, host)
+
+
+async def the_full_disk_of_a_broker_is_told(deployed: Deployed, host: Host) -> None:
+    """A broker that lives and cannot write: exit code 10 with its id and the folder."""
+    at = ["--bootstrap", deployed.bootstrap]
+    trouble = (
+        f"broker {host.number}: the disk of its log dir /var/lib/logctl/prod/"
+        f"broker-{host.number} is full"
+    )
+
+    def status() -> str:
+        done = deployed.cluster("status", code=None)
+        return done.said if done.code == UNHEALTHY and trouble in done.said else ""
+
+    host.fill_disk("/var/lib", leave_kib=300)
+    assert "64.0 MiB free" in await asyncio.to_thread(until, status, trouble, WHOLE_SECONDS)
+    for words in (["broker", "list"], ["broker", "describe", str(host.number)]):
+        done = await asyncio.to_thread(deployed.run, [str(LOGCTL), *words, *at], code=UNHEALTHY)
+        assert trouble in done.said
+
+    def healthy() -> bool:
+        return deployed.cluster("status", code=None).code == 0
+
+    host.clear_disk("/var/lib")
+    await asyncio.to_thread(until, healthy, "it is healthy again", WHOLE_SECONDS)
 
 
 async def test_checks_find_what_would_fail_later(lab: Lab, tmp_path: Path) -> None:
@@ -218,16 +253,32 @@ async def test_ctrl_c_finishes_the_broker_at_hand_and_says_what_is_left(
     assert all(one != two for one, two in zip(before, ended, strict=True))
 
 
-async def test_a_killed_logctl_leaves_no_lock(lab: Lab, tmp_path: Path) -> None:
+async def test_logctl_is_killed_in_each_phase_and_running_again_completes(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """No lock is left, nothing half-done stands in the way: each run gets further than the last."""
     deployed = Deployed(lab, lab.start(3), tmp_path)
-    first = deployed.start("cluster", "up", "--yes", "--format", "json")
-    read_until(first, "ship")
-    first.kill()
-    first.communicate()
-    began = time.monotonic()
+
+    async def killed_in(phase: str, field: str = "phase") -> None:
+        running = deployed.start("cluster", "up", "--yes", "--format", "json")
+        await asyncio.to_thread(read_until, running, phase, field)
+        running.kill()
+        await asyncio.to_thread(running.communicate)
+
+    for phase in PHASES:
+        await killed_in(phase)
     await asyncio.to_thread(deployed.up)
-    assert time.monotonic() - began < NOTICED_SECONDS
     await deployed.whole()
+    assert "nothing to do" in (await asyncio.to_thread(deployed.up)).said
+
+    before = [broker_pid(host) for host in deployed.hosts]
+    deployed.spec["settings"]["log.retention.ms"] = "2d"
+    await killed_in("roll", "broker_id")
+    await asyncio.to_thread(deployed.up)
+    await deployed.whole()
+    after = [broker_pid(host) for host in deployed.hosts]
+    assert all(one != two for one, two in zip(before, after, strict=True))
+    assert "nothing to do" in (await asyncio.to_thread(deployed.up)).said
 
 
 async def test_the_supervisor_brings_a_broker_back_and_up_brings_a_rebooted_host_back(

@@ -4,6 +4,7 @@ Each story is one cluster: what a later step needs is what an earlier one left.
 """
 
 import asyncio
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -15,24 +16,30 @@ from tests.hosts.host import Host
 from tests.hosts.lab import Lab
 from tests.interop.producing import PARTITIONS, check, producing
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 UNCHANGED_SECONDS = 2.0
 BUSY = 15
 # The machine may be busy; alone it takes under 10 s.
 DEPLOY_SECONDS = 60.0
 TOPIC = "ledger"
+LOG = "/var/log/logctl/prod/broker-1.log"
+FILLER, FILLER_LINES = "a line that takes room and is told again", 600
 READ = (str(LOGCTL), "tail", "--from", "start", "--until", "end")
 
 
-def newer_logctl(folder: Path) -> str:
-    """A logctl with a broker that is another one, by a file: gives what PYTHONPATH has to be."""
-    target = folder / "newer"
+def another_logctl(folder: Path, name: str, line: str) -> str:
+    """A logctl whose broker runs one more line at its start: gives what PYTHONPATH has to be."""
+    target = folder / name
     for package in ("broker", "clusters", "shell"):
         shutil.copytree(
             PROJECT / package, target / package, ignore=shutil.ignore_patterns("__pycache__")
         )
-    (target / "broker" / "newer.py").write_text('"""What makes this release another one."""\n')
+    module = target / "broker" / "server.py"
+    facts = module.stat()
+    module.write_text(f"{module.read_text()}\n{line}\n")
+    # Bundles are found in the cache by size and time: each test builds the same one.
+    os.utime(module, ns=(facts.st_atime_ns, facts.st_mtime_ns + len(line)))
     return str(target)
 
 
@@ -85,9 +92,10 @@ async def deploy_and_change(lab: Lab, folder: Path, *, systemd: bool) -> Deploye
     async with producing(deployed.bootstrap, TOPIC) as ledgers:
         await change_a_setting(deployed)
         await deployed.whole()
+        await upgrade_and_roll_back(deployed)
+        await deployed.whole()
     check(ledgers, deployed.bootstrap, TOPIC)
     assert [ledger.failures for ledger in ledgers] == [[], []]
-    await upgrade_and_roll_back(deployed)
     await asyncio.to_thread(assert_unchanged, deployed)
     return deployed
 
@@ -96,18 +104,36 @@ async def change_a_setting(deployed: Deployed) -> None:
     """The plan changes nothing; up restarts every broker with the setting."""
     before = starts_of(deployed)
     deployed.spec["settings"]["log.retention.ms"] = "3d"
+    deployed.spec["run"] = {"log_max_size": "16KiB"}
+    fill_log(deployed.hosts[0])
     planned = await asyncio.to_thread(deployed.cluster, "up", "--plan", code=None)
     assert "log.retention.ms" in planned.said
     assert starts_of(deployed) == before
     await asyncio.to_thread(deployed.up)
     after = starts_of(deployed)
     assert all(one != two for one, two in zip(before, after, strict=True))
+    logs = await asyncio.to_thread(deployed.cluster, "logs", "-b", "1", "-n", "900")
+    assert f"{FILLER} {FILLER_LINES - 1}\n" in logs.out, "what stands in the older file"
+    assert "unfenced" in logs.out.rpartition(FILLER)[2], "what stands in the new one"
+    assert deployed.hosts[0].run(f"ls {LOG}.*").split() == [f"{LOG}.1"]
+
+
+def fill_log(host: Host) -> None:
+    """Make the broker's log longer than it may be soon."""
+    words = f"{FILLER} %d\\n"
+    host.run(
+        f"i=0; while [ $i -lt {FILLER_LINES} ]; do printf '{words}' $i; i=$((i+1)); done >> {LOG}"
+    )
 
 
 async def upgrade_and_roll_back(deployed: Deployed) -> None:
-    """Another release and back to the one before, with its settings."""
+    """A release that does not start, another one that does, and back to the one before."""
     first = release_of(deployed.hosts[0])
-    deployed.environment["PYTHONPATH"] = await asyncio.to_thread(newer_logctl, deployed.folder)
+    await upgrade_to_a_broken_one(deployed, first)
+    newer = ("newer", "NEWER = True  # What makes this release another one.")
+    deployed.environment["PYTHONPATH"] = await asyncio.to_thread(
+        another_logctl, deployed.folder, *newer
+    )
     await asyncio.to_thread(deployed.cluster, "upgrade", "--yes")
     second = {release_of(host) for host in deployed.hosts}
     assert len(second) == 1
@@ -115,6 +141,23 @@ async def upgrade_and_roll_back(deployed: Deployed) -> None:
     await asyncio.to_thread(deployed.cluster, "rollback", "--yes")
     assert {release_of(host) for host in deployed.hosts} == {first}
     del deployed.environment["PYTHONPATH"]
+
+
+async def upgrade_to_a_broken_one(deployed: Deployed, first: str) -> None:
+    """It is tried on one broker, which is put back; the others never stop."""
+    before = starts_of(deployed)
+    broken = ("broken", 'raise SystemExit("this release is broken")')
+    deployed.environment["PYTHONPATH"] = await asyncio.to_thread(
+        another_logctl, deployed.folder, *broken
+    )
+    done = await asyncio.to_thread(deployed.cluster, "upgrade", "--yes", "--auto-rollback", code=1)
+    assert "this release is broken" in done.said, done.said
+    assert "was put back" in done.said, done.said
+    assert "Not touched: broker" in done.said, done.said
+    assert {release_of(host) for host in deployed.hosts} == {first}
+    after = starts_of(deployed)
+    assert sum(one != two for one, two in zip(before, after, strict=True)) == 1
+    await deployed.whole()
 
 
 async def test_plain_hosts(lab: Lab, tmp_path: Path) -> None:
