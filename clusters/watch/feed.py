@@ -32,7 +32,8 @@ from clusters.watch.quorum_reader import (
     QuorumReader,
     Refused,
 )
-from clusters.watch.sampled import changes, sample
+from clusters.watch.sampled import changes, kept, sample
+from clusters.watch.sampled_settings import SampledSettings, as_if_known
 from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, SystemClock
 
 CONNECT_MS = 700
@@ -83,6 +84,7 @@ class ClusterFeed:
         )
         self._image: MetadataImage = EMPTY_IMAGE
         self._projector = Projector()
+        self._settings = SampledSettings()
         # While catching up in silence: the image to compare with at its end, or None for no events.
         self._silent = not from_start
         self._compare_with: MetadataImage | None = None
@@ -378,6 +380,14 @@ class ClusterFeed:
 
     # Polling
 
+    async def _with_settings(
+        self, connection: BrokerConnection, image: MetadataImage
+    ) -> tuple[MetadataImage, frozenset[str]]:
+        """(the image with settings of topics, the topics that were told of for the first time)."""
+        before = self._settings.known()
+        await self._settings.look(connection, image.topics, self._clock.monotonic_ms())
+        return self._settings.put_into(image), self._settings.known() - before
+
     async def _sample(self, found: Discovery, reason: str, retry_ms: int) -> None:
         """Poll one broker until it fails, or it is time to try the log again."""
         until_ms = self._clock.monotonic_ms() + retry_ms
@@ -390,13 +400,21 @@ class ClusterFeed:
         except LogctlError as error:
             await self._lose(found.source, why(error))
             return
+        if before is None:
+            self._settings = SampledSettings()
         # The log is caught up with in silence later: sampled events must not come twice.
         self._silent, self._caught_up, self._compare_with = True, False, None
         try:
             while self._clock.monotonic_ms() < until_ms:
                 image, controller_id = await sample(connection)
-                events = changes(before, image, self._clock.wall_ms()) if before else []
-                fresh = before is None
+                image, news = await self._with_settings(connection, image)
+                events = []
+                if before:
+                    image = kept(before, image)
+                    known = as_if_known(before, image, news)
+                    events = changes(known, image, self._clock.wall_ms())
+                # What topics have set is told without an event when it was only learned.
+                fresh = before is None or bool(news)
                 before = self._image = image
                 self._status = FeedStatus(
                     mode="sampled",

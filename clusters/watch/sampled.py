@@ -1,10 +1,12 @@
 """Where the metadata log cannot be read: the same image by polling, honest about its gaps.
 
-A change that is undone between two polls is never seen, and settings are not looked at.
+A change that is undone between two polls is never seen. Of settings only those are looked at that
+say how partitions stand (see `clusters.watch.sampled_settings`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from broker.protocol.api_keys import ApiKey
@@ -87,6 +89,15 @@ def _partitions(partitions: list[Struct]) -> tuple[PartitionState, ...]:
         )
         for each in ordered
     )
+
+
+def kept(before: MetadataImage, after: MetadataImage) -> MetadataImage:
+    """`after`, with topics that did not change as the very objects they were. Pure."""
+    topics = {
+        name: before.topics[name] if before.topics.get(name) == topic else topic
+        for name, topic in after.topics.items()
+    }
+    return replace(after, topics=topics)
 
 
 def changes(before: MetadataImage, after: MetadataImage, at_ms: int) -> list[ClusterEvent]:

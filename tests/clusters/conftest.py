@@ -137,6 +137,7 @@ class FakeCluster:
         self.refuse_fetch = False
         self.quorum_error = 0
         self.not_leader: set[tuple[str, int]] = set()
+        self.min_isr: dict[str, str] = {}  # what topics have set themselves
 
     async def start(self) -> None:
         for node, server in self.brokers.items():
@@ -366,8 +367,25 @@ class FakeCluster:
         return Struct(topics=topics)
 
     def _configs(self, body: Struct) -> Struct:
-        asked = body.resources[0]
         entries = [("cleanup.policy", "delete", 5), ("retention.ms", "1000", 1)]
+        if self.min_isr:
+            return Struct(
+                results=[
+                    Struct(
+                        resource_type=asked.resource_type,
+                        resource_name=asked.resource_name,
+                        configs=[
+                            Struct(
+                                name="min.insync.replicas",
+                                value=self.min_isr.get(asked.resource_name, "1"),
+                                config_source=1 if asked.resource_name in self.min_isr else 5,
+                            )
+                        ],
+                    )
+                    for asked in body.resources
+                ]
+            )
+        asked = body.resources[0]
         return Struct(
             results=[
                 Struct(

@@ -268,6 +268,30 @@ async def test_where_the_log_cannot_be_read_it_polls_and_says_so(
         ]
 
 
+async def test_a_sampled_cluster_tells_what_min_isr_its_topics_have_set(
+    fake_cluster, make_partition, monkeypatch
+):
+    monkeypatch.setattr("clusters.watch.feed.SAMPLE_EVERY_S", 0.02)
+    monkeypatch.setattr("clusters.watch.sampled_settings.ASK_EVERY_MS", 50)
+    for name in ("orders", "plain"):
+        fake_cluster.add_topic(name, [make_partition(0, 1, [1, 2], [1, 2])], ID)
+    fake_cluster.min_isr["orders"] = "3"
+    fake_cluster.refuse_fetch = True
+
+    def told(update, topic: str) -> str | None:
+        return update.image.configs.get((2, topic), {}).get("min.insync.replicas")
+
+    async with watching(fake_cluster.bootstrap) as watcher:
+        first = await watcher.until(lambda update: told(update, "orders") == "3")
+        assert told(first, "plain") is None
+        assert watcher.events == [], "what was only learned has not changed"
+        fake_cluster.min_isr["plain"] = "2"
+        event = await watcher.event(EventKind.CONFIG_CHANGED)
+        assert (event.topic, event.after) == ("plain", "min.insync.replicas=2")
+        del fake_cluster.min_isr["orders"]
+        await watcher.until(lambda update: told(update, "orders") is None)
+
+
 async def test_a_cluster_that_is_only_just_starting_is_followed_soon(fake_cluster, make_partition):
     """A broker that knows no leader of the quorum yet must not be polled for a minute."""
     fake_cluster.add_topic("orders", [make_partition(0, 1, [1, 2], [1, 2])], ID)
