@@ -32,6 +32,7 @@ from shell.commands import all_commands
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors
+from tests.shell.golden_shapes import check_shape
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
@@ -325,6 +326,37 @@ def test_a_leader_is_killed_while_records_flow(logctl):
     assert dead["state"] != "up"
     logctl.run("broker", "start", str(leader))
     logctl.run("cluster", "status")
+
+
+def test_what_commands_on_clusters_write_has_the_documented_fields(logctl, tmp_path):
+    def written(words: str) -> list:
+        out, _ = logctl.run(*words.split(), "--format", "json")
+        try:
+            return json.loads(out)
+        except ValueError:
+            return [json.loads(line) for line in out.splitlines()]
+
+    check_shape("cluster-status", written("cluster status"))
+    check_shape("cluster-audit", written("cluster audit"))
+    check_shape("cluster-validate", written("cluster validate"))
+    check_shape("cluster-logs", written("cluster logs -n 1"))
+    check_shape("cluster-check", written("cluster check"))
+    up = written("cluster up")
+    check_shape("cluster-up", [up[0], up[-1]])
+    check_shape("context-list", written("context list"))
+    check_shape("context-show", written("context show"))
+    check_shape("context-current", written("context current"))
+    done, _ = logctl.run("cluster", "exec", "--format", "json", "--", "true")
+    check_shape("cluster-exec", [json.loads(done)])
+    state, book = tmp_path / "state.yaml", tmp_path / "book.yaml"
+    state.write_text("topics: {documented: {partitions: 2, replication: 3}}")
+    book.write_text("steps: [topic list --internal, assert: all brokers have state = up]")
+    diff, _ = logctl.run("diff", str(state), "--format", "json", code=3)
+    check_shape("diff", json.loads(diff))
+    check_shape("apply", written(f"apply {state} --yes"))
+    check_shape("run", written(f"run {book}"))
+    logctl.run("alias", "td", "topic", "describe")
+    check_shape("alias", written("alias"))
 
 
 def test_up_twice_says_so(logctl):

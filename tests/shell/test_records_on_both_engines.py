@@ -78,7 +78,7 @@ SCRIPT: tuple[tuple[str, bytes], ...] = (
     ("tail docs --from start --until end --key '^b$' --format string", b""),
     ("tail docs --from start --until end --value '!a' --format string", b""),
     ("tail rec --from start --until end -H a=2 --format string", b""),
-    ("tail rec --from start --until end -H b --max 1 --format string", b""),
+    ("tail rec:2 --from start --until end -H b --max 1 --format string", b""),
     ("tail rec --from start --until end --grep 'three|k3' --format string", b""),
     ("tail rec --from start --until end --grep '(' --format string", b""),
     # Positions: offsets, last, counts, times
