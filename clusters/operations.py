@@ -455,7 +455,13 @@ class Operations:
     async def _phases(self, run: Run, phases: Iterable[Phase]) -> None:
         for phase in phases:
             self._say_start(phase.title)
-            await phase.run(run)
+            try:
+                await phase.run(run)
+            except asyncio.CancelledError:
+                if phase in CHANGE and phase.title != Roll.title and not self._spec.is_local:
+                    again = "what was done stays, and the same command goes on from there"
+                    run.say(phase.title, "warning", f"interrupted: {again}")
+                raise
 
     def _say_start(self, title: str) -> None:
         self._report(Progress(phase=title, step="start", message=""))

@@ -186,3 +186,8 @@ def wait_for_broker(host: Host, other_than: int | None = None) -> int:
         return next((pid for pid in pids if pid != other_than), 0)
 
     return until(found, f"a broker runs on {host.name}", WHOLE_SECONDS)
+
+
+def names(host: Host, text: str) -> bool:
+    """Whether a text names a host, by its address or its broker's id."""
+    return host.address in text or f"broker {host.number}" in text
