@@ -132,6 +132,12 @@ def _listed(partitions: Sequence[PartitionReading]) -> str:
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
+def _some(reasons: Sequence[str]) -> str:
+    """The first reasons, and how many more there are."""
+    more = len(reasons) - LISTED_MAX
+    return "; ".join(reasons[:LISTED_MAX]) + (f"; and {more} more" if more > 0 else "")
+
+
 async def read_cluster(run: Run, *, without: int | None = None) -> Reading:
     """Ask the cluster for all that the gate looks at. Raises LogctlError."""
     hosts = [host for host in run.spec.hosts if "broker" in host.roles]
@@ -191,7 +197,7 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
             return
         if not reasons:
             return
-        shown = "; ".join(reasons[:LISTED_MAX])
+        shown = _some(reasons)
         if found.lasting:
             raise GateClosed(
                 f"Broker {node.id} was not stopped: {shown}. Waiting does not help: add replicas "
@@ -222,7 +228,7 @@ async def gate_stop(run: Run, node: Node) -> None:
     reasons = [*found.passing, *found.lasting]
     if reasons:
         raise GateClosed(
-            f"Broker {node.id} was not stopped: {'; '.join(reasons[:LISTED_MAX])}. "
+            f"Broker {node.id} was not stopped: {_some(reasons)}. "
             "Stop it nevertheless with --force."
         )
 
