@@ -214,6 +214,26 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
         await asyncio.sleep(run.spec.rollout.interval / 1000)
 
 
+async def gate_roll(run: Run, ids: Sequence[int]) -> None:
+    """Before the first of several restarts: raises GateClosed when one of them is never possible.
+
+    Else it would be found out when half of the brokers run with another release.
+    """
+    if run.force or len(run.spec.hosts) == 1:
+        return
+    try:
+        reading = await read_cluster(run)
+    except LogctlError:
+        return  # the gate of the first broker waits, and tells
+    refused = {each: obstacles(reading, each).lasting for each in ids}
+    lines = [f"broker {each}: {_some(found)}" for each, found in refused.items() if found]
+    if lines:
+        raise GateClosed(
+            f"Nothing was restarted; {'. '.join(lines)}. Waiting does not help: add replicas or "
+            "voters, or go on with --force, which interrupts what is named here."
+        )
+
+
 async def gate_stop(run: Run, node: Node) -> None:
     """Look once whether a broker may be stopped by hand. Raises GateClosed with what would break.
 

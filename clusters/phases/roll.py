@@ -15,7 +15,7 @@ from clusters.admin.client import AdminClient
 from clusters.errors import GateClosed, Interrupted, OperationError
 from clusters.phases.base import Node, Run
 from clusters.phases.explain import explain
-from clusters.phases.gate import gate_after, gate_before
+from clusters.phases.gate import gate_after, gate_before, gate_roll
 from clusters.phases.start import start_node
 
 REQUEST_MS = 3_000
@@ -30,6 +30,7 @@ class Roll:
         """Fill `run.rolled`. Raises OperationError at the first failure."""
         assert run.plan is not None
         order = await controller_last(run, run.plan.restarts)
+        await gate_roll(run, order)
         for position, broker_id in enumerate(order):
             step = self._restart(run, run.nodes[broker_id], order[position:])
             await finish_first(run, step, broker_id, order[position + 1 :])

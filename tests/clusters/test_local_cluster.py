@@ -339,3 +339,10 @@ async def test_brokers_are_started_one_after_the_other_when_all_are_down(spec_fi
     assert states[:2] == ["up", "up"]
     third = await operations.start_broker(3)
     assert third.status.healthy
+
+    async with AdminClient(operations.spec.bootstrap) as admin:
+        await admin.create_topic("lone", 1, 1, {"min.insync.replicas": "1"})
+    before = running()
+    with pytest.raises(GateClosed, match=r"Nothing was restarted; broker \d: lone-0"):
+        await operations.restart()
+    assert running() == before
