@@ -20,6 +20,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
+from shell import client_errors
 from shell.client_options import client_options
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.inputs import BadRecord, NewRecord, Recipe, records_of_lines
@@ -134,6 +135,9 @@ class _Run:
             self.session.output.progress(
                 f"{self.tally.records} records written, {format_bytes(self.tally.size_bytes)}"
             )
+
+
+client_errors.learn()
 
 
 async def produce(session: Session, plan: Plan) -> ExitCode:
@@ -254,7 +258,10 @@ async def _send(run: _Run, record: NewRecord) -> None:
         run.fail(record.where, f"topic {run.plan.topic} has no partition {record.partition}.")
         return
     try:
-        run.pending.append((await _handed_over(run, record), record))
+        future = await _handed_over(run, record)
+        # One that nobody waits for any more must not complain of that.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        run.pending.append((future, record))
     except MessageSizeTooLargeError as error:
         run.fail(record.where, _reason(error))
 

@@ -10,6 +10,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+import yaml
 from confluent_kafka import Consumer
 
 from shell.cli import build
@@ -126,6 +128,7 @@ _VARIES = {
     "usable_bytes": 0,
     "used_bytes": 0,
     "took_ms": 0,
+    "elected": False,
     "timestamp": "TIME",
     "at": "TIME",
     "role": "ROLE",
@@ -177,14 +180,14 @@ def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
         yield request.param, cluster.bootstrap
 
 
-def run(bootstrap: str, line: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line, with JSON."""
+def run(bootstrap: str, line: str, output: str = "json") -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command line."""
     out, err = io.BytesIO(), io.StringIO()
     doors = Doors()
     doors.environ = {}
     doors.ask = lambda prompt: None  # type: ignore[method-assign]
     runner = Runner(build(all_commands()), Output(stdout=out, stderr=err), doors)
-    words = [*parse_line(line)[0].words, "--bootstrap", bootstrap, "--format", "json"]
+    words = [*parse_line(line)[0].words, "--bootstrap", bootstrap, "--format", output]
     try:
         code = runner.run_blocking(runner.parse([*words, "--timeout", "30s"]))
     except Exception as error:
@@ -215,6 +218,68 @@ def test_the_script_gives_the_same_on_both_engines(engine):
         if data != wanted:
             problems.append(f"{line}: {json.dumps(data)}, wanted {json.dumps(wanted)}")
     assert not problems, f"on {name}:\n" + "\n".join(problems)
+
+
+# Each gives the same as JSON, as YAML and as a table, whatever the engine.
+READING = (
+    "topic list --internal",
+    "topic list --under-min-isr",
+    "topic describe orders",
+    "partition list orders",
+    "partition moves",
+    "broker list",
+    "broker describe 1",
+    "config get topic orders",
+    "config get topic orders --all",
+    "config get topic orders cleanup.policy --documentation",
+    "config get broker 1 --all",
+    "config get broker default",
+    "quorum describe",
+    "group list",
+    "producer list orders",
+    "query 'partitions where topic = orders'",
+    "query --fields",
+    "query 'count(brokers where state = up) = 3'",
+    "query 'quorum where lag < 1000'",
+    "query 'brokers where disk_free > 1MiB'",
+)
+_PASSES = re.compile(r"^(last|lag|log_end|high_water|usable|total|used|size)_|_ms$|_bytes$")
+
+
+def lasting(value: Any) -> Any:
+    """The same data without what passes between two questions."""
+    if isinstance(value, list):
+        return [lasting(each) for each in value]
+    if isinstance(value, dict):
+        kept = {name: each for name, each in value.items() if not _PASSES.search(name)}
+        return {
+            name: lasting(each)
+            for name, each in kept.items()
+            if name
+            not in {"disk_free", "size", "disk_used_percent", "lag", "end", "behind", "silent"}
+        }
+    return value
+
+
+@pytest.mark.parametrize("line", READING)
+def test_every_format_says_the_same(engine, line):
+    _, bootstrap = engine
+    code, out, err = run(bootstrap, line)
+    assert code == 0, err
+    data = json.loads(out)
+    as_yaml, as_table = (run(bootstrap, line, output) for output in ("yaml", "table"))
+    assert as_yaml[0] == as_table[0] == code
+    assert lasting(yaml.safe_load(as_yaml[1])) == lasting(data)
+    rows = as_table[1].splitlines()
+    if isinstance(data, list):
+        # A heading, and a row for each; one setting with documentation is told in lines.
+        assert len(rows) == len(data) + 1 or "--documentation" in line
+        assert (
+            len(data) > 0
+            or line in {"partition moves", "topic list --under-min-isr"}
+            or ("default" in line or "group" in line)
+        )
+    assert rows
 
 
 async def test_a_group_with_members_is_not_reset_and_its_speed_is_measured(engine):

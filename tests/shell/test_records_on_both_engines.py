@@ -29,7 +29,17 @@ DOCUMENTS = json.dumps(
 BINARY = bytes(range(256)) + b"\n\r\x00"
 LINES = b"".join(b"line %d\n" % number for number in range(200))
 # Topics of the script. Times are given wherever they are printed.
-TOPICS = "rec -p 3", "keyed -p 4", "rows", "docs", "copy -p 3", "blob", "packed", "group -p 2"
+TOPICS = (
+    "rec -p 3",
+    "keyed -p 4",
+    "rows",
+    "docs",
+    "copy -p 3",
+    "blob",
+    "packed",
+    "group -p 2",
+    "compact -c cleanup.policy=compact",
+)
 AT = "--timestamp 2026-02-03T04:05:06Z"
 # (command line, standard input). In order: each builds on those before it.
 SCRIPT: tuple[tuple[str, bytes], ...] = (
@@ -100,6 +110,11 @@ SCRIPT: tuple[tuple[str, bytes], ...] = (
     ("tail rec:2 --from start --until end --format yaml", b""),
     ("produce blob --file - --whole --header type=x/y --timestamp 5", BINARY),
     ("tail blob --from start --until end", b""),
+    # A topic that keeps the last record of each key refuses those without
+    ("produce compact a b", b""),
+    ("produce compact --keep-going --key-separator : --input lines", b"k:1\nno key\nk:2\n"),
+    ("produce compact --keep-going --input records", b'{"value":"a"}\n{"key":"k","value":"3"}\n'),
+    ("tail compact --from start --until end --template '{key} {value}'", b""),
     # As a member of a group, ending anywhere
     (f"produce group a b c d e --partition 0 {AT}", b""),
     (f"produce group f g --partition 1 {AT}", b""),
