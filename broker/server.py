@@ -151,6 +151,8 @@ class Broker:
             undo = self._undo.pop()
             try:
                 await undo()
+            except StorageError as error:
+                logger.error("stopping a part failed: %s", error)  # a full disk needs no traceback
             except Exception:
                 logger.exception("stopping a part failed")
 
