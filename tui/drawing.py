@@ -86,6 +86,14 @@ def brokers_text(
     return text
 
 
+def trail_phase(trail: Sequence[Flash], now_ms: int) -> tuple[int, ...]:
+    """How far the changes that `trail_text` shows have faded: the same while it draws the same."""
+    return tuple(
+        3 if age_ms >= TRAIL_MS else 0 if age_ms < FRESH_MS else 1 if age_ms < RECENT_MS else 2
+        for age_ms in (now_ms - flash.at_ms for flash in trail[-TRAIL_SIGNS:])
+    )
+
+
 def trail_text(trail: Sequence[Flash], now_ms: int) -> Text:
     """The last changes, newest first: reversed when new, then bold, plain, dim, gone."""
     text = Text()
@@ -143,6 +151,15 @@ def count(number: float | None) -> str:
         if abs(number) >= size:
             return f"{number / (1e3 if unit == 'k' else size):.3g}{unit}"
     return f"{number:.0f}" if number == int(number) or abs(number) >= 100 else f"{number:.1f}"
+
+
+def said_value(name: str, value: str) -> str:
+    """A setting's value, with what a person reads beside what machines write."""
+    if not value.isdigit() or int(value) < 1_000:
+        return value
+    if name.endswith(".ms"):
+        return f"{value} ({age(int(value))})"
+    return f"{value} ({size(int(value))})" if name.endswith(".bytes") else value
 
 
 def number_text(number: int) -> Text | str:

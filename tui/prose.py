@@ -30,7 +30,7 @@ class Prose:
     def append(self, words: str, tone: str = "") -> Self:
         """Add words. Raises KeyError for what is no tone."""
         end = self._length + len(words)
-        if style := TONES[tone]:
+        if (style := TONES[tone]) and words:
             self._spans.append(Span(self._length, end, style))
         self._parts.append(words)
         self._length = end
@@ -41,5 +41,12 @@ class Prose:
         return self.append("\n") if self._parts else self
 
     def content(self) -> Content:
-        """All of it."""
-        return Content("".join(self._parts).rstrip("\n"), list(self._spans))
+        """All of it, without line breaks at the end."""
+        text = "".join(self._parts).rstrip("\n")
+        # Textual falls over spans that end behind the text.
+        spans = [
+            Span(span.start, min(span.end, len(text)), span.style)
+            for span in self._spans
+            if span.start < len(text)
+        ]
+        return Content(text, spans)

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from textual.style import Style
 
 from clusters.admin import Gathered, LogDir, QuorumInfo, QuorumReplica
 from clusters.polls import Answer
 from tui.attention import troubles
 from tui.charts import chart
-from tui.prose import Prose
+from tui.prose import TONES, Prose
 from tui.store import LOG_DIRS, QUORUM, Store
 
 
@@ -117,6 +120,19 @@ def test_a_plot_has_an_axis_and_fits() -> None:
     assert lines[3].endswith("now")
     long = chart(Prose(), range(200), 40, 3, over_ms=400_000).content().plain
     assert "└66 s ago" in long
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(alphabet="ab \n", max_size=6), st.sampled_from(sorted(TONES)))))
+def test_any_words_in_any_tones_can_be_drawn(parts) -> None:
+    prose = Prose()
+    for said, tone in parts:
+        prose.append(said, tone)
+    content = prose.content()
+    assert content.plain == "".join(said for said, _ in parts).rstrip("\n")
+    assert "".join(
+        text for text, _ in content.render(end="", parse_style=lambda _: Style())
+    ) == str(content.plain)
 
 
 async def test_the_overview_says_it_and_leads_there(cluster, open_dashboard) -> None:

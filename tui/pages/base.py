@@ -120,7 +120,7 @@ class Page(Container):
     def refresh_trails(self) -> None:
         """Draw again what fades."""
         for table in self.tables.values():
-            table.refresh()
+            table.refresh_fading()
 
     def subject(self) -> Subject | None:
         """What the cursor of the focused table is on."""
@@ -131,13 +131,12 @@ class Page(Container):
     def subjects(self) -> list[Subject | None]:
         """What an action may be about, the nearest first; None stands for the whole cluster.
 
-        The row, what the page is about, the topic of the row: on the page of a group a key that
-        both know is about the group.
+        On the page of a group or broker that comes before its rows, on the page of a topic after
+        them; the topic of a row comes last.
         """
-        row = self.subject()
-        found: list[Subject | None] = [
-            each for each in (row, self.page_subject()) if each is not None
-        ]
+        row, page = self.subject(), self.page_subject()
+        nearest = (page, row) if page is not None and page.kind != "topic" else (row, page)
+        found: list[Subject | None] = [each for each in nearest if each is not None]
         if row is not None and row.kind == "partition":
             found.append(Subject("topic", row.name))
         return [*found, None]

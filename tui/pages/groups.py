@@ -4,18 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.text import Text
 from textual.app import ComposeResult
+from textual.containers import Container
+from textual.content import Content
 
-from clusters.polls import Poll
+from clusters.polls import Poll, Samples
+from tui.charts import chart
 from tui.drawing import age, count, sparkline
 from tui.pages.base import Desk, Page
+from tui.prose import Prose
 from tui.store import GROUPS, LAGS, Store
 from tui.table import Column, LiveTable
 
 TROUBLED = ("Dead", "Unknown")
 MOVING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
 LEVEL_PER_S = 0.5
+PLOTS_WIDTH = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +107,6 @@ class GroupsPage(Page):
     def _table(self) -> LiveTable[GroupRow]:
         store = self.store
 
-        def draw_state(row: GroupRow) -> str:
-            sign = "◐" if row.state in MOVING else "✖" if row.state in TROUBLED else "●"
-            return f"{'○' if row.state == 'Empty' else sign} {row.state}"
-
         def draw_trend(row: GroupRow) -> str:
             samples = store.lags.get(row.group)
             return sparkline(samples.levels, 16) if samples is not None else ""
@@ -128,7 +128,7 @@ class GroupsPage(Page):
         return LiveTable(
             [
                 Column("group", 0, lambda r: r.group, lambda r: r.group),
-                Column("state", 20, draw_state, lambda r: r.state),
+                Column("state", 20, lambda r: state_text(r.state), lambda r: r.state),
                 Column("lag", 8, lambda r: count(r.lag), lambda r: -(r.lag or 0), True),
                 Column(
                     "worst", 8, lambda r: count(r.max_lag), lambda r: -(r.max_lag or 0), True, 90
@@ -139,7 +139,7 @@ class GroupsPage(Page):
                 Column("coord", 5, lambda r: str(r.coordinator), lambda r: r.coordinator, True, 78),
                 Column(
                     "topics",
-                    30,
+                    0,
                     lambda r: r.problem or " ".join(r.topics),
                     lambda r: r.topics,
                     False,
@@ -184,6 +184,8 @@ class GroupPage(Page):
         self.add_text("facts", f"Group {subject}".replace("[", "\\["))
         self.add_table(self._lag_table())
         self.add_text("members", "Members")
+        self.add_text("history", "Lag, records behind")
+        self.add_text("reading", "Records read per second")
 
     def _lag_table(self) -> LiveTable[LagRow]:
         return LiveTable(
@@ -222,10 +224,15 @@ class GroupPage(Page):
         )
 
     def compose(self) -> ComposeResult:
-        """Facts, lag, members."""
-        yield self.texts["facts"]
-        yield self.tables["lags"]
-        yield self.texts["members"]
+        """Facts, lag, and members and plots beside or below."""
+        with Container(id="around"):
+            with Container(id="main"):
+                yield self.texts["facts"]
+                yield self.tables["lags"]
+            with Container(id="below"):
+                yield self.texts["history"]
+                yield self.texts["reading"]
+                yield self.texts["members"]
 
     def wants(self) -> Sequence[Poll]:
         """The group and its lag."""
@@ -253,28 +260,72 @@ class GroupPage(Page):
         self.tables["lags"].set_title("Lag", self.note(lag))
         self.texts["facts"].update(self._facts(detail.value, everything if lag.value else None))
         self.texts["members"].update(self._members(detail.value, self.note(detail)))
+        if self.size.width >= PLOTS_WIDTH:
+            self._plot("history", store.lags.get(name), rates=False)
+            self._plot("reading", store.commits.get(name), rates=True)
 
-    def _facts(self, detail: Any, lag: int | None) -> Text:
-        text = Text(no_wrap=True, overflow="ellipsis")
+    def _plot(self, panel_name: str, samples: Samples | None, *, rates: bool) -> None:
+        panel, prose = self.texts[panel_name], Prose()
+        if samples is None:
+            prose.append("counting …", "dim")
+        else:
+            values = samples.rates() if rates else samples.levels
+            chart(prose, values, panel.size.width, panel.size.height, over_ms=samples.span_ms)
+        panel.update(prose.content())
+
+    def _facts(self, detail: Any, lag: int | None) -> Content:
+        prose = Prose()
         if detail is not None:
-            text.append(f"{detail.state}   {detail.assignor or detail.protocol_type}", "bold")
-            text.append(f"   coordinator {detail.coordinator}   members {len(detail.members)}")
+            tone = "warning" if detail.state in (*MOVING, *TROUBLED) else "bold"
+            prose.append(state_text(detail.state), tone)
+            prose.append(f"   {detail.assignor or detail.protocol_type}")
+            prose.append(f"   coordinator {detail.coordinator}   members {len(detail.members)}")
             if detail.generation is not None:
-                text.append(f"   generation {detail.generation}")
+                prose.append(f"   generation {detail.generation}")
         samples = self.store.lags.get(self.about)
         commits = self.store.commits.get(self.about)
         reads = commits.per_second() if commits is not None else None
-        text.append(f"\nlag {count(lag)}   {trend(self.store, self.about)}", "bold")
-        text.append(f"   reads {count(reads)}/s   time to drain {drain(self.store, self.about)}   ")
-        text.append(sparkline(samples.levels if samples is not None else [], 40).strip())
-        return text
+        rate = self.store.lag_per_second(self.about) or 0
+        prose.line().append(f"lag {count(lag)}   ", "bold")
+        growing = bool(lag) and rate > LEVEL_PER_S
+        prose.append(trend(self.store, self.about), "warning" if growing else "")
+        prose.append(f"   reads {count(reads)}/s   ")
+        prose.append(f"time to drain {drain(self.store, self.about)}   ")
+        if samples is not None and self.size.width < PLOTS_WIDTH:
+            prose.append(sparkline(samples.levels, 16).strip(), "accent")
+        return prose.content()
 
-    def _members(self, detail: Any, note: str) -> Text:
-        text = Text(no_wrap=True, overflow="ellipsis")
+    def _members(self, detail: Any, note: str) -> Content:
+        prose = Prose()
         for member in getattr(detail, "members", ()):
-            held = " ".join(f"{topic}-{index}" for topic, index in member.partitions)
+            held = held_text(member.partitions)
             instance = f" ({member.instance_id})" if member.instance_id else ""
-            text.append(f"{member.client_id}{instance} {member.host}  {held or 'holds nothing'}\n")
+            prose.append(f"{member.client_id}{instance}", "accent")
+            prose.append(f" {member.host}", "dim").append(f"  {held or 'holds nothing'}\n")
         if detail is not None and not detail.members:
-            text.append("none: nobody is reading\n")
-        return text.append(note)
+            prose.append("none: nobody is reading\n", "warning")
+        return prose.append(note, "warning").content()
+
+
+def state_text(state: str) -> str:
+    """A group's state with its sign."""
+    sign = "◐" if state in MOVING else "✖" if state in TROUBLED else "●"
+    return f"{'○' if state == 'Empty' else sign} {state}"
+
+
+def held_text(partitions: Sequence[tuple[str, int]]) -> str:
+    """Partitions by topic, runs of numbers drawn together: `orders 0-5 8, payments 1`."""
+    by_topic: dict[str, list[int]] = {}
+    for topic, index in sorted(partitions):
+        by_topic.setdefault(topic, []).append(index)
+    return ", ".join(f"{topic} {_runs(numbers)}" for topic, numbers in by_topic.items())
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return " ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)

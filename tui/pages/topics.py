@@ -3,18 +3,29 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Container
+from textual.content import Content
 
-from clusters.polls import Poll
-from tui.drawing import count, size, sparkline
-from tui.model import Health, PartitionRow
+from clusters.polls import NO_ANSWER, Answer, Poll
+from tui.charts import chart
+from tui.drawing import SIGNS, count, said_value, size, sparkline
+from tui.model import Health, PartitionRow, TopicRow
 from tui.pages.base import Desk, Page
+from tui.pages.groups import trend
 from tui.panels import fit_grid, partitions_table, topics_table
+from tui.prose import Prose
 from tui.store import ENDS, LAGS, LOG_DIRS
 from tui.table import Column
+
+PLOTS_WIDTH = 150
+TONE = {
+    Health.OK: "",
+    Health.UNDER_REPLICATED: "warning",
+    Health.UNDER_MIN_ISR: "error",
+    Health.OFFLINE: "error",
+}
 
 ONLY: dict[str, tuple[str, Callable[[PartitionRow], bool]]] = {
     "problems": ("with problems", lambda row: row.health is not Health.OK),
@@ -65,90 +76,142 @@ class TopicPage(Page):
 
     def __init__(self, desk: Desk, subject: str = "") -> None:
         super().__init__(desk, subject)
-        ranges = Poll("ranges", subject)
-
-        def offset(row: PartitionRow, side: int) -> Any:
-            value = self.store.answer(ranges).value or {}
-            return value.get(row.key, (None, None))[side]
-
-        extra: tuple[Column[PartitionRow], ...] = (
-            Column(
-                "start", 9, lambda r: count(offset(r, 0)), lambda r: offset(r, 0) or 0, True, 100
-            ),
-            Column("end", 9, lambda r: count(offset(r, 1)), lambda r: offset(r, 1) or 0, True, 85),
-        )
+        self._ranges = Poll("ranges", subject)
+        # What was last told of offsets, and what each partition got per second until then.
+        self._last: Answer = NO_ANSWER
+        self._rates: dict[Any, float] = {}
         self.add_text("facts", f"Topic {subject}".replace("[", "\\["))
+        self.add_text("rates", "Records written per second")
         self.add_text("settings", "Settings that are not default")
         self.add_text("readers", "Groups that read it")
-        self.add_table(partitions_table(self.store, desk.now_ms, extra=extra))
+        self.add_table(partitions_table(self.store, desk.now_ms, extra=self._columns()))
+
+    def _columns(self) -> tuple[Column[PartitionRow], ...]:
+        def offset(row: PartitionRow, side: int) -> Any:
+            value = self.store.answer(self._ranges).value or {}
+            return value.get(row.key, (None, None))[side]
+
+        def held(row: PartitionRow) -> int | None:
+            start, end = offset(row, 0), offset(row, 1)
+            return None if start is None or end is None else end - start
+
+        return (
+            Column(
+                "msg/s",
+                7,
+                lambda r: count(self._rates.get(r.key)),
+                lambda r: -self._rates.get(r.key, 0),
+                True,
+                76,
+            ),
+            Column(
+                "start", 9, lambda r: count(offset(r, 0)), lambda r: offset(r, 0) or 0, True, 130
+            ),
+            Column("end", 9, lambda r: count(offset(r, 1)), lambda r: offset(r, 1) or 0, True, 86),
+            Column("records", 9, lambda r: count(held(r)), lambda r: held(r) or 0, True, 110),
+        )
 
     def compose(self) -> ComposeResult:
-        """Facts, partitions, and what belongs to them below."""
-        yield self.texts["facts"]
-        yield self.tables["partitions"]
-        with Horizontal(id="below"):
-            yield self.texts["settings"]
-            yield self.texts["readers"]
+        """Facts, partitions, and what belongs to them beside or below."""
+        with Container(id="around"):
+            with Container(id="main"):
+                yield self.texts["facts"]
+                yield self.tables["partitions"]
+            with Container(id="below"):
+                yield self.texts["rates"]
+                yield self.texts["settings"]
+                yield self.texts["readers"]
 
     def wants(self) -> Sequence[Poll]:
         """Offsets of this topic, settings, groups, sizes."""
-        name = self.about
-        return (Poll("ranges", name), Poll("configs", name), LAGS, LOG_DIRS)
+        return (self._ranges, Poll("configs", self.about), LAGS, LOG_DIRS)
 
     def paint(self) -> None:
         """Draw all panels."""
         view = self.store.view
         row = view.topic_row(self.about)
         table = self.tables["partitions"]
-        ranges = self.store.answer(Poll("ranges", self.about))
+        ranges = self.store.answer(self._ranges)
+        self._take(ranges)
         fit_grid(table, self.store)
         table.set_rows(view.rows_of(self.about), (view.version, ranges.at_ms))
         table.set_title("Partitions", self.note(ranges))
         if row is None:
-            self.texts["facts"].update(f"There is no topic {self.about}.")
+            said = f"✖ There is no topic {self.about}." if view.brokers else "asking …"
+            self.texts["facts"].update(Prose().append(said, "error").content())
             return
-        samples = self.store.ends.get(self.about)
-        known = [pair for pair in (ranges.value or {}).values() if None not in pair]
-        records = sum(end - start for start, end in known) if known else None
-        text = Text(no_wrap=True, overflow="ellipsis")
-        text.append(
-            f"{row.health}   {row.partitions} partitions x {row.replication_factor}", "bold"
-        )
-        text.append(
-            f"   records {count(records)}   size {size(self.store.topic_sizes.get(row.name))}"
-        )
-        rates = samples.rates() if samples is not None else []
-        now = samples.per_second() if samples is not None else None
-        text.append(f"\nwritten {count(now)}/s ", "bold")
-        text.append(sparkline(rates, max(8, min(60, self.size.width - 24))))
-        self.texts["facts"].update(text)
+        self.texts["facts"].update(self._facts(row, ranges))
+        self.texts["rates"].update(self._plot())
         self.texts["settings"].update(self._settings())
         self.texts["readers"].update(self._readers())
 
-    def _settings(self) -> Text:
-        answer = self.store.answer(Poll("configs", self.about))
-        text = Text(no_wrap=True, overflow="ellipsis")
+    def _take(self, answer: Answer) -> None:
+        """Work out what each partition got between the last two answers."""
+        before, self._last = self._last, answer
+        if answer.at_ms == before.at_ms or answer.at_ms is None or before.at_ms is None:
+            return
+        seconds = (answer.at_ms - before.at_ms) / 1000
+        rates = {}
+        for key, (_, end) in (answer.value or {}).items():
+            old = (before.value or {}).get(key, (None, None))[1]
+            if end is not None and old is not None and seconds > 0:
+                rates[key] = max(0.0, (end - old) / seconds)
+        self._rates = rates
+
+    def _facts(self, row: TopicRow, ranges: Answer) -> Content:
+        known = [pair for pair in (ranges.value or {}).values() if None not in pair]
+        records = sum(end - start for start, end in known) if known else None
+        bytes_ = self.store.topic_sizes.get(row.name)
+        samples = self.store.ends.get(self.about)
+        now = samples.per_second() if samples is not None else None
+        prose = Prose()
+        health = row.health
+        prose.append(f"{SIGNS[health]} {health}", "bold" if health is Health.OK else TONE[health])
+        prose.append(f"   {row.partitions} partitions x {row.replication_factor} replicas")
+        for number, what in (
+            (row.offline, "offline"),
+            (row.under_min_isr, "under min ISR"),
+            (row.at_min_isr, "at min ISR"),
+            (row.not_preferred, "not on the preferred leader"),
+        ):
+            if number:
+                prose.append(f"   {number} {what}", "warning")
+        prose.line().append(f"written {count(now)}/s ", "bold")
+        if samples is not None and self.size.width < PLOTS_WIDTH:
+            prose.append(sparkline(samples.rates(), 16), "accent")
+        prose.append(f"   records {count(records)}   size of all replicas {size(bytes_)}")
+        return prose.content()
+
+    def _plot(self) -> Content:
+        samples, panel, prose = self.store.ends.get(self.about), self.texts["rates"], Prose()
+        if samples is None:
+            return prose.append("counting …", "dim").content()
+        width, height = panel.size.width, panel.size.height
+        return chart(prose, samples.rates(), width, height, over_ms=samples.span_ms).content()
+
+    def _settings(self) -> Content:
+        answer, prose = self.store.answer(Poll("configs", self.about)), Prose()
         chosen = [entry for entry in answer.value or () if not entry.is_default]
         for entry in chosen:
-            value = "(hidden)" if entry.value is None else entry.value
-            text.append(f"{entry.name}={value}\n")
+            value = "(hidden)" if entry.value is None else said_value(entry.name, entry.value)
+            prose.append(entry.name, "accent").append(f" = {value}\n")
         if answer.value is not None and not chosen:
-            text.append("all as the brokers have them\n")
-        return text.append(self.note(answer))
+            prose.append("all as the brokers have them\n")
+        return prose.append(self.note(answer), "warning").content()
 
-    def _readers(self) -> Text:
-        answer = self.store.answer(LAGS)
-        text = Text(no_wrap=True, overflow="ellipsis")
+    def _readers(self) -> Content:
+        answer, prose = self.store.answer(LAGS), Prose()
         readers = 0
         for group, lag in sorted((answer.value or {}).items()):
             mine = [] if isinstance(lag, str) else [p for p in lag if p.topic == self.about]
             if mine:
                 readers += 1
                 behind = sum(each.lag or 0 for each in mine)
-                text.append(f"{group}  lag {count(behind)}\n")
+                prose.append(group, "accent").append(f"  lag {count(behind)}  ")
+                prose.append(f"{trend(self.store, group)}\n", "dim")
         if answer.value is not None and not readers:
-            text.append("none\n")
-        return text.append(self.note(answer))
+            prose.append("none\n", "dim")
+        return prose.append(self.note(answer), "warning").content()
 
 
 class PartitionsPage(Page):
