@@ -286,6 +286,8 @@ def _values(
     match place.kind:
         case Kind.CHOICE:
             return [Suggestion(choice) for choice in place.choices]
+        case Kind.PAIR:
+            return [Suggestion(f"{choice}=", whole=False) for choice in place.choices]
         case Kind.TOPIC_PARTITION:
             return _topic_partitions(names, current)
         case Kind.TOPIC_CONFIG:
@@ -304,6 +306,10 @@ def _names_of(kind: Kind, names: Names) -> list[Suggestion]:
     settings = {**names.broker_settings, **names.topic_settings}
     found: dict[Kind, Iterable[tuple[object, str]]] = {
         Kind.BROKER: ((i, text + names.mark) for i, text in sorted(names.brokers.items())),
+        Kind.PRINCIPAL: (
+            (name, text + names.mark) for name, text in sorted(names.principals.items())
+        ),
+        Kind.USER: ((name, text + names.mark) for name, text in sorted(names.users.items())),
         Kind.GROUP: ((name, text + names.mark) for name, text in sorted(names.groups.items())),
         Kind.CONFIG_KEY: ((key, s.documentation) for key, s in sorted(settings.items())),
         Kind.CONTEXT: ((name, "") for name in names.contexts),

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ from typing import Any
 from shell.journal import state_folder
 from shell.session import Session
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 # Values that Kafka takes for settings that are lists of words.
 _WORDS = {
     "cleanup.policy": ("delete", "compact", "compact,delete"),
@@ -47,6 +48,8 @@ class Names:
     topics: Mapping[str, int] = field(default_factory=dict)
     brokers: Mapping[int, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
+    principals: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = field(default_factory=dict)
     topic_settings: Mapping[str, Setting] = field(default_factory=dict)
     broker_settings: Mapping[str, Setting] = field(default_factory=dict)
     contexts: Sequence[str] = ()
@@ -93,6 +96,7 @@ async def ask(session: Session, known: Names = NO_NAMES) -> Answer:
             _part(found, problems, "topics", admin.topics),
             _part(found, problems, "brokers", admin.brokers),
             _part(found, problems, "groups", partial(_groups, admin, problems)),
+            _people(found, admin),
         )
         topics, brokers = found.get("topics"), found.get("brokers")
         names = replace(
@@ -102,6 +106,8 @@ async def ask(session: Session, known: Names = NO_NAMES) -> Answer:
             if brokers is not None
             else known.brokers,
             groups=found.get("groups", known.groups),
+            principals=found.get("principals", known.principals),
+            users=found.get("users", known.users),
         )
         if topics is not None or brokers is not None:
             await _learn_settings(admin, names, found, problems)
@@ -147,6 +153,33 @@ async def _groups(admin: Any, problems: dict[str, str]) -> dict[str, str]:
     for failure in gathered.failures:
         problems["groups"] = f"{failure.where}: {failure.reason}"
     return {group.group: group.state for group in gathered.items}
+
+
+async def _people(found: dict[str, Any], admin: Any) -> None:
+    """Principals of rules, and users; a cluster without them, or that does not tell, has none."""
+    unheard: dict[str, str] = {}
+
+    async def rules() -> Any:
+        return await admin.acls()
+
+    async def credentials() -> Any:
+        return await admin.scram_users()
+
+    await asyncio.gather(
+        _part(found, unheard, "acls", rules),
+        _part(found, unheard, "credentials", credentials),
+    )
+    acls, users = found.get("acls"), found.get("credentials")
+    if acls is None and users is None:
+        return
+    mechanisms: dict[str, list[str]] = {}
+    for each in users or ():
+        mechanisms.setdefault(each.user, []).append(each.mechanism)
+    found["users"] = {user: ", ".join(each) for user, each in mechanisms.items()}
+    counts = Counter(acl.principal for acl in acls or ())
+    found["principals"] = {f"User:{user}": "no rules" for user in mechanisms} | {
+        who: f"{count} rules" for who, count in counts.items()
+    }
 
 
 async def _settings(admin: Any, kind: str, of: Mapping[Any, Any]) -> dict[str, Setting]:
@@ -198,6 +231,8 @@ def load(path: str, now_s: float) -> Names | None:
             topics=data["topics"],
             brokers={int(key): value for key, value in data["brokers"].items()},
             groups=data["groups"],
+            principals=data["principals"],
+            users=data["users"],
             topic_settings={k: Setting(**v) for k, v in data["topic_settings"].items()},
             broker_settings={k: Setting(**v) for k, v in data["broker_settings"].items()},
             stale=True,

@@ -5,7 +5,7 @@ Holds no behaviour of any command and imports nothing heavy: it is loaded for ea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -34,6 +34,8 @@ class Kind(StrEnum):
     TOPIC_PARTITION = "topic-partition"
     BROKER = "broker"
     GROUP = "group"
+    PRINCIPAL = "principal"
+    USER = "user"
     TOPIC_CONFIG = "topic-config"
     BROKER_CONFIG = "broker-config"
     CONFIG_KEY = "config-key"
@@ -53,6 +55,8 @@ LIVE_KINDS = frozenset(
         Kind.TOPIC_PARTITION,
         Kind.BROKER,
         Kind.GROUP,
+        Kind.PRINCIPAL,
+        Kind.USER,
         Kind.TOPIC_CONFIG,
         Kind.BROKER_CONFIG,
         Kind.CONFIG_KEY,
@@ -102,6 +106,11 @@ class Option:
         """Whether the option stands alone, without a value."""
         return self.kind is Kind.FLAG
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether, with it, the command only shows what it would change."""
+        return self.is_flag and "--dry-run" in self.flags
+
 
 Result = ExitCode | None
 Run = Callable[..., Awaitable[Result] | Result]
@@ -142,6 +151,10 @@ class Command:
     def words(self) -> tuple[str, ...]:
         """The name as words."""
         return tuple(self.name.split())
+
+    def is_trial(self, values: Mapping[str, Any]) -> bool:
+        """Whether, called like this, it only shows what it would change."""
+        return any(option.is_trial and values.get(option.parameter) for option in self.options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,16 @@ class Doors:
             self.asking = False
         return line.rstrip("\n") if line else None
 
+    def ask_secret(self, prompt: str) -> str | None:
+        """Return what a person types unseen on the terminal, or None when there is none."""
+        from shell.deploying import ask_secret
+
+        self.asking = True
+        try:
+            return ask_secret(prompt)
+        finally:
+            self.asking = False
+
     def contexts(self) -> dict[str, Context]:
         """Return the saved contexts by name."""
         from clusters import state

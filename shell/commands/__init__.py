@@ -8,6 +8,7 @@ from shell.registry import Registry
 def all_commands() -> Registry:
     """Return a registry with every command."""
     from shell.commands import (
+        acl,
         apply,
         broker,
         broker_process,
@@ -26,10 +27,12 @@ def all_commands() -> Registry:
         producer,
         query,
         quorum,
+        quota,
         run,
         tail,
         topic,
         topic_change,
+        user,
         wait,
         watch,
     )
@@ -42,6 +45,9 @@ def all_commands() -> Registry:
     registry.add_group("partition", "Partitions: who leads, where replicas lie and move.")
     registry.add_group("group", "Consumer groups: members, lag, committed offsets.")
     registry.add_group("config", "Settings of topics and brokers.")
+    registry.add_group("acl", "Access rules: who may do what.")
+    registry.add_group("user", "SCRAM users.")
+    registry.add_group("quota", "Limits of users, client ids and addresses.")
     registry.add_group("quorum", "The metadata quorum.")
     registry.add_group("producer", "Producers that partitions remember.")
     registry.add_group("context", "Saved clusters, and the one in use.")
@@ -58,6 +64,9 @@ def all_commands() -> Registry:
         group,
         group_reset,
         config,
+        acl,
+        user,
+        quota,
         quorum,
         producer,
         produce,
