@@ -29,6 +29,7 @@ from clusters.manifest import (
     save_manifest,
 )
 from clusters.operations import Operations
+from clusters.phases.base import told_once
 from clusters.spec import parse_spec
 from clusters.state import (
     Context,
@@ -268,6 +269,15 @@ async def test_a_running_broker_with_other_settings_is_planned_to_be_restarted(b
 async def test_a_broker_that_the_file_no_longer_names_stands_in_the_way(bystander):
     save_manifest(manifest_of(spec_of(4), {4: identity(bystander.pid)}))
     assert "Broker 4 of the cluster unit runs" in await failures(Operations(spec_of(3)).up())
+
+
+def test_what_several_hosts_say_is_said_once():
+    texts = ["h1: no room", "h2: sudo refused ann: wrong", "h3: no room", "h4 is not known"]
+    assert told_once(texts).splitlines() == [
+        "h1, h3: no room",
+        "h2: sudo refused ann: wrong",
+        "h4 is not known",
+    ]
 
 
 async def test_an_unknown_broker_is_named():

@@ -5,6 +5,7 @@ Whatever the moment, running the same command again completes it.
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -34,7 +35,7 @@ ROLL = {"roll": "broker_id"}
 def read_until(process: subprocess.Popen[str], phase: str) -> dict[str, Any]:
     """Read a running command's events until it is in the middle of a phase; fails when it is not."""
     assert process.stdout is not None
-    field = (PHASES | ROLL)[phase]
+    field = (PHASES | ROLL).get(phase, "phase")
     events = []
     for line in process.stdout:
         events.append(json.loads(line))
@@ -116,19 +117,21 @@ async def test_logctl_is_killed_in_each_phase_and_running_again_completes(
 
 async def test_a_second_up_is_told_who_is_at_work_and_since_when(lab: Lab, tmp_path: Path) -> None:
     deployed = Deployed(lab, lab.start(3), tmp_path)
-    first = deployed.start("cluster", "up", "--yes", "--format", "json")
-    await asyncio.to_thread(read_until, first, "ship")
-    first.send_signal(signal.SIGSTOP)
-    try:
-        # From another machine: nothing but the hosts can tell it.
-        deployed.environment["XDG_STATE_HOME"] = str(tmp_path / "elsewhere")
-        second = await asyncio.to_thread(deployed.up, code=None)
-    finally:
-        first.send_signal(signal.SIGCONT)
+    person, terminal = os.openpty()
+    first = deployed.start("cluster", "up", "--format", "json", stdin=terminal)
+    await asyncio.to_thread(read_until, first, "plan")  # then it asks, for as long as we like
+    # From another machine: nothing but the hosts can tell it.
+    here = deployed.environment["XDG_STATE_HOME"]
+    deployed.environment["XDG_STATE_HOME"] = str(tmp_path / "elsewhere")
+    second = await asyncio.to_thread(deployed.up, code=None)
+    deployed.environment["XDG_STATE_HOME"] = here
+    os.write(person, b"yes\n")
+    os.close(terminal)
     assert second.code == 4
     assert f"pid {first.pid}" in second.said
     assert "since" in second.said
     out, err = await asyncio.to_thread(first.communicate, timeout=NOTICED_SECONDS)
+    os.close(person)
     assert first.returncode == 0, out + err
 
 
