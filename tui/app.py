@@ -365,7 +365,8 @@ class DashboardApp(App[int]):
         # A line that says the same again need not be laid out again.
         if self._drawn.get(widget) != (text, text.spans):
             self._drawn[widget] = (text, text.spans)
-            widget.update(text)
+            # One of fixed height leaves the others where they are: nothing is to be laid out.
+            widget.update(text, layout=widget.styles.auto_dimensions)
 
     def _tell_move(self, before: str) -> None:
         """Say that the feed goes on at another node, and why it left the one before."""

@@ -17,4 +17,5 @@ class Panel(Static):
         said = (content.plain, content.spans) if isinstance(content, Text | Content) else content
         if said != self._said:
             self._said = said
-            super().update(content, layout=layout)
+            # One whose size does not hang on its words leaves the others where they are.
+            super().update(content, layout=layout and self.styles.auto_dimensions)

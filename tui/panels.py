@@ -21,6 +21,7 @@ from tui.drawing import (
     replicas_text,
     size,
     sparkline,
+    trail_phase,
     trail_text,
 )
 from tui.model import BrokerRow, Health, PartitionRow, TopicRow, describe_event
@@ -77,6 +78,7 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
         key=lambda r: r.id,
         search=lambda r: f"{r.id} {r.address} {r.rack} {r.state}",
         row_class=row_class,
+        phase=lambda r: view.broker_flash(r.id, now_ms()) is not None,
         title="Brokers",
         query_table="brokers",
         fields=broker_fields,
@@ -187,6 +189,11 @@ def partitions_table(
             return f"⇢ {' '.join(told)}"
         return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)
 
+    def phase(row: PartitionRow) -> Any:
+        now = now_ms()
+        lit = view.flash(row.topic, row.partition, now) is not None
+        return lit, trail_phase(view.trail(*row.key), now)
+
     def severity(row: PartitionRow) -> Any:
         # The cluster's own topics after those that people have made.
         own = row.topic.startswith("__")
@@ -220,6 +227,7 @@ def partitions_table(
         query_table="partitions",
         fields=lambda row: partition_fields(store, row),
         swept=lambda row, place: view.swept(row.replicas, place, now_ms()),
+        phase=phase,
         id=id_,
     )
 

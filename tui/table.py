@@ -102,6 +102,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         query_table: str | None = None,
         fields: Callable[[R], Mapping[str, Any]] = _no_fields,
         swept: Callable[[R, float], bool] | None = None,
+        phase: Callable[[R], Any] | None = None,
         id: str | None = None,  # noqa: A002 - Textual's own name
     ) -> None:
         super().__init__(id=id)
@@ -112,6 +113,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self.query_table = query_table
         self._fields = fields
         self._swept = swept
+        self._phase = phase
+        # How each row that is seen looked when it was drawn last, by its index.
+        self._phases: dict[int, tuple[Any, bool]] = {}
+        self._grew = False
         self.note = ""
         self._style: Style | None = None
         self.follow_end = follow_end
@@ -265,6 +270,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def _arranged(self, at_end: bool) -> None:
         rows = self.shown
         self._fitted = None
+        self._phases.clear()
         if self.follow_end and at_end and rows:
             self._cursor = len(rows) - 1
             self._note_cursor()
@@ -353,33 +359,21 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         return self._fitted
 
     def _need(self, index: int) -> int:
-        return max(FLEXIBLE_MIN, self._longest.get(index, 0))
-
-    def _measure(self, crop: Region) -> bool:
-        """Note how long the cells on these lines are; what was longer before stays so."""
-        top = self.scroll_offset.y
-        rows = self.shown[top + max(0, crop.y - 2) : top + crop.bottom]
-        grew = False
-        for index, column in self._columns():
-            if column.width or column.fill:
-                continue
-            known = self._longest.get(index, 0)
-            longest = max(known, cell_len(column.title) + 1)
-            for row in rows:
-                drawn = column.draw(row)
-                longest = max(longest, drawn.cell_len if isinstance(drawn, Text) else len(drawn))
-            self._longest[index] = longest
-            grew = grew or longest > known
-        return grew
+        title = cell_len(self.columns[index].title) + 1
+        return max(FLEXIBLE_MIN, title, self._longest.get(index, 0))
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Lines of the screen; the style of the widget is worked out once for all of them."""
+        """Lines of the screen; what holds for all of them is worked out once."""
         self._style = self.rich_style
-        self._fitted = None
-        if self._measure(crop) and crop.height < self.size.height:
-            # Lines that are not drawn now have the old widths.
+        self._fitted, self._grew = None, False
+        strips = super().render_lines(crop)
+        if self._grew:
+            # A longer cell than any before: lines that were drawn before have the old widths.
+            self._fitted = None
+            self._styles_cache.clear()
+            strips = super().render_lines(crop)
             self.call_later(self.refresh)
-        return super().render_lines(crop)
+        return strips
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, a row, or nothing."""
@@ -412,40 +406,69 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         style = self._style or self.rich_style
         if name := self._row_class(row):
             style = self.get_component_rich_style(f"live-table--{name}")
-        if self._swept is not None:
-            place = (index - self.scroll_offset.y) / max(1, self.size.height - 1)
-            if self._swept(row, place):
-                style = self.get_component_rich_style("live-table--flash")
+        phase = self._phase_of(index)
+        self._phases[index] = phase
+        if phase[1]:
+            style = self.get_component_rich_style("live-table--flash")
         if index == self._cursor and self.has_focus:
             style += self.get_component_rich_style("live-table--cursor")
         segments: list[Segment] = []
-        for _, column, width in self._fit():
-            segments += self._cell(column, row, width, style)
-        rest = self._content_width() - sum(segment.cell_length for segment in segments)
+        taken = 0
+        for number, column, width in self._fit():
+            segments += self._cell(number, column, row, width, style)
+            taken += width + 1
+        rest = self._content_width() - taken
         if rest > 0:
             segments.append(Segment(" " * rest, style))
         return Strip(segments)
 
-    def _cell(self, column: Column[R], row: R, width: int, style: Style) -> list[Segment]:
+    def _cell(
+        self, number: int, column: Column[R], row: R, width: int, style: Style
+    ) -> list[Segment]:
         drawn = column.draw(row)
-        if isinstance(drawn, Text):
-            drawn = drawn.copy()
-            drawn.truncate(width, overflow="ellipsis")
-            pad = Segment(" " * (width - drawn.cell_len), style)
+        plain = drawn if isinstance(drawn, str) else drawn.plain
+        long = cell_len(plain)
+        if not column.width and not column.fill and long > self._longest.get(number, 0):
+            self._longest[number] = long
+            self._grew = True
+        if isinstance(drawn, Text) and drawn.spans:
+            if long > width:
+                drawn = drawn.copy()
+                drawn.truncate(width, overflow="ellipsis")
+                long = drawn.cell_len
+            pad = Segment(" " * (width - long), style)
             parts = [
-                Segment(segment.text, style + (segment.style or Style()))
+                Segment(segment.text, style + segment.style if segment.style else style)
                 for segment in drawn.render(self.app.console)
             ]
-            return [
-                *([pad] if column.right else []),
-                *parts,
-                *([] if column.right else [pad]),
-                Segment(" ", style),
-            ]
-        if cell_len(drawn) > width:
-            drawn = set_cell_size(drawn, width - 1) + "…"
-        pad_text = " " * (width - cell_len(drawn))
-        return [Segment((pad_text + drawn if column.right else drawn + pad_text) + " ", style)]
+            end = Segment(" ", style)
+            return [pad, *parts, end] if column.right else [*parts, pad, end]
+        if isinstance(drawn, Text) and drawn.style:
+            style += self.app.console.get_style(drawn.style)
+        if long > width:
+            plain = set_cell_size(plain, width - 1) + "…"
+            long = width
+        pad_text = " " * (width - long)
+        return [Segment((pad_text + plain if column.right else plain + pad_text) + " ", style)]
+
+    # -- what fades
+
+    def _phase_of(self, index: int) -> tuple[Any, bool]:
+        """How a row looks as time goes by: its own phase, and whether a sweep passes over it."""
+        row, swept = self.shown[index], False
+        if self._swept is not None:
+            place = (index - self.scroll_offset.y) / max(1, self.size.height - 1)
+            swept = self._swept(row, place)
+        return (self._phase(row) if self._phase is not None else None), swept
+
+    def refresh_fading(self) -> None:
+        """Draw again the lines that look different now only because time went by."""
+        if self._phase is None and self._swept is None:
+            return
+        top = self.scroll_offset.y
+        for index in range(top, min(top + self.size.height - 1, len(self.shown))):
+            if self._phases.get(index) != self._phase_of(index):
+                self._draw_row(index)
 
     def on_resize(self) -> None:
         """Take the new width."""
