@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from shell.registry import Registry
 
+_NOUNS = (
+    ("cluster", "Start, stop and ask after a cluster described by a file."),
+    ("broker", "The brokers of a cluster."),
+    ("bundle", "The archive that runs logd on bare hosts."),
+    ("topic", "Topics and their partitions."),
+    ("partition", "Partitions: who leads, where replicas lie and move."),
+    ("group", "Consumer groups: members, lag, committed offsets."),
+    ("config", "Settings of topics and brokers."),
+    ("acl", "Access rules: who may do what."),
+    ("user", "SCRAM users."),
+    ("quota", "Limits of users, client ids and addresses."),
+    ("quorum", "The metadata quorum."),
+    ("producer", "Producers that partitions remember."),
+    ("context", "Saved clusters, and the one in use."),
+)
+
 
 def all_commands() -> Registry:
     """Return a registry with every command."""
@@ -38,19 +54,8 @@ def all_commands() -> Registry:
     )
 
     registry = Registry()
-    registry.add_group("cluster", "Start, stop and ask after a cluster described by a file.")
-    registry.add_group("broker", "The brokers of a cluster.")
-    registry.add_group("bundle", "The archive that runs logd on bare hosts.")
-    registry.add_group("topic", "Topics and their partitions.")
-    registry.add_group("partition", "Partitions: who leads, where replicas lie and move.")
-    registry.add_group("group", "Consumer groups: members, lag, committed offsets.")
-    registry.add_group("config", "Settings of topics and brokers.")
-    registry.add_group("acl", "Access rules: who may do what.")
-    registry.add_group("user", "SCRAM users.")
-    registry.add_group("quota", "Limits of users, client ids and addresses.")
-    registry.add_group("quorum", "The metadata quorum.")
-    registry.add_group("producer", "Producers that partitions remember.")
-    registry.add_group("context", "Saved clusters, and the one in use.")
+    for noun, summary in _NOUNS:
+        registry.add_group(noun, summary)
     for module in (
         cluster,
         cluster_hosts,

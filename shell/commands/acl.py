@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shell.asking import confirm
@@ -17,24 +18,38 @@ if TYPE_CHECKING:
 
 _PRODUCES = {"topic": ("write", "describe", "create"), "transactional-id": ("write", "describe")}
 _CONSUMES = {"topic": ("read", "describe"), "group": ("read",)}
-# The options that name resources, by the parameter under which they come.
-_TYPES = {
-    "topic": "topic",
-    "group": "group",
-    "transactional_id": "transactional-id",
-    "user": "user",
-    "delegation_token": "delegation-token",
-}
-Resource = tuple[str, str | None]
+Resource = tuple[str, str]
 
 
-def _resources(given: Mapping[str, Any]) -> list[Resource]:
-    found: list[Resource] = [
-        (kind, name) for parameter, kind in _TYPES.items() for name in given[parameter]
-    ]
-    if given["cluster"]:
-        found.append(("cluster", "kafka-cluster"))
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which rules are meant; nothing given means all."""
+
+    principals: Sequence[str]
+    resources: Sequence[Resource]
+    operations: Sequence[str]
+    permission: str | None
+    host: str | None
+    pattern: str
+
+
+def _resources(
+    topic: Sequence[str],
+    group: Sequence[str],
+    cluster: bool,
+    transactional_id: Sequence[str],
+    user: Sequence[str],
+    delegation_token: Sequence[str],
+) -> list[Resource]:
+    named = {
+        "topic": topic,
+        "group": group,
+        "cluster": ("kafka-cluster",) if cluster else (),
+        "transactional-id": transactional_id,
+        "user": user,
+        "delegation-token": delegation_token,
+    }
+    return [(kind, name) for kind, names in named.items() for name in names]
 
 
 def _principals(texts: Iterable[str]) -> list[str]:
@@ -77,32 +92,60 @@ def _show(session: Session, acls: Sequence[Acl], results: Mapping[Acl, str] | No
     session.output.document([data(acl) for acl in acls], blocks)
 
 
-async def _found(
-    admin: AdminClient, principals: Sequence[str], given: Mapping[str, Any]
-) -> list[Acl]:
-    """The rules that the options mean, sorted."""
+async def _found(admin: AdminClient, wanted: _Wanted) -> list[Acl]:
+    """The rules that are meant, sorted."""
     from clusters.admin import AclFilter
 
-    pattern, wanted = given["pattern"], _resources(given)
+    filters = [AclFilter(pattern=wanted.pattern)]
+    if wanted.resources:
+        filters = [
+            # A name of * is a rule for all, and is not looked for in what it matches.
+            AclFilter(
+                resource=resource,
+                name=name,
+                pattern="literal" if (name, wanted.pattern) == ("*", "match") else wanted.pattern,
+            )
+            for resource, name in wanted.resources
+        ]
     acls: set[Acl] = set()
-    for resource, name in wanted or [(None, None)]:
-        # A name of * is a rule for all, and is not looked through by what it matches.
-        kind = "literal" if name == "*" and pattern == "match" else pattern
-        acls.update(await admin.acls(AclFilter(resource=resource, name=name, pattern=kind)))
+    for each in filters:
+        acls.update(await admin.acls(each))
     return sorted(
         acl
         for acl in acls
-        if (not principals or acl.principal in principals)
-        and (not given["operation"] or acl.operation in given["operation"])
-        and given["permission"] in (None, acl.permission)
-        and given["host"] in (None, acl.host)
+        if (not wanted.principals or acl.principal in wanted.principals)
+        and (not wanted.operations or acl.operation in wanted.operations)
+        and wanted.permission in (None, acl.permission)
+        and wanted.host in (None, acl.host)
     )
 
 
-async def _list(session: Session, *, principal: Sequence[str], **given: Any) -> None:
-    principals = _principals(principal)
+async def _list(
+    session: Session,
+    *,
+    principal: Sequence[str],
+    topic: Sequence[str],
+    group: Sequence[str],
+    cluster: bool,
+    transactional_id: Sequence[str],
+    user: Sequence[str],
+    delegation_token: Sequence[str],
+    operation: Sequence[str],
+    permission: str | None,
+    host: str | None,
+    pattern: str,
+) -> None:
+    resources = _resources(topic, group, cluster, transactional_id, user, delegation_token)
+    wanted = _Wanted(
+        principals=_principals(principal),
+        resources=resources,
+        operations=operation,
+        permission=permission,
+        host=host,
+        pattern=pattern,
+    )
     async with session.admin() as admin:
-        acls = await _found(admin, principals, given)
+        acls = await _found(admin, wanted)
     if not acls:
         session.output.say("There are no such rules.", "dim")
     _show(session, acls)
@@ -112,6 +155,12 @@ async def _add(
     session: Session,
     *,
     principals: Sequence[str],
+    topic: Sequence[str],
+    group: Sequence[str],
+    cluster: bool,
+    transactional_id: Sequence[str],
+    user: Sequence[str],
+    delegation_token: Sequence[str],
     operation: Sequence[str],
     deny: bool,
     prefixed: bool,
@@ -119,35 +168,34 @@ async def _add(
     producer: bool,
     consumer: bool,
     dry_run: bool,
-    **given: Any,
 ) -> None:
     from clusters.admin import Acl
 
-    resources = _resources(given)
+    resources = _resources(topic, group, cluster, transactional_id, user, delegation_token)
     _check_shorthand(resources, operation, deny=deny, producer=producer, consumer=consumer)
     pairs = list(_pairs(resources, operation, producer=producer, consumer=consumer))
-    rules = [
+    rules = {
         Acl(
             principal=who,
             permission="deny" if deny else "allow",
             operation=word,
             resource=kind,
-            name=name or "",
+            name=name,
             pattern="prefixed" if prefixed and kind != "cluster" else "literal",
             host=source,
         )
         for who in _principals(principals)
         for source in host or ("*",)
         for (kind, name), word in pairs
-    ]
+    }
     async with session.admin() as admin:
         there = set(await admin.acls())
-        rules = sorted(set(rules))
-        missing = [acl for acl in rules if acl not in there]
+        missing = sorted(rules - there)
         if not dry_run:
             await admin.create_acls(missing)
     done = "would be added" if dry_run else "added"
-    _show(session, rules, {acl: "already there" if acl in there else done for acl in rules})
+    results = {acl: "already there" if acl in there else done for acl in sorted(rules)}
+    _show(session, sorted(rules), results)
     session.output.say(
         f"{len(missing)} rules would be added; nothing was changed."
         if dry_run
@@ -205,23 +253,40 @@ def _pairs(
 
 
 async def _remove(
-    session: Session, *, principals: Sequence[str], dry_run: bool, **given: Any
+    session: Session,
+    *,
+    principals: Sequence[str],
+    topic: Sequence[str],
+    group: Sequence[str],
+    cluster: bool,
+    transactional_id: Sequence[str],
+    user: Sequence[str],
+    delegation_token: Sequence[str],
+    operation: Sequence[str],
+    permission: str | None,
+    host: str | None,
+    pattern: str | None,
+    dry_run: bool,
 ) -> None:
-    named = _resources(given) or principals or given["operation"]
-    if not named and given["host"] is None and given["permission"] is None:
+    resources = _resources(topic, group, cluster, transactional_id, user, delegation_token)
+    wanted = _Wanted(
+        principals=_principals(principals),
+        resources=resources,
+        operations=operation,
+        permission=permission,
+        host=host,
+        # Without a name there is nothing to be literal about.
+        pattern=pattern or ("literal" if resources else "any"),
+    )
+    if not (resources or principals or operation or permission or host):
         raise UsageProblem(
             "Say which rules: a principal, a resource, an operation, a host or a permission.",
             hint="`logctl acl list` shows all of them.",
         )
-    wanted = _principals(principals)
     async with session.admin() as admin:
-        acls = await _found(admin, wanted, given)
+        acls = await _found(admin, wanted)
         own = admin.principal
-    if not acls:
-        session.output.say("There are no such rules; nothing was changed.")
-        _show(session, acls, {})
-        return
-    if dry_run:
+    if not acls or dry_run:
         _show(session, acls, dict.fromkeys(acls, "would be removed"))
         session.output.say(f"{len(acls)} rules would be removed; nothing was changed.")
         return
@@ -229,11 +294,7 @@ async def _remove(
     confirm(session, f"This removes {len(acls)} rules:\n{listed}{_warning(acls, own)}")
     async with session.admin() as admin:
         removed = set(await admin.delete_acls(acls))
-    _show(
-        session,
-        acls,
-        {acl: "removed" if acl in removed else "gone already" for acl in acls},
-    )
+    _show(session, acls, {a: "removed" if a in removed else "gone already" for a in acls})
     session.output.say(f"Removed {len(removed)} rules.")
 
 
@@ -276,11 +337,11 @@ _FILTERS = (
 )
 
 
-def _pattern(default: str) -> Option:
+def _pattern(default: str | None, told: str) -> Option:
     return Option(
         ("--pattern",),
         "How names are meant: literal, prefixed, any (of that very name), match (all rules that "
-        f"hold for it: its own, prefixes, *); default {default}.",
+        f"hold for it: its own, prefixes, *); default {told}.",
         kind=Kind.CHOICE,
         choices=PATTERNS,
         default=default,
@@ -300,7 +361,7 @@ COMMANDS = (
                 ("--principal",), "Only of this principal; may repeat.", Kind.PRINCIPAL, many=True
             ),
             *_FILTERS,
-            _pattern("match"),
+            _pattern("match", "match"),
         ),
         examples=(
             "acl list",
@@ -355,11 +416,11 @@ COMMANDS = (
         arguments=(
             Argument("PRINCIPALS", "Only of these.", Kind.PRINCIPAL, required=False, many=True),
         ),
-        options=(*_FILTERS, _pattern("literal"), _DRY_RUN),
+        options=(*_FILTERS, _pattern(None, "literal, without a resource any"), _DRY_RUN),
         examples=(
             "acl remove User:guest --topic payments",
             "acl remove User:audit --topic pay --pattern prefixed --yes",
-            "acl remove User:leaver --pattern any --dry-run",
+            "acl remove User:leaver --dry-run",
         ),
         run=_remove,
         changes=True,
