@@ -129,6 +129,22 @@ class Operations:
             await self._phases(run, LOOK)
             return await self._ordered(run, run.plan)
 
+    async def plan_restart(self, ids: Sequence[int] | None = None) -> Plan:
+        """What `restart` would do. Changes nothing."""
+        for broker_id in ids or ():
+            self._known(broker_id)
+        return await self._planned(tuple(ids or self._ids()), restart_plan)
+
+    async def plan_rollback(self) -> Plan:
+        """What `rollback` would do. Changes nothing."""
+        return await self._planned(self._ids(), rollback_plan)
+
+    async def _planned(self, targets: tuple[int, ...], make: Callable[[Run], Plan]) -> Plan:
+        async with self._run(targets, lock=None) as run:
+            await self._note_others(run)
+            await self._phases(run, LOOK)
+            return await self._ordered(run, make(run))
+
     async def start_broker(self, broker_id: int) -> UpResult:
         """Start one broker of the cluster and wait until the cluster has taken it in.
 

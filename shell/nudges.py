@@ -70,6 +70,9 @@ class Nudges:
     async def _follow(self) -> None:
         with contextlib.suppress(ShellError, LogctlError, OSError):
             async with self._session.feed(from_start=False) as feed:
+                before = ""
                 async for update in feed.updates():
-                    if update.events:
+                    # What happened until it follows the log, it does not tell as events.
+                    if update.events or update.status.mode != before:
                         self._changed.set()
+                    before = update.status.mode

@@ -129,7 +129,7 @@ def check(invocation: Invocation, session: Session) -> None:
     """
     command = invocation.command
     assert command is not None
-    if invocation.values.get("dry_run"):
+    if command.is_trial(invocation.values):
         return
     if command.changes and session.read_only():
         raise Refused(

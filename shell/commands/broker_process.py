@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shell.deploying import open_operations, refusals
-from shell.exits import Failed
+from shell.exits import ExitCode, Failed
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
 
@@ -15,7 +15,27 @@ _FORCE = Option(
 )
 
 
-async def _stop(session: Session, *, id: int, force: bool) -> None:  # noqa: A002
+_DRY_RUN = Option(
+    ("--dry-run",), "Show what it would mean for partitions and the quorum.", kind=Kind.FLAG
+)
+
+
+async def _tried(session: Session, broker_id: int, doing: str) -> ExitCode | None:
+    from shell.what_if import show
+
+    status = await open_operations(session, None, lambda _: None).status()
+    return await show(session, broker_id, status, doing)
+
+
+async def _stop(
+    session: Session,
+    *,
+    id: int,  # noqa: A002
+    force: bool,
+    dry_run: bool,
+) -> ExitCode | None:
+    if dry_run:
+        return await _tried(session, id, "stopped")
     with refusals():
         result = await open_operations(session, None).stop_broker(id, force=force)
     if not result.changed:
@@ -24,9 +44,12 @@ async def _stop(session: Session, *, id: int, force: bool) -> None:  # noqa: A00
         session.output.warn(f"broker {id} did not stop in time and was killed.")
     else:
         session.output.say(f"Broker {id} stopped.")
+    return None
 
 
-async def _start(session: Session, *, id: int) -> None:  # noqa: A002
+async def _start(session: Session, *, id: int, dry_run: bool) -> ExitCode | None:  # noqa: A002
+    if dry_run:
+        return await _tried_start(session, id)
     with refusals():
         result = await open_operations(session, None).start_broker(id)
     if result.changed:
@@ -35,19 +58,44 @@ async def _start(session: Session, *, id: int) -> None:  # noqa: A002
         session.output.say(f"Broker {id} was already running.")
     if result.waits_for:
         session.output.warn(f"{result.waits_for}.")
+    return None
 
 
-async def _restart(session: Session, *, id: int, force: bool) -> None:  # noqa: A002
+async def _tried_start(session: Session, broker_id: int) -> ExitCode | None:
+    status = await open_operations(session, None, lambda _: None).status()
+    state = next((each.state for each in status.brokers if each.id == broker_id), None)
+    if state is None:
+        known = ", ".join(str(each.id) for each in status.brokers)
+        raise Failed(f"There is no broker {broker_id} in {status.spec_path}; it has {known}.")
+    if state == "running":
+        session.output.say(f"Broker {broker_id} runs already; there is nothing to do.")
+    else:
+        session.output.say(f"Broker {broker_id} ({state}) would be started; nothing was changed.")
+    return None
+
+
+async def _restart(
+    session: Session,
+    *,
+    id: int,  # noqa: A002
+    force: bool,
+    dry_run: bool,
+) -> ExitCode | None:
+    if dry_run:
+        return await _tried(session, id, "restarted, once that is safe")
     with refusals():
         result = await open_operations(session, None).restart((id,), force=force)
     if result.waits_for:
         session.output.say(f"Broker {id} started in {result.elapsed_ms} ms.")
         session.output.warn(f"{result.waits_for}.")
-        return
+        return None
     session.output.say(f"Broker {id} restarted in {result.elapsed_ms} ms; it is in sync.")
+    return None
 
 
-async def _kill(session: Session, *, id: int) -> None:  # noqa: A002
+async def _kill(session: Session, *, id: int, dry_run: bool) -> ExitCode | None:  # noqa: A002
+    if dry_run:
+        return await _tried(session, id, "killed (kill -9)")
     operations = open_operations(session, None)
     with refusals():
         killed = await operations.kill_broker(id)
@@ -55,8 +103,9 @@ async def _kill(session: Session, *, id: int) -> None:  # noqa: A002
         raise Failed(f"Broker {id} was not running, so it was not killed.")
     if not operations.spec.is_local:
         session.output.say(f"Broker {id} killed (kill -9); its supervisor starts it again.")
-        return
+        return None
     session.output.say(f"Broker {id} killed (kill -9). Start it with `broker start {id}`.")
+    return None
 
 
 def _changing(verb: str, summary: str, run: Any, *options: Option) -> Command:
@@ -64,8 +113,8 @@ def _changing(verb: str, summary: str, run: Any, *options: Option) -> Command:
         name=f"broker {verb}",
         summary=summary,
         arguments=(_ID,),
-        options=options,
-        examples=(f"broker {verb} 2",),
+        options=(*options, _DRY_RUN),
+        examples=(f"broker {verb} 2", f"broker {verb} 2 --dry-run"),
         run=run,
         changes=True,
     )

@@ -20,7 +20,9 @@ from shell.session import Session
 from shell.values import format_duration
 
 if TYPE_CHECKING:
-    from clusters.operations import ClusterStatus, UpResult
+    from collections.abc import Awaitable, Callable
+
+    from clusters.operations import ClusterStatus, Operations, Plan, UpResult
 
 _FORCE = Option(
     ("--force",),
@@ -28,7 +30,13 @@ _FORCE = Option(
     kind=Kind.FLAG,
 )
 _PLAN = Option(
-    ("--plan",), "Show what would be done, and do nothing (exit code 3).", kind=Kind.FLAG
+    ("--plan", "--dry-run"),
+    "Show what would be done, and do nothing (exit code 3).",
+    kind=Kind.FLAG,
+)
+_DRY_RUN = Option(("--dry-run",), "Show what would be done, and do nothing.", kind=Kind.FLAG)
+_PLAN_ONLY = Option(
+    ("--dry-run",), "Show what would be done, and do nothing (exit code 3).", kind=Kind.FLAG
 )
 _AUTO_ROLLBACK = Option(
     ("--auto-rollback",),
@@ -50,9 +58,13 @@ async def _up(
     return _tell(session, result)
 
 
-async def _plan(session: Session, spec: str | None) -> ExitCode:
+async def _plan(
+    session: Session,
+    spec: str | None,
+    make: Callable[[Operations], Awaitable[Plan]] = lambda operations: operations.plan(),
+) -> ExitCode:
     with live_operations(session, spec) as (operations, _):
-        made = await operations.plan()
+        made = await make(operations)
     if session.output.format == TABLE:
         session.output.text("\n".join(plan_lines(made)))
     else:
@@ -78,7 +90,9 @@ def _tell(session: Session, result: UpResult) -> ExitCode:
     return ExitCode.DONE
 
 
-async def _restart(session: Session, *, spec: str | None, force: bool) -> ExitCode:
+async def _restart(session: Session, *, spec: str | None, force: bool, dry_run: bool) -> ExitCode:
+    if dry_run:
+        return await _plan(session, spec, lambda operations: operations.plan_restart())
     with live_operations(session, spec) as (operations, pause):
         confirm = confirming(session, operations, pause, "Restart these brokers?")
         result = await operations.restart(confirm=confirm, force=force)
@@ -102,7 +116,9 @@ async def _upgrade(
     return _tell(session, result)
 
 
-async def _rollback(session: Session, *, spec: str | None, force: bool) -> ExitCode:
+async def _rollback(session: Session, *, spec: str | None, force: bool, dry_run: bool) -> ExitCode:
+    if dry_run:
+        return await _plan(session, spec, lambda operations: operations.plan_rollback())
     with live_operations(session, spec) as (operations, pause):
         confirm = confirming(session, operations, pause, "Go back?")
         result = await operations.rollback(confirm=confirm, force=force)
@@ -110,7 +126,10 @@ async def _rollback(session: Session, *, spec: str | None, force: bool) -> ExitC
     return _tell(session, result)
 
 
-async def _down(session: Session, *, spec: str | None) -> None:
+async def _down(session: Session, *, spec: str | None, dry_run: bool) -> None:
+    if dry_run:
+        await _tried(session, spec)
+        return
     with live_operations(session, spec) as (operations, _):
         result = await operations.down()
     if not result.changed:
@@ -120,6 +139,26 @@ async def _down(session: Session, *, spec: str | None) -> None:
         session.output.warn(f"broker {killed} did not stop in time and was killed.")
     if session.output.format != TABLE:
         write_result(session, result.to_json(), list)
+
+
+async def _tried(session: Session, spec: str | None, *, removed: bool | None = None) -> None:
+    """Say which brokers would be stopped, and which data folders removed or kept."""
+    status = await open_operations(session, spec, lambda _: None).status()
+    running = [each for each in status.brokers if each.state == "running"]
+    data: dict[str, Any] = {"stops": [each.id for each in running]}
+    told = ", ".join(map(str, data["stops"])) or "none, as none runs"
+    session.output.say(f"Brokers that would be stopped: {told}. Nothing was changed.")
+    if removed is not None:
+        places = [
+            folder if each.host == "local" else f"{each.host}: {folder}"
+            for each in status.brokers
+            for folder in each.data_dirs
+        ]
+        data |= {"removes": places if removed else [], "keeps": [] if removed else places}
+        for place in places:
+            session.output.say(f"{'Removes' if removed else 'Keeps'} {place}.")
+    if session.output.format != TABLE:
+        write_result(session, data, list)
 
 
 async def _status(session: Session, *, spec: str | None) -> ExitCode:
@@ -179,8 +218,12 @@ def _brokers_table(status: ClusterStatus) -> Table:
 
 
 async def _destroy(
-    session: Session, *, spec: str | None, confirm_name: str | None, data: bool
+    session: Session, *, spec: str | None, confirm_name: str | None, data: bool, dry_run: bool
 ) -> None:
+    if dry_run:
+        loaded = session.doors.load_spec(session.resolve_spec(spec))
+        await _tried(session, spec, removed=data or loaded.is_local)
+        return
     with live_operations(session, spec) as (operations, _):
         # Brokers of this machine are for trying things out: their data always goes with them.
         everything = data or operations.spec.is_local
@@ -223,6 +266,7 @@ COMMANDS = (
         name="cluster down",
         summary="Stop a cluster's brokers; its data stays.",
         arguments=(SPEC,),
+        options=(_DRY_RUN,),
         examples=("cluster down",),
         run=_down,
         changes=True,
@@ -231,7 +275,7 @@ COMMANDS = (
         name="cluster restart",
         summary="Restart the brokers one at a time, the controller last, gated.",
         arguments=(SPEC,),
-        options=(_FORCE,),
+        options=(_FORCE, _PLAN_ONLY),
         examples=("cluster restart",),
         run=_restart,
         changes=True,
@@ -249,7 +293,7 @@ COMMANDS = (
         name="cluster rollback",
         summary="Go back to the release and settings before the last change, gated.",
         arguments=(SPEC,),
-        options=(_FORCE,),
+        options=(_FORCE, _PLAN_ONLY),
         examples=("cluster rollback",),
         run=_rollback,
         changes=True,
@@ -269,6 +313,7 @@ COMMANDS = (
         options=(
             Option(("--confirm-name",), "The cluster's name, to confirm without being asked."),
             Option(("--data",), "Delete data and logs, too.", kind=Kind.FLAG),
+            _DRY_RUN,
         ),
         examples=("cluster destroy", "cluster destroy local --yes --confirm-name local"),
         run=_destroy,

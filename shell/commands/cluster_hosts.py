@@ -151,6 +151,7 @@ async def _exec(
     spec: str | None,
     broker: Sequence[int],
     root: bool,
+    dry_run: bool,
 ) -> ExitCode:
     from clusters.errors import HostError
     from clusters.hosts.shell_words import words
@@ -162,6 +163,11 @@ async def _exec(
     codes: list[int] = []
     async with operations.reach(tuple(broker) or None) as nodes:
         machines = {id(node.connection): node for node in nodes.values()}
+        if dry_run:
+            names = ", ".join(node.connection.name for node in machines.values())
+            who = "root" if root else "the user of the connection"
+            session.output.say(f"Would run on {names}, as {who}: {line}")
+            return ExitCode.DONE
 
         async def run(node: Node) -> dict[str, Any]:
             name = node.connection.name
@@ -296,6 +302,7 @@ COMMANDS = (
             _SPEC_OPTION,
             _BROKER,
             Option(("--root",), "As root, where the cluster file allows it.", kind=Kind.FLAG),
+            Option(("--dry-run",), "Show where it would run, and as whom.", kind=Kind.FLAG),
         ),
         examples=("cluster exec -- uptime", "cluster exec -b 2 --root -- df -h"),
         run=_exec,

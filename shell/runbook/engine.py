@@ -209,7 +209,7 @@ class Engine:
         words = [filling.word(word, variables) for word in step.words]
         command = self.registry.find(tuple(words))
         assert command is not None
-        can_try = any(option.flags[0] == "--dry-run" for option in command.options)
+        can_try = any(option.is_trial for option in command.options)
         if self.dry_run and command.changes:
             if not can_try:
                 entry.detail = "not done (dry run)"

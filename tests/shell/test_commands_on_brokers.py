@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -26,12 +27,16 @@ from pathlib import Path
 import pytest
 
 import clusters
+from clusters.query import parse
 from clusters.throwaway import ThrowAwayCluster
 from shell.cli import build
 from shell.commands import all_commands
+from shell.commands.query import observe
 from shell.output import Output
 from shell.runner import Runner
-from shell.session import Doors
+from shell.session import Doors, Session
+from shell.settings import Settings
+from shell.waiting import wait_until
 from tests.shell.golden_shapes import check_shape
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
@@ -357,6 +362,54 @@ def test_what_commands_on_clusters_write_has_the_documented_fields(logctl, tmp_p
     check_shape("run", written(f"run {book}"))
     logctl.run("alias", "td", "topic", "describe")
     check_shape("alias", written("alias"))
+
+
+def test_read_only_sessions_may_see_what_would_be_done(logctl):
+    def tried(words: str, code: int = 0) -> str:
+        out, err = logctl.run(*words.split(), "--read-only", code=code)
+        return f"{out.decode()}{err}"
+
+    assert "nothing to do" in tried("cluster up --plan")
+    assert "nothing to do" in tried("cluster up --dry-run")
+    assert "one at a time, the controller last" in tried("cluster restart --dry-run", 3)
+    assert "would be stopped: 1, 2, 3" in tried("cluster down --dry-run")
+    assert "Removes " in tried("cluster destroy --dry-run")
+    assert "2 of 3 voters left" in tried("broker stop 2 --dry-run")
+    assert "runs already" in tried("broker start 2 --dry-run")
+    assert "There is no broker 9" in tried("broker kill 9 --dry-run", 1)
+    assert "read-only" in tried("cluster up", 4)
+    assert "read-only" in tried("broker kill 2", 4)
+    told = logctl.run("cluster", "exec", "--dry-run", "--read-only", "--", "rm", "a b")[1]
+    assert "Would run on this machine, as the user of the connection: rm 'a b'" in told
+    status = logctl.json("cluster", "status")
+    assert [broker["state"] for broker in status["brokers"]] == ["running"] * 3
+
+
+def test_a_wait_looks_when_the_cluster_changes(logctl):
+    query = parse("any topics where topic = late")
+    looked = threading.Event()
+
+    async def look(session: Session):
+        state = await observe(session, [query])
+        looked.set()
+        return state
+
+    def create() -> None:
+        assert looked.wait(20)
+        logctl.run("topic", "create", "late")
+
+    settings = Settings(bootstrap=tuple(logctl.bootstrap))
+    session = Session(settings, Output(stdout=io.BytesIO(), stderr=io.StringIO()))
+    creator = threading.Thread(target=create)
+    creator.start()
+    began = time.monotonic()
+    # The next regular look would come too late.
+    waiting = wait_until(
+        session, look, query, limit_ms=40_000, every_ms=60_000, tell=lambda *_: None
+    )
+    assert asyncio.run(waiting) is None
+    assert time.monotonic() - began < 30
+    creator.join()
 
 
 def test_up_twice_says_so(logctl):

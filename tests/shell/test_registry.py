@@ -43,3 +43,12 @@ def test_whatever_destroys_asks_and_whatever_asks_changes():
     for command in COMMANDS:
         assert command.destructive == (command.question is not None)
         assert command.changes or not command.destructive
+
+
+def test_every_change_can_be_tried_without_changing_anything():
+    without = [
+        command.name
+        for command in COMMANDS
+        if command.changes and not any(option.is_trial for option in command.options)
+    ]
+    assert not without
