@@ -19,6 +19,9 @@ __all__ = ["NO_NAMES", "Names", "Suggestion", "inline_help", "split_words", "sug
 # What these can be depends on the argument before that says whether a topic or a broker is meant.
 _OF_AN_OWNER = frozenset({Kind.TOPIC_CONFIG, Kind.CONFIG_KEY, Kind.CONFIG_OWNER})
 
+# Settings, as keys alone or with values.
+_SETTINGS = frozenset({Kind.TOPIC_CONFIG, Kind.BROKER_CONFIG, Kind.CONFIG_KEY})
+
 FILE_KINDS = frozenset({Kind.FILE, Kind.SPEC})
 
 _Rank = Callable[[str, Iterable["Suggestion"]], "list[Suggestion]"]
@@ -92,11 +95,13 @@ def suggest_word(
     if condition is not None:
         return condition
     if place.option is not None:
-        return rank(current, _values(place.option, names, current, registry))
+        return rank(current, place.values(place.option, names, current, registry))
     if current.startswith("--") and "=" in current:
         flag, _, value = current.partition("=")
         option = place.options().get(flag)
-        found = _values(option, names, value, registry) if option and not option.is_flag else []
+        found = (
+            place.values(option, names, value, registry) if option and not option.is_flag else []
+        )
         return [Suggestion(f"{flag}={s.text}", s.meta, s.whole) for s in rank(value, found)]
     if current.startswith("-") and not place.only_arguments:
         return rank(current, place.unused_options())
@@ -187,11 +192,39 @@ class Place:
             argument = self.argument()
             if argument is not None and argument.kind in _OF_AN_OWNER:
                 names = self._of_owner(names)
-            return _values(argument, names, current, registry) if argument else []
+            return self.values(argument, names, current, registry) if argument else []
         if self.noun is not None:
             return [Suggestion(c.words[1], c.summary) for c in registry.under(self.noun)]
         aliases = [Suggestion(n, f"alias: {text}") for n, text in names.aliases.items()]
         return [*_first_words(registry), *aliases]
+
+    def values(
+        self, place: Argument | Option, names: Names, current: str, registry: Registry
+    ) -> list[Suggestion]:
+        """Return what an argument or option can be here, with the settings of whose they are."""
+        if place.kind in _SETTINGS:
+            owned = names.values.get(self.owner() or "", {})
+            settings = self._settings(place, names)
+            return _pairs(settings, owned, current, pair=place.kind is not Kind.CONFIG_KEY)
+        return _values(place, names, current, registry)
+
+    def _settings(self, place: Argument | Option, names: Names) -> Mapping[str, Setting]:
+        if place.kind is Kind.TOPIC_CONFIG:
+            return names.topic_settings
+        if place.kind is Kind.BROKER_CONFIG:
+            return names.broker_settings
+        return {**names.broker_settings, **names.topic_settings}
+
+    def owner(self) -> str | None:
+        """Return whose settings are meant: "topic orders", "broker 1", or None."""
+        here = self.option or (self.argument() if self.command is not None else None)
+        if self.command is None or here is None or here.kind not in _SETTINGS:
+            return None
+        if self.command.words[0] == "config" and len(self.given) > 1:
+            return " ".join(self.given[:2])
+        if self.command.name == "topic alter" and self.given:
+            return f"topic {self.given[0]}"
+        return None
 
     def _of_owner(self, names: Names) -> Names:
         """Return the names that fit what was said before to have settings: topic or broker."""
@@ -223,6 +256,9 @@ def inline_help(registry: Registry, text: str, names: Names) -> list[tuple[str, 
         return []
     place = Place.after(registry, words, names)
     current = token.text if token else ""
+    about_setting = _about_setting(place, current, names)
+    if about_setting:
+        return about_setting
     option = place.option
     if option is None and current.startswith("-") and not place.only_arguments:
         option = place.options().get(current.partition("=")[0])
@@ -240,6 +276,33 @@ def inline_help(registry: Registry, text: str, names: Names) -> list[tuple[str, 
         summary = registry.groups[place.noun].summary if place.noun else ""
         return [("strong", f"{place.noun} "), ("", summary)] if place.noun else []
     return _about(command, place, current)
+
+
+def settings_owner(registry: Registry, text: str, names: Names) -> str | None:
+    """Return whose settings are being typed at the end of a line: "topic orders", or None."""
+    words, _, foreign = _split(text)
+    return None if foreign else Place.after(registry, words, names).owner()
+
+
+def _about_setting(place: Place, current: str, names: Names) -> list[tuple[str, str]]:
+    """What is said of the setting being typed; nothing when it is none that is known."""
+    here = place.option or (place.argument() if place.command is not None else None)
+    if here is None or here.kind not in _SETTINGS:
+        return []
+    key = current.partition("=")[0]
+    if "broker" in place.given[:1] or here.kind is Kind.BROKER_CONFIG:
+        setting = names.broker_settings.get(key)
+    else:
+        setting = names.topic_settings.get(key)
+    if setting is None:
+        return []
+    pieces = [("strong", f"{key} "), ("", f" {setting.documentation}")]
+    now = names.values.get(place.owner() or "", {}).get(key)
+    if now:
+        pieces.append(("value", f"  now {now}"))
+    if setting.default:
+        pieces.append(("dim", f"  default {setting.default}"))
+    return pieces
 
 
 def _about(command: Command, place: Place, current: str) -> list[tuple[str, str]]:
@@ -290,10 +353,6 @@ def _values(
             return [Suggestion(f"{choice}=", whole=False) for choice in place.choices]
         case Kind.TOPIC_PARTITION:
             return _topic_partitions(names, current)
-        case Kind.TOPIC_CONFIG:
-            return _pairs(names.topic_settings, current)
-        case Kind.BROKER_CONFIG:
-            return _pairs(names.broker_settings, current)
         case Kind.POSITION:
             return list(_POSITIONS)
         case Kind.COMMAND:
@@ -303,7 +362,6 @@ def _values(
 
 
 def _names_of(kind: Kind, names: Names) -> list[Suggestion]:
-    settings = {**names.broker_settings, **names.topic_settings}
     found: dict[Kind, Iterable[tuple[object, str]]] = {
         Kind.BROKER: ((i, text + names.mark) for i, text in sorted(names.brokers.items())),
         Kind.PRINCIPAL: (
@@ -311,7 +369,6 @@ def _names_of(kind: Kind, names: Names) -> list[Suggestion]:
         ),
         Kind.USER: ((name, text + names.mark) for name, text in sorted(names.users.items())),
         Kind.GROUP: ((name, text + names.mark) for name, text in sorted(names.groups.items())),
-        Kind.CONFIG_KEY: ((key, s.documentation) for key, s in sorted(settings.items())),
         Kind.CONTEXT: ((name, "") for name in names.contexts),
         Kind.SPEC: ((name, "bundled cluster file") for name in names.specs),
     }
@@ -342,20 +399,31 @@ def _topic_partitions(names: Names, current: str) -> list[Suggestion]:
     ]
 
 
-def _pairs(settings: Mapping[str, Setting], current: str) -> list[Suggestion]:
+def _pairs(
+    settings: Mapping[str, Setting], owned: Mapping[str, str | None], current: str, *, pair: bool
+) -> list[Suggestion]:
     name, equals, _ = current.partition("=")
-    if not equals:
+    if not equals or not pair:
         return [
-            Suggestion(f"{key}=", setting.documentation, whole=False)
+            Suggestion(f"{key}=" if pair else key, _told(key, setting, owned), whole=not pair)
             for key, setting in sorted(settings.items())
         ]
     setting = settings.get(name)
     if setting is None:
         return []
-    return [
-        Suggestion(f"{name}={value}", "as it is now" if value == setting.value else "")
-        for value in setting.values
-    ]
+    metas: dict[str, str] = {}
+    if owned.get(name):
+        metas[str(owned[name])] = "as it is now"
+    if setting.default:
+        metas[setting.default] = ", ".join(filter(None, [metas.get(setting.default), "default"]))
+    found = {**metas, **{value: metas.get(value, "") for value in setting.values}}
+    return [Suggestion(f"{name}={value}", meta) for value, meta in found.items()]
+
+
+def _told(key: str, setting: Setting, owned: Mapping[str, str | None]) -> str:
+    """A setting's documentation, after its value where that is known."""
+    now = f"now {owned[key]}: " if owned.get(key) else ""
+    return f"{now}{setting.documentation}"
 
 
 def prefixed(pattern: str, candidates: Iterable[Suggestion]) -> list[Suggestion]:

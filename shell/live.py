@@ -21,6 +21,8 @@ Tones = list[tuple[str, str]]
 # Younger than this nobody needs to be told.
 _OLD_S = 15
 _SAVE_EVERY_S = 30
+# So long the settings of a topic or broker are taken for what they are.
+_VALUES_S = 30
 # What only completion needs is not worth a place in the toolbar.
 _TOLD_PARTS = frozenset({"cluster", "topics", "brokers"})
 
@@ -44,6 +46,8 @@ class LiveState:
     seen_at: float | None = None
     problem: str | None = None
     partial_problems: tuple[str, ...] = ()
+    # Settings of owners as they were told, and when; asked for while they are typed.
+    _values: dict[str, tuple[float, dict[str, str | None]]] = field(default_factory=dict)
     _bootstrap: tuple[str, ...] = ()
     _saved_at: float | None = field(default=None, init=False)
 
@@ -89,9 +93,32 @@ class LiveState:
         self.names = Names(
             contexts=self.names.contexts, specs=self.names.specs, aliases=self.names.aliases
         )
+        self._values.clear()
         self._bootstrap, self.cluster_id, self.controller_id = (), None, -1
         self.brokers_up = self.brokers_all = self.under_replicated = self.offline = 0
         self.seen_at, self.problem, self.partial_problems = None, None, ()
+
+    def known(self) -> Names:
+        """Return the names, with the settings that were asked for."""
+        return replace(self.names, values={who: told for who, (_, told) in self._values.items()})
+
+    def wants(self, owner: str) -> bool:
+        """Return whether an owner's settings should be asked for; says so once."""
+        at = self._values.get(owner)
+        if at is not None and self.clock() - at[0] < _VALUES_S:
+            return False
+        self._values[owner] = (self.clock(), at[1] if at is not None else {})
+        return True
+
+    async def learn_values(self, session: Session, owner: str) -> None:
+        """Ask for an owner's settings as they are; without an answer they stay as they were."""
+        told = await names_module.values_of(session, owner)
+        if told:
+            self._values[owner] = (self.clock(), told)
+
+    def forget_values(self) -> None:
+        """After a change settings are to be asked for anew."""
+        self._values.clear()
 
     async def refresh(self, session: Session) -> None:
         """Ask the cluster once; what fails stays as it was known and is marked stale."""

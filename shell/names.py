@@ -20,7 +20,7 @@ from typing import Any
 from shell.journal import state_folder
 from shell.session import Session
 
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 # Values that Kafka takes for settings that are lists of words.
 _WORDS = {
     "cleanup.policy": ("delete", "compact", "compact,delete"),
@@ -31,10 +31,10 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting's documentation, the value it has, and values it takes when they can be listed."""
+    """A setting's documentation, its default, and values it takes when they can be listed."""
 
     documentation: str = ""
-    value: str | None = None
+    default: str | None = None
     values: tuple[str, ...] = ()
 
 
@@ -55,6 +55,8 @@ class Names:
     contexts: Sequence[str] = ()
     specs: Sequence[str] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    # Settings as they are, of owners such as "topic orders" or "broker 1" that were asked for.
+    values: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     stale: bool = False
     age_s: int | None = None
 
@@ -190,7 +192,7 @@ async def _settings(admin: Any, kind: str, of: Mapping[Any, Any]) -> dict[str, S
     return {
         entry.name: Setting(
             documentation=_first_sentence(entry.documentation or ""),
-            value=None if entry.is_sensitive else entry.value,
+            default=_default(entry),
             values=_values(entry),
         )
         for entry in entries
@@ -198,12 +200,30 @@ async def _settings(admin: Any, kind: str, of: Mapping[Any, Any]) -> dict[str, S
     }
 
 
+async def values_of(session: Session, owner: str) -> dict[str, str | None]:
+    """Return the settings of "topic NAME" or "broker ID" as they are; nothing when that fails."""
+    kind, _, name = owner.partition(" ")
+    if kind not in ("topic", "broker"):
+        return {}
+    try:
+        async with session.admin() as admin:
+            entries = await admin.configs("topic" if kind == "topic" else "broker", name)
+    except Exception:  # noqa: BLE001 - completion does without
+        return {}
+    return {entry.name: entry.value for entry in entries if not entry.is_sensitive}
+
+
+def _default(entry: Any) -> str | None:
+    if entry.is_sensitive:
+        return None
+    told = [value for _, value, source in entry.synonyms if source == "default"]
+    return told[-1] if told else entry.value if entry.is_default else None
+
+
 def _values(entry: Any) -> tuple[str, ...]:
     if entry.name in _WORDS:
         return _WORDS[entry.name]
-    if str(entry.type).lower() == "boolean":
-        return ("true", "false")
-    return () if entry.value in (None, "") or entry.is_sensitive else (str(entry.value),)
+    return ("true", "false") if str(entry.type).lower() == "boolean" else ()
 
 
 def _first_sentence(text: str) -> str:
@@ -245,7 +265,7 @@ def load(path: str, now_s: float) -> Names | None:
 def save(path: str, names: Names, now_s: float) -> None:
     """Keep names for the next process, readable by their owner only; failing to is no matter."""
     data = asdict(names)
-    for gone in ("contexts", "specs", "aliases", "stale", "age_s"):
+    for gone in ("contexts", "specs", "aliases", "values", "stale", "age_s"):
         del data[gone]
     content = json.dumps({"version": _CACHE_VERSION, "at_s": now_s, **data}).encode()
     temporary = f"{path}.{os.getpid()}"

@@ -28,7 +28,14 @@ from prompt_toolkit.styles import Style
 
 from shell import preferences
 from shell.cli import Invocation
-from shell.completion import file_word, inline_help, redirects, start_of_word, suggest
+from shell.completion import (
+    file_word,
+    inline_help,
+    redirects,
+    settings_owner,
+    start_of_word,
+    suggest,
+)
 from shell.execution import LineRunner
 from shell.exits import ExitCode, ShellError
 from shell.highlight import LineLexer
@@ -123,6 +130,7 @@ class Repl:
     lines: LineRunner = field(init=False)
     _running: asyncio.Task[int] | None = None
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    _learning: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.lines = LineRunner(self.registry, self.runner, interactive=True)
@@ -139,13 +147,15 @@ class Repl:
                 await self._lines(prompt)
         finally:
             refresher.cancel()
+            for task in self._learning:
+                task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await refresher
         return self.last_code
 
     def _session_of_prompts(self) -> PromptSession[str]:
         def names() -> Names:
-            return self.live.names
+            return self.live.known()
 
         plain = bool(self.runner.base.get("no_color")) or not self._may_color()
         return PromptSession(
@@ -198,6 +208,7 @@ class Repl:
             self._running = None
         if self.lines.changed:
             self._learn_preferences()
+            self.live.forget_values()
             self._hurry.set()
         return self.last_code
 
@@ -275,12 +286,28 @@ class Repl:
         parts.append(("class:prompt", "> "))
         return parts
 
+    def _learn_values(self, owner: str | None) -> None:
+        """Ask for the settings of the topic or broker that is being typed, once in a while."""
+        if owner is None or not self.live.seen or not self.live.wants(owner):
+            return
+
+        async def learn() -> None:
+            with contextlib.suppress(ShellError):
+                await self.live.learn_values(self._session(), owner)
+            self._redraw()
+
+        task = asyncio.ensure_future(learn())
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
+
     def toolbar(self) -> StyleAndTextTuples:
         """Return the lines below the prompt: help for what is typed, and the cluster's health."""
         text = ""
         if self.prompt is not None:
             text = self.prompt.default_buffer.document.text_before_cursor
-        help_now = inline_help(self.registry, text, self.live.names)
+        names = self.live.known()
+        self._learn_values(settings_owner(self.registry, text, names))
+        help_now = inline_help(self.registry, text, names)
         pieces: StyleAndTextTuples = [("", " ")]
         pieces += [(f"class:{tone}" if tone else "", said) for tone, said in help_now]
         if not help_now:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shell.commands import all_commands
-from shell.completion import Names, inline_help, split_words, suggest
+from shell.completion import Names, inline_help, settings_owner, split_words, suggest
 from shell.names import Setting
 
 REGISTRY = all_commands()
@@ -153,3 +153,65 @@ def test_conditions_are_completed_word_by_word(text, some):
 
 def test_options_follow_a_condition_too():
     assert "--fail-if-any" in offered("query partitions --fail")
+
+
+OF_ORDERS = Names(
+    topics={"orders": 3, "signups": 1},
+    brokers={1: "h:1 up"},
+    topic_settings={
+        "cleanup.policy": Setting("What happens.", "delete", ("delete", "compact")),
+        "retention.ms": Setting("How long.", "604800000"),
+    },
+    broker_settings={"log.retention.ms": Setting("Of all topics.")},
+    values={"topic orders": {"cleanup.policy": "compact", "retention.ms": "5"}},
+)
+
+
+def metas(text: str) -> dict[str, str]:
+    return {each.text: each.meta for each in suggest(REGISTRY, text, OF_ORDERS)}
+
+
+@pytest.mark.parametrize("line", ["config set topic orders ", "topic alter orders --config "])
+def test_values_are_those_of_the_topic_that_is_named(line):
+    assert metas(line)["retention.ms="] == "now 5: How long."
+    assert metas(f"{line}retention.ms=") == {
+        "retention.ms=5": "as it is now",
+        "retention.ms=604800000": "default",
+    }
+    assert metas(f"{line}cleanup.policy=") == {
+        "cleanup.policy=compact": "as it is now",
+        "cleanup.policy=delete": "default",
+    }
+
+
+def test_values_of_another_topic_are_never_shown():
+    assert metas("config set topic signups ret")["retention.ms="] == "How long."
+    assert metas("topic create new --config retention.ms=") == {"retention.ms=604800000": "default"}
+
+
+def test_the_line_below_tells_of_the_setting_being_typed():
+    def said(text: str) -> str:
+        return "".join(piece for _, piece in inline_help(REGISTRY, text, OF_ORDERS))
+
+    wanted = "retention.ms  How long.  now 5  default 604800000"
+    assert said("config set topic orders retention.ms=1d") == wanted
+    assert said("config get topic orders retention.ms") == wanted
+    assert said("config set broker 1 log.retention.ms=1") == "log.retention.ms  Of all topics."
+    assert "needs SETTINGS" in said("config set topic orders ")
+
+
+@pytest.mark.parametrize(
+    ("line", "owner"),
+    [
+        ("config set topic orders ", "topic orders"),
+        ("config set broker 1 x", "broker 1"),
+        ("config unset topic orders ", "topic orders"),
+        ("topic alter orders -c ret", "topic orders"),
+        ("topic alter orders ", None),
+        ("topic create orders -c ", None),
+        ("topic list | config set topic orders ", None),
+        ("", None),
+    ],
+)
+def test_whose_settings_are_typed(line, owner):
+    assert settings_owner(REGISTRY, line, OF_ORDERS) == owner
