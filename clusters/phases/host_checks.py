@@ -238,9 +238,11 @@ def _disk(host: _Host, node: Node, path: str, needed: int, why: str) -> None:
             broker_id=node.id,
         )
     elif mount.free_bytes < needed:
+        # What is installed may need a change just to free its disk: that must not be refused.
+        fresh = node.found.installed.generation is None
         host.add(
             "disk",
-            "fail",
+            "fail" if fresh else "warn",
             f"only {size_text(mount.free_bytes)} are free at {mount.place} for {path}, "
             f"{size_text(needed)} are needed to {why}",
             "Make room, or lower checks.disk_free in the cluster file."
