@@ -199,6 +199,39 @@ class LeaderRole:
             )
         return outcome
 
+    def fetched_again(
+        self,
+        replica_id: int,
+        *,
+        fetch_offset: int,
+        last_fetched_epoch: int,
+        log_start_offset: int,
+        broker_epoch: int,
+        now_ms: int,
+    ) -> bool:
+        """Note the fetch of a follower in sync that has everything and asks as it did before.
+
+        The short way of ``fetch`` for partitions at rest. False, with nothing noted, when there
+        is anything to read, to tell or to decide. ``broker_epoch`` must be the registered one.
+        """
+        log, isr = self._local.log, self.isr
+        progress = self._followers.get(replica_id)
+        if (
+            progress is None
+            or fetch_offset != log.end_offset
+            or fetch_offset != progress.log_end_offset
+            or log_start_offset != progress.log_start_offset
+            or broker_epoch != progress.broker_epoch
+            or isr.pending is not None
+            or replica_id not in isr.committed
+        ):
+            return False
+        other_epoch = last_fetched_epoch >= 0 and last_fetched_epoch != log.latest_epoch
+        if other_epoch and self._divergence(fetch_offset, last_fetched_epoch) is not None:
+            return False
+        progress.seen_again(fetch_offset, now_ms)
+        return True
+
     def _outcome(self, error: ErrorCode) -> ReadOutcome:
         high_watermark = self._local.high_watermark
         return ReadOutcome(error, high_watermark, high_watermark, self._local.log.start_offset)

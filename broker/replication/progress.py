@@ -58,6 +58,12 @@ class FollowerProgress:
         )
         self.last_fetch_ms = now_ms
 
+    def seen_again(self, leader_end_offset: int, now_ms: int) -> None:
+        """Note a fetch like the one before, of a follower that has all that we have."""
+        self.last_caught_up_ms = max(self.last_caught_up_ms, now_ms)
+        self.last_fetch_leader_end_offset = leader_end_offset
+        self.last_fetch_ms = now_ms
+
     def is_caught_up(self, leader_end_offset: int, now_ms: int, lag_time_max_ms: int) -> bool:
         """Whether it has everything, or had so within the allowed lag."""
         return (

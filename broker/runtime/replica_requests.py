@@ -57,6 +57,8 @@ class FetchPartition:
     last_fetched_epoch: int = -1
     log_start_offset: int = -1
     told_high_watermark: int | None = None
+    # The answer while nothing happens, made once.
+    at_rest: "FetchResult | None" = None
 
 
 @dataclass(slots=True)

@@ -538,7 +538,11 @@ class ReplicaManager:
         now_ms = self._clock.monotonic_ms()
         results: list[FetchResult] = []
         left_bytes, size_bytes, final = query.max_bytes, 0, False
+        may_rest = self._may_rest(query)
         for wanted in query.partitions:
+            if may_rest and (at_rest := self._at_rest(query, wanted, now_ms)) is not None:
+                results.append(at_rest)
+                continue
             result = self._read_one(query, wanted, left_bytes, size_bytes == 0, now_ms)
             results.append(result)
             read = len(result.records)
@@ -547,6 +551,51 @@ class ReplicaManager:
             if result.error or result.diverging_epoch is not None:
                 final = True
         return results, size_bytes, final or not results
+
+    def _may_rest(self, query: FetchQuery) -> bool:
+        """Whether a follower asks, and is the process that the controller knows (KIP-903)."""
+        if not query.is_follower or query.read_committed:
+            return False
+        broker = self.image.brokers.get(query.replica_id)
+        return broker is not None and broker.epoch == query.broker_epoch
+
+    def _at_rest(
+        self, query: FetchQuery, wanted: FetchPartition, now_ms: int
+    ) -> FetchResult | None:
+        """The answer for a partition of a follower's session in which nothing happened, or None.
+
+        Says what ``_read_one`` would, in a fraction of the time: most partitions rest.
+        """
+        hosted = self._hosted.get((wanted.topic, wanted.index))
+        if wanted.told_high_watermark is None or hosted is None or hosted.start_watchers:
+            return None
+        partition = hosted.partition
+        leader = partition.leader
+        if (
+            leader is None
+            or wanted.current_leader_epoch != leader.epoch
+            or wanted.topic_id.int != partition.topic_id.int
+            or not leader.fetched_again(
+                query.replica_id,
+                fetch_offset=wanted.fetch_offset,
+                last_fetched_epoch=wanted.last_fetched_epoch,
+                log_start_offset=wanted.log_start_offset,
+                broker_epoch=query.broker_epoch,
+                now_ms=now_ms,
+            )
+        ):
+            return None
+        watermark, start = partition.local.high_watermark, hosted.log.start_offset
+        if wanted.told_high_watermark != watermark:
+            query.has_untold_watermark = True
+        at_rest = wanted.at_rest
+        if at_rest is None:
+            at_rest = wanted.at_rest = FetchResult(
+                wanted.topic, wanted.topic_id, wanted.index, ErrorCode.none
+            )
+        at_rest.high_watermark = at_rest.last_stable_offset = watermark
+        at_rest.log_start_offset = start
+        return at_rest
 
     def _read_again(
         self, query: FetchQuery, results: list[FetchResult], changed: Iterable[int]

@@ -514,6 +514,36 @@ async def test_followers_learn_the_high_watermark_of_a_quiet_partition(cluster: 
     assert leader.requests[1] - before <= 3 * 2 * 3 + 4, "and it costs one fetch more"
 
 
+@story(replica_lag_time_max_ms="4000")
+async def test_a_follower_at_rest_is_not_taken_for_a_laggard(cluster: Cluster) -> None:
+    """Nothing happens for long; then there is a record, and a follower that cannot fetch it."""
+    leader = cluster.nodes[1]
+    leader.fetch_sessions = FetchSessions(10, random.Random(1))
+    await leader.produce("a")
+    await asyncio.sleep(60)
+    cluster.isolate(3)
+    await leader.produce("b", acks=1)
+    began = cluster.loop.time()
+    await cluster.until(lambda: cluster.state().isr == (1, 2))
+    assert 3 < cluster.loop.time() - began < 7
+
+
+@story()
+async def test_a_follower_at_rest_hears_of_what_happens(cluster: Cluster) -> None:
+    leader = cluster.nodes[1]
+    leader.fetch_sessions = FetchSessions(10, random.Random(1))
+    await leader.produce("a", "b")
+    await asyncio.sleep(5)
+    await leader.manager.delete_records({(TOPIC, 0): 1}, 5_000)
+    followers = [cluster.nodes[n] for n in (2, 3)]
+    await cluster.until(lambda: all(n.logs.logs[TOPIC, 0].start_offset == 1 for n in followers))
+    await asyncio.sleep(5)
+    cluster.change(leader=2)
+    await cluster.until(lambda: cluster.nodes[1].manager.partition(TOPIC, 0).follower is not None)
+    assert (await cluster.nodes[2].produce("c")).base_offset == 2
+    assert cluster.nodes[3].log_records()[-1] == "2:c"
+
+
 @story()
 async def test_an_idle_cluster_is_quiet(cluster: Cluster) -> None:
     await cluster.nodes[1].produce("a")
