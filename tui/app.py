@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +30,7 @@ from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
 from tui import preferences
 from tui.actions import ACTIONS, Action, Offer, named_subject, offers
+from tui.collecting import Collector
 from tui.commands import CommandProblem, Said, complete, read_command
 from tui.doors import (
     Commander,
@@ -43,6 +43,7 @@ from tui.doors import (
     monotonic_ms,
     wall_ms,
 )
+from tui.ending import told_to_end
 from tui.help import HelpScreen
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
@@ -52,12 +53,14 @@ from tui.suggest import LineSuggester
 from tui.table import LiveTable
 
 PAINT_S = 0.03
-PAINT_SHARE = 4
+PAINT_SHARE = 3
+PAUSE_S_MAX = 0.25
+AT_ONCE_S = 0.002
+ROWS_AT_ONCE = 2_000
 TICK_S = 0.5
 SWEEP_FRAME_S = 0.06
 POLL_TIMEOUT_MS = 4_000
 PLACES_MAX = 50
-HANGUP_S = 3.0
 KEY_SIGNS = {"question_mark": "?", "slash": "/", "colon": ":", "exclamation_mark": "!"}
 TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
 FeedOf = Callable[[Sequence[str]], Feed]
@@ -137,6 +140,9 @@ class DashboardApp(App[int]):
         self._paint_due = False
         self._last_source = ""
         self._paint_took_s = 0.0
+        self._painted_s = 0.0
+        self._last_input_ms = 0
+        self._collector: Collector | None = None
         self._bar_mode = ""
         self._chosen_keys: dict[str, str] = {}
         # Held here and not looked up: a page on top must not hide them.
@@ -165,10 +171,22 @@ class DashboardApp(App[int]):
 
     def on_mount(self) -> None:
         """Begin to follow the cluster."""
+        self._collector = Collector()
         self._guide_line.display = self._guide is not None
         self._prefer()
         self._begin()
         self.set_interval(TICK_S, self._tick)
+
+    def on_unmount(self) -> None:
+        """Give the process back as it was."""
+        if self._collector is not None:
+            self._collector.end()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when somebody last did something; Textual does the rest."""
+        if isinstance(event, events.InputEvent):
+            self._last_input_ms = monotonic_ms()
+        await super().on_event(event)
 
     def _prefer(self) -> None:
         ids = [b.id for page in (self, *PAGES.values()) for b in _bindings(page) if b.id]
@@ -303,18 +321,26 @@ class DashboardApp(App[int]):
     def _schedule(self) -> None:
         if not self._paint_due:
             self._paint_due = True
-            # A large cluster takes longer to paint: keys must still find the loop free.
-            self.set_timer(max(PAINT_S, PAINT_SHARE * self._paint_took_s), self._paint)
+            # What comes alone is painted at once. A large cluster takes longer to paint: keys must
+            # still find the loop free.
+            pause_s = min(PAUSE_S_MAX, max(PAINT_S, PAINT_SHARE * self._paint_took_s))
+            due_s = self._painted_s + pause_s - time.perf_counter()
+            self.set_timer(max(AT_ONCE_S, due_s), self._paint)
 
     # -- painting
 
     def _paint(self) -> None:
         self._paint_due = False
-        started = time.perf_counter()
+        started = time.thread_time()
         view = self.store.view
         waiting, self._waiting = self._waiting, []
-        for update in waiting:
-            view.update(update.image, update.events, self.now_ms(), replaying=update.replaying)
+        for replaying, group in groupby(waiting, key=lambda update: update.replaying):
+            updates = list(group)
+            news = [event for update in updates for event in update.events]
+            image, now = updates[-1].image, self.now_ms()
+            view.update(image, news, now, replaying=replaying, limit=ROWS_AT_ONCE)
+        if view.is_behind and not waiting:
+            view.update(view.image, (), self.now_ms(), limit=ROWS_AT_ONCE)
         if not self.is_running or not self._status.is_attached or not self._places:
             return
         self._paint_status()
@@ -324,7 +350,14 @@ class DashboardApp(App[int]):
             self._poller.want(self._wanted())
         if view.sweeping(self.now_ms()):
             self.set_timer(SWEEP_FRAME_S, self._sweep)
-        self._paint_took_s = time.perf_counter() - started
+        if view.is_behind:
+            self._schedule()
+        self.call_after_refresh(self._painted, started)
+
+    def _painted(self, started_s: float) -> None:
+        """All is on the screen: what it took of the processor, drawing and all."""
+        self._paint_took_s = time.thread_time() - started_s
+        self._painted_s = time.perf_counter()
 
     def _sweep(self) -> None:
         self.page.refresh_trails()
@@ -387,6 +420,9 @@ class DashboardApp(App[int]):
         self._paint_status()
         if not self.store.is_live():
             self.page.paint()
+        if self._collector is not None:
+            loaded = bool(view.topics)
+            self._collector.tick(monotonic_ms(), self._last_input_ms, loaded=loaded)
 
     # -- the end
 
@@ -721,29 +757,6 @@ def _bindings(owner: Any) -> list[Binding]:
     ]
 
 
-@contextlib.contextmanager
-def _told_to_end(app: DashboardApp) -> Iterator[None]:
-    """End well by SIGTERM, which gives the terminal back, and by SIGHUP, when it is gone."""
-    loop = asyncio.get_running_loop()
-    # Textual may wait for ever to write to a terminal that is gone; nobody would see the process.
-    last_word = threading.Timer(HANGUP_S, os._exit, (128 + signal.SIGHUP,))
-    last_word.daemon = True
-
-    def hang_up() -> None:
-        if not last_word.is_alive():
-            last_word.start()
-        app.exit()
-
-    loop.add_signal_handler(signal.SIGTERM, app.exit)
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
-    try:
-        yield
-    finally:
-        last_word.cancel()
-        for each in (signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(each)
-
-
 async def show_dashboard(
     target: Target, *, guide: Guide | None = None, target_of: TargetOf | None = None
 ) -> None:
@@ -761,7 +774,7 @@ async def show_dashboard(
         commander=target.commander,
         target_of=target_of,
     )
-    with _told_to_end(app):
+    with told_to_end(app):
         await app.run_async()
     if app.problem is not None:
         raise app.problem

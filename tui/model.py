@@ -105,6 +105,7 @@ class ClusterView:
     version: int = 0
     events_version: int = 0
     default_min_isr: int | None = None
+    is_behind: bool = False
     _sums: dict[str, TopicSums] = field(default_factory=dict)
     _tally: Tally = field(default_factory=Tally)
     # What the sums were made from.
@@ -118,8 +119,13 @@ class ClusterView:
         now_ms: int,
         *,
         replaying: bool = False,
+        limit: int | None = None,
     ) -> None:
-        """Take the newest image and the events that led to it; `now_ms` is monotonic."""
+        """Take the newest image and the events that led to it; `now_ms` is monotonic.
+
+        With a limit no more than that many partitions are taken at once: while `is_behind` says
+        so, the same image is to be given again.
+        """
         for event in events:
             if event.kind is EventKind.LEADER_MOVED:
                 self.moves.add(event.at_ms)
@@ -128,9 +134,9 @@ class ClusterView:
         if events:
             self.events_version += 1
             self.events.push(events, self.events_max)
-        if image is not self.image or events:
+        if image is not self.image or events or self.is_behind:
             self.image = image
-            self._derive()
+            self._derive(limit)
 
     def set_controller(self, controller_id: int) -> None:
         """The quorum's leader, when it is known from elsewhere than an event."""
@@ -224,15 +230,15 @@ class ClusterView:
         if event.kind is EventKind.LEADER_MOVED:
             self.moves_ms.append(now_ms)
 
-    def _derive(self) -> None:
+    def _derive(self, limit: int | None = None) -> None:
         """Make rows of what changed since the last time; all of them when topics came or went."""
         image, before = self.image, self._derived
         told_anew = (
             image.configs is not before.configs or self.default_min_isr != self._derived_default
         )
         self._derived, self._derived_default = image, self.default_min_isr
-        if told_anew or image.topics is not before.topics:
-            self._derive_topics(told_anew)
+        if told_anew or self.is_behind or image.topics is not before.topics:
+            self._derive_topics(told_anew, limit)
         tally = self._tally
         brokers = _broker_rows(
             image.brokers, tally.leaders, tally.replicas, tally.out_of_sync, self.controller_id
@@ -243,8 +249,9 @@ class ClusterView:
         self.brokers = brokers
         self.version += 1
 
-    def _derive_topics(self, told_anew: bool) -> None:
+    def _derive_topics(self, told_anew: bool, limit: int | None) -> None:
         image, known = self.image, self._sums
+        self.is_behind = False
         changed: list[tuple[TopicSums, TopicImage]] = []
         for name, topic in image.topics.items():
             sums = known.get(name)
@@ -257,19 +264,26 @@ class ClusterView:
         else:
             if len(image.topics) == len(known):
                 for sums, topic in changed:
-                    self._amend(sums, topic)
+                    if limit is not None and limit <= 0:
+                        self.is_behind = True
+                        return
+                    taken = self._amend(sums, topic, limit)
+                    limit = None if limit is None else limit - taken
+                    self.is_behind = self.is_behind or sums.image is not topic
                 return
         self._derive_all()
 
-    def _amend(self, sums: TopicSums, topic: TopicImage) -> None:
-        """Take the changed partitions of one topic."""
+    def _amend(self, sums: TopicSums, topic: TopicImage, limit: int | None) -> int:
+        """Take the changed partitions of one topic, and say how many."""
         was = sums.row
-        for index, before, now in sums.changes(topic):
+        changes = sums.changes(topic, limit)
+        for index, before, now in changes:
             self._tally.count(before, -1)
             self._tally.count(now)
             self.partitions.put(sums.start + index, now)
         if sums.row != was:
             self.topics.put(sums.place, sums.row)
+        return len(changes)
 
     def _derive_all(self) -> None:
         known, made, tally = self._sums, {}, Tally()

@@ -32,6 +32,7 @@ Now = Callable[[], int]
 BROKERS_MAX = 12
 GRID, GRID_COLUMN = "brokers", 2
 SEVERITY = [Health.OFFLINE, Health.UNDER_MIN_ISR, Health.UNDER_REPLICATED, Health.OK]
+RANK = {health: rank for rank, health in enumerate(SEVERITY)}
 
 
 def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[BrokerRow]:
@@ -197,7 +198,7 @@ def partitions_table(
     def severity(row: PartitionRow) -> Any:
         # The cluster's own topics after those that people have made.
         own = row.topic.startswith("__")
-        return SEVERITY.index(row.health), own, row.topic, row.partition
+        return RANK[row.health], own, row.topic, row.partition
 
     return LiveTable(
         [

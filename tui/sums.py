@@ -4,9 +4,11 @@ Pure. A partition that changed is taken out of the sums and put in again: the co
 not grow with the partitions beside it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import compress
+from operator import is_not
 
 from broker.protocol.image import PartitionState, TopicImage
 from tui.rows import Rows
@@ -137,7 +139,10 @@ class TopicSums:
 
     def __init__(self, image: TopicImage, min_isr: int | None) -> None:
         self.image = image
+        # The states that the rows were made from: those of `image`, unless `changes` was cut short.
+        self._states = list(image.partitions)
         self.min_isr = min_isr
+        self.name = image.name
         self.start = self.place = 0
         self.rows = Rows(
             partition_row(image.name, index, state, min_isr)
@@ -149,16 +154,25 @@ class TopicSums:
         self._factor = max(map(_factor, image.partitions), default=0)
         self.row = self._topic_row()
 
-    def changes(self, image: TopicImage) -> Iterable[tuple[int, PartitionRow, PartitionRow]]:
-        """Take an image with as many partitions: (index, row before, row now) of each change."""
-        pairs = zip(self.image.partitions, image.partitions, strict=True)
-        changed = [index for index, (old, new) in enumerate(pairs) if old is not new]
-        self.image = image
+    def changes(
+        self, image: TopicImage, limit: int | None = None
+    ) -> Sequence[tuple[int, PartitionRow, PartitionRow]]:
+        """Take an image with as many partitions: (index, row before, row now) of each change.
+
+        With a limit no more than that many at once; `image` is only kept once it is all taken.
+        """
+        states = image.partitions
+        changed = list(compress(range(len(states)), map(is_not, self._states, states)))
+        if limit is not None and len(changed) > limit:
+            del changed[limit:]
+        else:
+            self.image = image
         told = []
         for index in changed:
             before = self.rows[index]
             now = partition_row(image.name, index, image.partitions[index], self.min_isr)
             self.rows.put(index, now)
+            self._states[index] = states[index]
             self.tally.count(before, -1)
             self.tally.count(now)
             if len(before.replicas) != len(now.replicas):
@@ -171,7 +185,7 @@ class TopicSums:
     def _topic_row(self) -> TopicRow:
         tally = self.tally
         return TopicRow(
-            name=self.image.name,
+            name=self.name,
             partitions=len(self.rows),
             replication_factor=self._factor,
             under_replicated=tally.under_replicated,

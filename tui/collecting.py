@@ -1,0 +1,55 @@
+"""When the dashboard's process looks for garbage: in quiet moments, never under somebody's key.
+
+Python goes through every object that it keeps when it likes; with ten thousand partitions that
+takes as long as a person notices. Here only young objects are gone through as they come, the rest
+while nobody presses keys. Must be ended (`end`), which gives the process its own ways back.
+"""
+
+import gc
+
+# Young objects often, those that stayed a while seldom, all of them never by itself.
+THRESHOLDS = (5_000, 5, 100_000)
+QUIET_MS = 1_500
+WHOLE_QUIET_MS = 30_000
+EVERY_MS = 60_000
+# Somebody may press keys for hours; then it has to be borne.
+AT_LATEST_MS = 600_000
+# What was there at one collection is passed over by the next ones, but for each of these.
+WHOLE_EVERY = 10
+
+
+class Collector:
+    """`tick` is called now and then with the time and when the last key came, monotonic ms."""
+
+    def __init__(self) -> None:
+        self._before = gc.get_threshold()
+        self._collected_ms: int | None = None
+        self._number = 0
+        gc.set_threshold(*THRESHOLDS)
+
+    def tick(self, now_ms: int, last_key_ms: int, *, loaded: bool) -> bool:
+        """Collect if it is time; whether it did. `loaded`: the cluster is known, so it pays."""
+        since_ms = None if self._collected_ms is None else now_ms - self._collected_ms
+        if not loaded or (since_ms is not None and since_ms < EVERY_MS):
+            return False
+        if since_ms is None:
+            # What starting made stays: to go through it would only find that out.
+            gc.freeze()
+            self._collected_ms = now_ms
+            return True
+        quiet_ms = now_ms - last_key_ms
+        if quiet_ms < QUIET_MS and since_ms < AT_LATEST_MS:
+            return False
+        self._number += 1
+        if self._number >= WHOLE_EVERY and quiet_ms >= WHOLE_QUIET_MS:
+            self._number = 0
+            gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+        self._collected_ms = now_ms
+        return True
+
+    def end(self) -> None:
+        """Leave the collecting to Python again."""
+        gc.unfreeze()
+        gc.set_threshold(*self._before)

@@ -1,0 +1,39 @@
+"""How the dashboard ends when it is told to from outside: by a signal, or with its terminal gone.
+
+Must never leave a process behind that nobody can see.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from textual.app import App
+
+HANGUP_S = 3.0
+
+
+@contextlib.contextmanager
+def told_to_end(app: App[Any]) -> Iterator[None]:
+    """End well by SIGTERM, which gives the terminal back, and by SIGHUP, when it is gone."""
+    loop = asyncio.get_running_loop()
+    # Textual may wait for ever to write to a terminal that is gone; nobody would see the process.
+    last_word = threading.Timer(HANGUP_S, os._exit, (128 + signal.SIGHUP,))
+    last_word.daemon = True
+
+    def hang_up() -> None:
+        if not last_word.is_alive():
+            last_word.start()
+        app.exit()
+
+    loop.add_signal_handler(signal.SIGTERM, app.exit)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    try:
+        yield
+    finally:
+        last_word.cancel()
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(each)
