@@ -19,7 +19,6 @@ from tests.hosts.host import Host, until
 from tests.hosts.lab import Lab
 
 LOGCTL = Path(sys.executable).parent / "logctl"
-PROJECT = Path(__file__).parent.parent.parent
 # Bounds a hang on a busy machine; what has to be quick is asserted where it matters.
 RUN_SECONDS = 150.0
 WHOLE_SECONDS = 60.0

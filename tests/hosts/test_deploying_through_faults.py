@@ -81,6 +81,10 @@ async def the_full_disk_of_a_broker_is_told(deployed: Deployed, host: Host) -> N
         done = await asyncio.to_thread(deployed.run, [str(LOGCTL), *words, *at], code=UNHEALTHY)
         assert trouble in done.said
 
+    del deployed.spec["checks"]
+    planned = await asyncio.to_thread(deployed.cluster, "up", "--plan")
+    assert "are needed to run" in planned.err, "a warning: changes are still possible"
+
     def healthy() -> bool:
         return deployed.cluster("status", code=None).code == 0
 
