@@ -1,7 +1,8 @@
 """Does the steps of a plan, one after the other, and says of each what came of it.
 
-A step that fails stops what depends on it, the other steps of its topic, and nothing else. What is
-done already is found out from the cluster, so that a plan broken off can be given again.
+A step that fails stops what depends on it, the other steps of its topic or principal, and nothing
+else. What is done already is found out from the cluster, so that a plan broken off can be given
+again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.protocol.errors import ErrorCode, LogctlError
+from clusters.declared.access_executing import Passwords, do_access, set_quota
 from clusters.declared.steps import Kind, Progress, Step, progress
 from clusters.declared.world import World
 
@@ -55,22 +57,29 @@ async def execute(
     report: Report,
     *,
     moves_timeout_ms: int,
+    passwords: Passwords | None = None,
 ) -> None:
-    """Do the steps that the world still waits for; `outcomes` grows as they end."""
-    broken: set[str] = set()
+    """Do the steps that the world still waits for; `outcomes` grows as they end.
+
+    `passwords` are those of `read_passwords`.
+    """
+    broken: set[tuple[str, str]] = set()
     for step in steps:
         if progress(step, world)[0] is Progress.DONE:
             outcomes.append(Outcome(step, "already"))
             continue
-        if step.topic in broken:
-            detail = f"an earlier step of topic {step.topic} failed"
+        if (step.topic, step.name) in broken:
+            detail = f"an earlier step of {step.name or f'topic {step.topic}'} failed"
             outcomes.append(Outcome(step, "skipped", detail))
             continue
         report(step, "")
         try:
-            await _do(admin, step, report, moves_timeout_ms)
+            if step.section is not None:
+                await do_access(admin, step, passwords or {})
+            else:
+                await _do(admin, step, report, moves_timeout_ms)
         except LogctlError as error:
-            broken.add(step.topic)
+            broken.add((step.topic, step.name))
             outcomes.append(Outcome(step, "failed", str(error)))
         else:
             outcomes.append(Outcome(step, "done"))
@@ -97,6 +106,8 @@ async def _validate(admin: AdminClient, step: Step) -> None:
             )
         case Kind.SET_CONFIGS:
             await _configure(admin, step, validate_only=True)
+        case Kind.SET_QUOTA:
+            await set_quota(admin, step, validate_only=True)
         case _:
             pass
 

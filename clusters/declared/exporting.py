@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from clusters.declared.access_exporting import escaped, exported_access
 from clusters.declared.selecting import Selection
 from clusters.declared.world import World, WorldTopic
 
@@ -33,12 +34,12 @@ def exported(
         for (topic, partition), offset in sorted(offsets.items()):
             topics.setdefault(topic, {})[partition] = offset
         if topics:
-            groups[_escaped(group)] = {
+            groups[escaped(group)] = {
                 "topics": {topic: {"offsets": each} for topic, each in topics.items()}
             }
     if groups:
         data["groups"] = groups
-    return data
+    return data | exported_access(world.access, selection)
 
 
 def _topic(topic: WorldTopic, placement: bool) -> dict[str, Any]:
@@ -49,17 +50,13 @@ def _topic(topic: WorldTopic, placement: bool) -> dict[str, Any]:
     if placement or "replication" not in data:
         data["assignment"] = [list(replicas) for replicas in topic.assignment]
     own = {
-        name: _escaped(setting.value)
+        name: escaped(setting.value)
         for name, setting in sorted((topic.settings or {}).items())
         if setting.own and setting.value is not None and not setting.sensitive
     }
     if own:
         data["configs"] = own
     return data
-
-
-def _escaped(text: str) -> str:
-    return text.replace("${", "$${")
 
 
 class _Dumper(yaml.SafeDumper):

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from clusters.declared.access_loading import KEYS as ACCESS_KEYS
+from clusters.declared.access_loading import AccessReader
 from clusters.declared.fields import Fields, shown
 from clusters.declared.model import (
     ConfigRule,
@@ -31,7 +33,7 @@ from clusters.spec.document import FILE_BYTES_MAX, Document, parse_document
 from clusters.units import setting_text
 
 FILES_MAX = 500
-KEYS = ("variables", "include", "defaults", "policies", "protect", "topics", "groups")
+KEYS = ("variables", "include", "defaults", "policies", "protect", "topics", "groups", *ACCESS_KEYS)
 _TOPIC_KEYS = (
     "partitions",
     "replication",
@@ -77,6 +79,7 @@ class _Loader:
     policies: list[Policy] = field(default_factory=list)
     protected: list[tuple[str, Where]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    access: AccessReader = field(default_factory=AccessReader)
 
     def declared(self) -> Declared:
         return Declared(
@@ -85,6 +88,7 @@ class _Loader:
             policies=tuple(self.policies),
             protected=tuple(self.protected),
             files=tuple(document.file for document in self.documents),
+            access=self.access.access(),
         )
 
     # Files
@@ -157,6 +161,7 @@ class _Loader:
             groups = fields.inside("groups")
             for name in groups.data:
                 self._read_group(groups.inside(name), name)
+            self.access.read(fields)
         unused = [name for name in self.variables.given if name not in self.variables.used]
         known = sorted(self.variables.declared)
         for name in unused:

@@ -1,9 +1,11 @@
-"""What files declare of a cluster: topics, offsets of groups, policies. Frozen data."""
+"""What files declare of a cluster: topics, offsets of groups, policies, access. Frozen data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from clusters.declared.access_model import Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +104,4 @@ class Declared:
     policies: tuple[Policy, ...] = ()
     protected: tuple[tuple[str, Where], ...] = ()
     files: tuple[str, ...] = ()
+    access: Access = field(default_factory=Access)

@@ -6,11 +6,12 @@ What nobody tells is marked as unknown, so that it is neither compared nor taken
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker.protocol.errors import LogctlError
+from clusters.declared.access_observing import observe_access
 from clusters.declared.model import Declared, DeclaredOffsets
 from clusters.declared.steps import Kind, Step
 from clusters.declared.world import Partition, Setting, World, WorldTopic
@@ -65,8 +66,11 @@ async def observe(
     topics: Iterable[str] | None,
     groups: Iterable[str],
     positions: Iterable[tuple[Partition, str | int]] = (),
+    *,
+    access: Collection[str] = (),
 ) -> World:
-    """What exists: all topics by name and place, settings of those in `topics` (None: of all).
+    """What exists: all topics by name and place, settings of those in `topics` (None: of all),
+    and the sections named in `access`.
 
     Raises LogctlError when not even the list of topics can be had.
     """
@@ -108,6 +112,7 @@ async def observe(
         offsets={name: own for name, (own, _) in zip(group_names, found, strict=True)},
         active=frozenset(n for n, (_, active) in zip(group_names, found, strict=True) if active),
         positions=await _positions(observer, positions),
+        access=await observe_access(admin, access, observer.problems),
         problems=tuple(observer.problems),
         unknown=frozenset(observer.unknown),
     )
@@ -117,17 +122,20 @@ async def observe_declared(admin: AdminClient, declared: Declared, *, prune: boo
     """The world that a declaration is to be compared with."""
     groups = {each.group for each in declared.offsets}
     topics = None if prune else set(declared.topics)
-    world = await observe(admin, topics, groups)
+    access = declared.access.sections
+    world = await observe(admin, topics, groups, access=access)
     asked = list(_asked(declared.offsets, world))
     if not asked:
         return world
-    return await observe(admin, topics, groups, asked)
+    return await observe(admin, topics, groups, asked, access=access)
 
 
 async def observe_steps(admin: AdminClient, steps: Sequence[Step]) -> World:
     """The world that a saved plan is to be compared with."""
     topics = {step.topic for step in steps if step.kind is Kind.SET_CONFIGS}
-    return await observe(admin, topics, {step.group for step in steps if step.group is not None})
+    groups = {step.group for step in steps if step.group is not None}
+    access = {step.section for step in steps if step.section is not None}
+    return await observe(admin, topics, groups, access=sorted(access))
 
 
 def _asked(

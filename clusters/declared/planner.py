@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from clusters.declared.access_planner import AccessPlanner
 from clusters.declared.model import Declared, DeclaredOffsets, DeclaredTopic, Where
 from clusters.declared.placing import NotEnoughBrokers, Placer
 from clusters.declared.selecting import Selection
@@ -71,8 +72,11 @@ class _Planner:
                 self._offsets(offsets)
         if self.prune:
             self._undeclared()
+        self._access()
         ranks = {kind: index for index, kind in enumerate(ORDER)}
-        self.steps.sort(key=lambda step: (ranks[step.kind], step.group or "", step.topic))
+        self.steps.sort(
+            key=lambda step: (ranks[step.kind], step.group or "", step.topic or step.name)
+        )
         return Plan(
             self.world.cluster_id,
             tuple(self.steps),
@@ -80,6 +84,14 @@ class _Planner:
             tuple(self.notes),
             tuple(dict.fromkeys(self.unknown)),
         )
+
+    def _access(self) -> None:
+        access = AccessPlanner(self.declared.access, self.world.access, self.selection, self.prune)
+        access.plan()
+        self.steps += access.steps
+        self.refusals += access.refusals
+        self.notes += access.notes
+        self.unknown += access.unknown
 
     def _refuse(self, where: Where, message: str) -> None:
         self.refusals.append(Problem(file=where.file, line=where.line, message=message))

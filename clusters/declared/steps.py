@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from clusters.admin.acl_model import Acl
+from clusters.admin.quota_model import Entity
+from clusters.declared.access_model import AccessWorld
 from clusters.declared.world import World, WorldTopic
 
 
@@ -25,19 +28,36 @@ class Kind(StrEnum):
     MOVE_REPLICAS = "move replicas"
     ADD_PARTITIONS = "add partitions"
     COMMIT_OFFSETS = "commit offsets"
+    SET_USER = "set user"
+    # Before others are removed: nobody is without rights in between.
+    ADD_ACLS = "add acls"
+    SET_QUOTA = "set quota"
+    REMOVE_ACLS = "remove acls"
+    DELETE_USER = "delete user"
     DELETE_TOPIC = "delete topic"
 
 
 ORDER = tuple(Kind)
+# The section of a file that a kind comes from, of those that not every cluster serves.
+_SECTIONS: Mapping[Kind, str] = {
+    Kind.SET_USER: "users",
+    Kind.DELETE_USER: "users",
+    Kind.ADD_ACLS: "acls",
+    Kind.REMOVE_ACLS: "acls",
+    Kind.SET_QUOTA: "quotas",
+}
+_DESTROYS = frozenset({Kind.DELETE_TOPIC, Kind.REMOVE_ACLS, Kind.DELETE_USER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One change. `subject` is a topic, for offsets `GROUP`; `topic` is set for both."""
+    """One change. Of a topic `topic` is set, of offsets `group` too; for others `name` is who it
+    concerns: a user, a principal, or who has a quota."""
 
     kind: Kind
-    topic: str
+    topic: str = ""
     group: str | None = None
+    name: str = ""
     before: Any = None
     after: Any = None
     reasons: tuple[str, ...] = ()
@@ -46,19 +66,27 @@ class Step:
     @property
     def subject(self) -> str:
         """What is changed, for the reader."""
+        if self.name:
+            return self.name
         return f"{self.group}: {self.topic}" if self.group is not None else self.topic
 
     @property
+    def section(self) -> str | None:
+        """users, acls or quotas; None for topics and offsets."""
+        return _SECTIONS.get(self.kind)
+
+    @property
     def destroys(self) -> bool:
-        """Whether records are lost by it."""
-        return self.kind is Kind.DELETE_TOPIC
+        """Whether records are lost by it, or somebody's access is."""
+        return self.kind in _DESTROYS
 
     def to_json(self) -> dict[str, Any]:
         """The documented fields, in order."""
         return {
             "kind": str(self.kind),
-            "topic": self.topic,
+            "topic": self.topic or None,
             "group": self.group,
+            "name": self.name or None,
             "before": self.before,
             "after": self.after,
             "reasons": list(self.reasons),
@@ -68,13 +96,17 @@ class Step:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Step:
         """The step of `to_json`; raises KeyError, TypeError or ValueError for anything else."""
-        group = data["group"]
-        if not isinstance(data["topic"], str) or not isinstance(group, str | None):
-            raise TypeError("a step names a topic and a group")
+        kind, topic = Kind(data["kind"]), data["topic"]
+        group, name = data["group"], data.get("name")
+        if not all(isinstance(each, str | None) for each in (topic, group, name)):
+            raise TypeError("a step names a topic, a group or another")
+        if not (name if kind in _SECTIONS else topic):
+            raise ValueError("a step names nothing")
         return cls(
-            kind=Kind(data["kind"]),
-            topic=data["topic"],
+            kind=kind,
+            topic=topic or "",
             group=group,
+            name=name or "",
             before=data["before"],
             after=data["after"],
             reasons=tuple(map(str, data["reasons"])),
@@ -108,6 +140,8 @@ def current(step: Step, world: World) -> Any:
                 for partition in step.after["offsets"]
             }
         }
+    if step.section is not None:
+        return _current_access(step, world.access)
     topic = world.topics.get(step.topic)
     if topic is None:
         return None
@@ -120,6 +154,36 @@ def current(step: Step, world: World) -> Any:
             return {"id": topic.id, "assignment": _assignment(topic, step.after["assignment"])}
         case _:
             return {"id": topic.id, "configs": own_values(topic, step.after["configs"])}
+
+
+def entity_of(step: Step) -> Entity:
+    """Who a quota is for."""
+    return tuple((str(kind), name) for kind, name in step.after["entity"])
+
+
+def _current_access(step: Step, world: AccessWorld) -> Any:
+    match step.section:
+        case "users":
+            found = (world.users or {}).get(step.name, {})
+            return {"mechanisms": {each: found.get(each) for each in step.after["mechanisms"]}}
+        case "acls":
+            there = world.acls or frozenset()
+            return {"present": [r for r in step.after["acls"] if Acl.from_json(r) in there]}
+        case _:
+            limits = (world.quotas or {}).get(entity_of(step), {})
+            return {"limits": {name: limits.get(name) for name in step.after["limits"]}}
+
+
+def _reached_access(step: Step, seen: Any) -> bool:
+    match step.kind:
+        case Kind.ADD_ACLS:
+            return bool(seen["present"] == step.after["acls"])
+        case Kind.REMOVE_ACLS:
+            return not seen["present"]
+        case Kind.SET_QUOTA:
+            return bool(seen["limits"] == step.after["limits"])
+        case _:
+            return bool(seen["mechanisms"] == step.after["mechanisms"])
 
 
 def own_values(topic: WorldTopic, names: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +203,8 @@ def _assignment(topic: WorldTopic, partitions: Mapping[str, Any]) -> dict[str, l
 
 
 def _reached(step: Step, seen: Any) -> bool:
+    if step.section is not None:
+        return _reached_access(step, seen)
     if step.kind is Kind.DELETE_TOPIC:
         return seen is None
     if seen is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from clusters.declared.access_model import AccessWorld
+
 Partition = tuple[str, int]
 Assignment = tuple[tuple[int, ...], ...]
 
@@ -50,3 +52,4 @@ class World:
     active: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
     unknown: frozenset[str] = frozenset()
+    access: AccessWorld = field(default_factory=AccessWorld)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from shell.exits import ExitCode, Failed, Refused, UsageProblem
@@ -12,6 +13,7 @@ from shell.session import Session
 
 if TYPE_CHECKING:
     from clusters.declared import Plan, Selection, Step
+    from clusters.declared.access_model import AccessWorld
     from clusters.declared.executing import Outcome
 
 _MOVES_TIMEOUT_MS = 3_600_000
@@ -74,8 +76,10 @@ async def _apply(
     if plan is None and code is ExitCode.DONE and any(s.kind in _MAKES_ROOM for s in found.steps):
         # Offsets in partitions that were just made could not be told before.
         rest = await _planned(session, file, set, only, prune)
-        if rest.steps and all(step.group is not None for step in rest.steps):
-            return await _execute(session, rest, plan)
+        # Passwords that are rotated would be so again.
+        steps = tuple(step for step in rest.steps if step.kind != "set user")
+        if steps and all(step.group is not None for step in steps):
+            return await _execute(session, replace(rest, steps=steps), plan)
     return code
 
 
@@ -165,7 +169,15 @@ def _short(value: Any) -> str:
 
 # Telling
 
-_TONES = {"create topic": "good", "delete topic": "bad", "move replicas": "note"}
+_TONES = {
+    "create topic": "good",
+    "add acls": "good",
+    "delete topic": "bad",
+    "remove acls": "bad",
+    "delete user": "bad",
+    "move replicas": "note",
+}
+_SIGNS = {"+": {"create topic", "add acls"}, "-": {"delete topic", "remove acls", "delete user"}}
 
 
 def _show(output: Output, plan: Plan) -> None:
@@ -196,7 +208,7 @@ def _show(output: Output, plan: Plan) -> None:
 
 
 def _sign(step: Step) -> str:
-    return {"create topic": "+", "delete topic": "-"}.get(str(step.kind), "~")
+    return next((sign for sign, kinds in _SIGNS.items() if step.kind in kinds), "~")
 
 
 def _changes(step: Step) -> list[str]:
@@ -219,6 +231,26 @@ def _changes(step: Step) -> list[str]:
         committed = before["offsets"][number]
         was = "none" if committed is None else committed
         lines.append(f"partition {number}: {was} → {offset}")
+    return lines + _access_changes(step)
+
+
+def _access_changes(step: Step) -> list[str]:
+    """Lines on a user's credentials and on limits; what rules change is their reason."""
+    from clusters.admin.quota_model import shown_number
+
+    before, after = step.before or {}, step.after or {}
+    lines = [
+        f"{mechanism}: {before['mechanisms'].get(mechanism) or 'none'} → {iterations or 'none'}"
+        for mechanism, iterations in (after.get("mechanisms") or {}).items()
+    ]
+    if after.get("password"):
+        lines.append(f"password: from {after['password'].partition(':')[0]}")
+    for name, value in (after.get("limits") or {}).items():
+        old, new = (
+            "none" if each is None else shown_number(float(each))
+            for each in (before["limits"].get(name), value)
+        )
+        lines.append(f"{name}: {old} → {new}")
     return lines
 
 
@@ -229,11 +261,24 @@ def _tell_refusals(output: Output, plan: Plan) -> None:
 
 
 def _confirm(session: Session, plan: Plan) -> None:
-    """Ask before records are deleted; the rest was asked for by the command itself."""
-    doomed = [step.topic for step in plan.steps if step.destroys]
+    """Ask before records or somebody's access go; the rest was asked for by the command itself."""
+    doomed = [step for step in plan.steps if step.destroys]
     if not doomed or session.settings.yes:
         return
-    text = f"This deletes {len(doomed)} topics and all of their records: {', '.join(doomed)}."
+    topics = [step.topic for step in doomed if step.topic]
+    rules = sum(len(step.after["acls"]) for step in doomed if step.kind == "remove acls")
+    users = [step.name for step in doomed if step.kind == "delete user"]
+    texts = []
+    if topics:
+        texts.append(
+            f"This deletes {len(topics)} topics and all of their records: {', '.join(topics)}."
+        )
+    if rules:
+        whose = ", ".join(step.name for step in doomed if step.kind == "remove acls")
+        texts.append(f"This removes {rules} access rules of {whose}.")
+    if users:
+        texts.append(f"This deletes credentials of {len(users)} users: {', '.join(users)}.")
+    text = "\n".join(texts)
     answer = session.doors.ask(f"{text}\nType yes to confirm: ")
     if answer is None:
         raise Refused(f"Not confirmed, and nobody to ask. {text}", hint="Add --yes to confirm.")
@@ -245,8 +290,10 @@ def _confirm(session: Session, plan: Plan) -> None:
 
 
 async def _validated(session: Session, plan: Plan) -> ExitCode:
+    from clusters.declared.access_executing import read_passwords
     from clusters.declared.executing import validate
 
+    read_passwords(plan.steps, None, session.doors.environ)
     async with session.admin() as admin:
         against = await validate(admin, plan.steps)
     for step, reason in against:
@@ -256,8 +303,10 @@ async def _validated(session: Session, plan: Plan) -> ExitCode:
 
 
 async def _execute(session: Session, plan: Plan, saved: str | None) -> ExitCode:
+    from clusters.declared.access_executing import read_passwords
     from clusters.declared.executing import execute
     from clusters.declared.observing import observe_steps
+    from clusters.errors import SpecError
 
     output = session.output
     outcomes: list[Outcome] = []
@@ -270,9 +319,19 @@ async def _execute(session: Session, plan: Plan, saved: str | None) -> ExitCode:
     async with session.client() as admin:
         try:
             world = await observe_steps(admin, plan.steps)
+            passwords = read_passwords(plan.steps, world, session.doors.environ)
             await execute(
-                admin, plan.steps, world, outcomes, report, moves_timeout_ms=_MOVES_TIMEOUT_MS
+                admin,
+                plan.steps,
+                world,
+                outcomes,
+                report,
+                moves_timeout_ms=_MOVES_TIMEOUT_MS,
+                passwords=passwords,
             )
+        except SpecError:
+            output.say("Nothing was changed: not every password can be had.")
+            raise
         except BaseException:
             _tell_outcomes(output, outcomes)
             left = len(plan.steps) - len(outcomes)
@@ -302,6 +361,7 @@ def _tell_outcomes(output: Output, outcomes: Sequence[Outcome]) -> None:
 async def _export(
     session: Session, *, only: Sequence[str], group: Sequence[str], placement: bool, out: str | None
 ) -> ExitCode:
+    from clusters.declared.access_model import SECTIONS
     from clusters.declared.exporting import exported, to_yaml
     from clusters.declared.observing import observe
 
@@ -310,7 +370,7 @@ async def _export(
         groups = list(group)
         if "*" in groups:
             groups = [each.group for each in (await admin.groups()).items]
-        world = await observe(admin, None, groups)
+        world = await observe(admin, None, groups, access=SECTIONS)
     if world.problems:
         for problem in world.problems:
             session.output.warn(problem)
@@ -318,6 +378,7 @@ async def _export(
             "Not all could be found out, so nothing was written.",
             hint="What is left out would look as if it were not there.",
         )
+    _tell_left_out(session.output, world.access)
     text = to_yaml(exported(world, selection=selection, placement=placement))
     if out is None:
         session.output.text(text)
@@ -325,6 +386,17 @@ async def _export(
     _write_new(out, text)
     session.output.say(f"Wrote {len(world.topics)} topics to {out}.")
     return ExitCode.DONE
+
+
+def _tell_left_out(output: Output, access: AccessWorld) -> None:
+    for section, reason in access.unserved.items():
+        output.say(f"{section} are left out: {reason}", "dim")
+    if access.users:
+        output.say(
+            "Passwords cannot be read back: name a source (password: env:VARIABLE) for users that "
+            "are to be created elsewhere.",
+            "dim",
+        )
 
 
 def _write_new(path: str, text: str) -> None:
@@ -336,16 +408,23 @@ def _write_new(path: str, text: str) -> None:
         raise Refused(f"{path} exists and is not overwritten.", hint=hint) from None
 
 
-_FILES = Argument("FILE", "YAML files that declare topics and offsets.", Kind.FILE, many=True)
+_FILES = Argument(
+    "FILE",
+    "YAML files that declare topics, offsets, users, access rules and quotas.",
+    Kind.FILE,
+    many=True,
+)
 _SET = Option(("--set",), "Give a variable of the files a value.", kind=Kind.PAIR, many=True)
 _ONLY = Option(
     ("--only",),
-    "Only what fits: topic=orders*, group=NAME, label.team=pay, joined by commas; may repeat.",
+    "Only what fits: topic=orders*, user=NAME, kind=acl, label.team=pay, joined by commas; may "
+    "repeat.",
     many=True,
 )
 _PRUNE = Option(
     ("--prune",),
-    "Also delete topics and unset settings that are not declared.",
+    "Also delete topics and unset settings that are not declared; users, rules and quotas only "
+    "where the files have such a section.",
     kind=Kind.FLAG,
 )
 
