@@ -294,11 +294,24 @@ class Repl:
         async def learn() -> None:
             with contextlib.suppress(ShellError):
                 await self.live.learn_values(self._session(), owner)
+            self._complete_anew(owner)
             self._redraw()
 
         task = asyncio.ensure_future(learn())
         self._learning.add(task)
         task.add_done_callback(self._learning.discard)
+
+    def _complete_anew(self, owner: str) -> None:
+        """Show what was learned in the menu that is open, unless a word of it is chosen."""
+        if self.prompt is None or not self.prompt.app.is_running:
+            return
+        buffer = self.prompt.default_buffer
+        text, menu = buffer.document.text_before_cursor, buffer.complete_state
+        chosen = menu is not None and menu.complete_index is not None
+        if not chosen and settings_owner(self.registry, text, self.live.names) == owner:
+            # An open menu is never filled again; a new one takes its place.
+            buffer.complete_state = None
+            buffer.start_completion(select_first=False)
 
     def toolbar(self) -> StyleAndTextTuples:
         """Return the lines below the prompt: help for what is typed, and the cluster's health."""

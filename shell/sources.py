@@ -12,6 +12,9 @@ from fnmatch import fnmatchcase
 from shell.exits import UsageProblem
 from shell.nearest import did_you_mean
 
+# No cluster holds more partitions than this.
+PARTITION_MAX = 10_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -34,10 +37,27 @@ def parse_source(text: str) -> Source:
                 f"'{text}' is not TOPIC or TOPIC:PARTITIONS; partitions are numbers, as in "
                 "orders:3 or orders:0,4-7."
             )
-        partitions += range(int(first), int(last if dash else first) + 1)
+        low, high = int(first), int(last if dash else first)
+        if high > PARTITION_MAX:
+            raise UsageProblem(f"'{text}' names a partition that no topic can have.")
+        partitions += range(low, high + 1)
     if not partitions:
         raise UsageProblem(f"'{text}' names no partition: a range goes from low to high.")
     return Source(topic, tuple(dict.fromkeys(partitions)))
+
+
+def parse_places(texts: Iterable[str]) -> list[tuple[str, int | None]]:
+    """Return (topic, partition) for each that words name; partition None is the whole topic.
+
+    Raises UsageProblem.
+    """
+    found: list[tuple[str, int | None]] = []
+    for source in map(parse_source, texts):
+        if source.partitions is None:
+            found.append((source.topic, None))
+        else:
+            found += [(source.topic, index) for index in source.partitions]
+    return found
 
 
 def is_pattern(topic: str) -> bool:

@@ -12,7 +12,8 @@ from shell.exits import ExitCode, UsageProblem
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
-from shell.values import format_duration, parse_topic_partition
+from shell.sources import parse_places
+from shell.values import format_duration
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, GroupDetail, PartitionLag
@@ -184,11 +185,11 @@ def chosen_partitions(
 ) -> list[tuple[str, int]]:
     """Those of the known partitions that TOPIC or TOPIC:PARTITION name. Raises UsageProblem."""
     chosen: list[tuple[str, int]] = []
-    for text in texts:
-        topic, index = parse_topic_partition(text)
+    for topic, index in parse_places(texts):
         found = [key for key in known if key[0] == topic and index in (None, key[1])]
         if not found:
-            raise UsageProblem(f"The group has committed nothing for {text}.")
+            place = topic if index is None else f"{topic}:{index}"
+            raise UsageProblem(f"The group has committed nothing for {place}.")
         chosen += found
     return sorted(set(chosen))
 
@@ -257,7 +258,7 @@ COMMANDS = (
         arguments=(
             GROUP,
             Argument(
-                "PARTITIONS", "TOPIC or TOPIC:PARTITION.", kind=Kind.TOPIC_PARTITION, many=True
+                "PARTITIONS", "TOPIC or TOPIC:PARTITIONS.", kind=Kind.TOPIC_PARTITION, many=True
             ),
         ),
         options=(DRY_RUN,),

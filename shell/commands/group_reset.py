@@ -19,7 +19,8 @@ from shell.exits import ExitCode, Failed, Refused, UsageProblem
 from shell.output import Cell, Table
 from shell.registry import Command, Kind, Option
 from shell.session import Session
-from shell.values import Anchor, parse_position, parse_topic_partition
+from shell.sources import parse_places
+from shell.values import Anchor, parse_position
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient
@@ -189,7 +190,7 @@ async def _chosen(
 ) -> list[Partition]:
     if not topics:
         return list(default)
-    named = [parse_topic_partition(text) for text in topics]
+    named = parse_places(topics)
     placed = await admin.partitions(sorted({topic for topic, _ in named}))
     found = {(each.topic, each.partition) for each in placed}
     chosen: set[Partition] = set()
@@ -288,7 +289,7 @@ COMMANDS = (
             Option(("--to",), "Where to.", default="", metavar="WHERE"),
             Option(
                 ("--topic",),
-                "Only these, TOPIC or TOPIC:PARTITION; may repeat.",
+                "Only these, TOPIC or TOPIC:PARTITIONS; may repeat.",
                 kind=Kind.TOPIC_PARTITION,
                 many=True,
             ),

@@ -12,7 +12,8 @@ from shell.exits import ExitCode, Refused, UsageProblem
 from shell.output import Cell, Table
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
-from shell.values import format_bytes, parse_topic_partition
+from shell.sources import parse_places
+from shell.values import format_bytes
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, PlacedPartition
@@ -25,7 +26,7 @@ HEALTH_OPTIONS = (
 )
 PARTITIONS = Argument(
     "PARTITIONS",
-    "TOPIC or TOPIC:PARTITION; all without.",
+    "TOPIC or TOPIC:PARTITIONS, as in orders:0,4-7; all without.",
     kind=Kind.TOPIC_PARTITION,
     required=False,
     many=True,
@@ -58,7 +59,7 @@ class Health:
 
 async def named_partitions(admin: AdminClient, texts: Sequence[str]) -> list[PlacedPartition]:
     """The partitions that TOPIC and TOPIC:PARTITION name, or all. Raises UsageProblem."""
-    named = [parse_topic_partition(text) for text in texts]
+    named = parse_places(texts)
     placed = await admin.partitions(sorted({topic for topic, _ in named}) or None, min_isr=True)
     known = {(each.topic, each.partition) for each in placed}
     for topic, index in named:

@@ -14,6 +14,7 @@ from shell.exits import ExitCode, Failed, UsageProblem
 from shell.output import Table
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
+from shell.sources import parse_places
 from shell.values import format_bytes, format_duration, parse_topic_partition
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ async def _follow(session: Session, keys: set[Partition]) -> ExitCode | None:
 async def _cancel(
     session: Session, admin: AdminClient, texts: Sequence[str], *, dry_run: bool
 ) -> ExitCode | None:
-    named = [parse_topic_partition(text) for text in texts]
+    named = parse_places(texts)
     moving = [
         (move.topic, move.partition)
         for move in await admin.reassignments()

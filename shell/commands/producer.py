@@ -10,11 +10,12 @@ from shell.exits import ExitCode, UsageProblem
 from shell.output import Cell, Table
 from shell.registry import Argument, Command, Kind
 from shell.session import Session
-from shell.values import format_duration, parse_topic_partition
+from shell.sources import parse_places
+from shell.values import format_duration
 
 
 async def _list(session: Session, *, partitions: Sequence[str]) -> ExitCode | None:
-    named = [parse_topic_partition(text) for text in partitions]
+    named = parse_places(partitions)
     async with session.admin() as admin:
         topics = sorted({topic for topic, _ in named}) or None
         placed = await admin.partitions(topics)
@@ -59,7 +60,7 @@ COMMANDS = (
         arguments=(
             Argument(
                 "PARTITIONS",
-                "TOPIC or TOPIC:PARTITION; all without.",
+                "TOPIC or TOPIC:PARTITIONS, as in orders:0,4-7; all without.",
                 kind=Kind.TOPIC_PARTITION,
                 required=False,
                 many=True,

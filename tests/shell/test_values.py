@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shell.exits import UsageProblem
+from shell.sources import parse_places
 from shell.values import (
     Anchor,
     Position,
@@ -92,3 +93,11 @@ def test_what_is_shown():
         "5 h 2 m",
         "1 d 1 h",
     ]
+
+
+def test_places_are_topics_or_partitions_of_them():
+    wanted = [("a", None), ("b", 3), ("c", 0), ("c", 4), ("c", 5)]
+    assert parse_places(["a", "b:3", "c:0,4-5"]) == wanted
+    for wrong in ("a:", "a:x", ":1", "a:1-", "a:3-1", "a:0-99999999999"):
+        with pytest.raises(UsageProblem):
+            parse_places([wrong])
