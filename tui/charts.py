@@ -9,21 +9,30 @@ LABEL = 6
 
 
 def chart(
-    prose: Prose, values: Sequence[float], width: int, height: int, *, over_ms: int = 0
+    prose: Prose,
+    values: Sequence[float],
+    width: int,
+    height: int,
+    *,
+    over_ms: int = 0,
+    from_zero: bool = True,
 ) -> Prose:
     """Add a plot of `height` lines, `width` cells with its axis: the highest value stands above.
 
     `over_ms` is the time from the first value to the last, named below the plot; 0 leaves the line
-    of times out.
+    of times out. Not `from_zero`, the axis begins a little below the lowest value: for levels that
+    change by little beside what they are.
     """
     if not values:
         return prose
     cells = max(4, width - LABEL - 1)
     shown = list(values)[-cells:]
-    highest = max(shown, default=0.0)
+    highest, base = max(shown), 0.0
+    if not from_zero and 0 < min(shown) < highest:
+        base = max(0.0, min(shown) - (highest - min(shown)) / 10)
     rows = max(1, height - (1 if over_ms else 0))
-    for number, line in enumerate(plot(shown, cells, rows)):
-        label = count(highest) if number == 0 else "0" if number == rows - 1 else ""
+    for number, line in enumerate(plot([value - base for value in shown], cells, rows)):
+        label = count(highest) if number == 0 else count(base) if number == rows - 1 else ""
         prose.line().append(f"{label:>{LABEL}}", "dim").append("┤" if label else "│", "dim")
         prose.append(line, "accent")
     if over_ms:

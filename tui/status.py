@@ -1,15 +1,16 @@
-"""Lines of words on the dashboard: status, tabs, quorum, guide. Pure text from what is known."""
+"""Lines of words on the dashboard: status, tabs, keys, guide. Pure text from what is known."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.style import Style
 from rich.text import Text
+from textual.content import Content
 
-from clusters.admin import QuorumInfo
 from clusters.watch import FeedStatus
 from tui.drawing import age
 from tui.model import ClusterView
+from tui.prose import Prose
 
 if TYPE_CHECKING:
     from tui.doors import Guide
@@ -23,38 +24,45 @@ MODES = {
 }
 
 
-def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -> Text:
+MODE_TONES = {"live": "good", "sampled": "warning", "connecting": "warning", "lost": "bold"}
+
+
+def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -> Content:
     """The first line: whether this is live, and how the cluster stands; `now_ms` since 1970."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f" {name or 'logctl'} ", "bold")
-    mode = MODES.get(status.mode, status.mode)
-    text.append(f" {mode}", "bold" if status.mode != "live" else "")
+    prose = Prose()
+    prose.append(f" {name or 'logctl'} ", "bold")
+    prose.append(f" {MODES.get(status.mode, status.mode)}", MODE_TONES.get(status.mode, "bold"))
     if status.mode != "live" and status.last_contact_ms:
         old_ms = now_ms - status.last_contact_ms
         if status.mode == "lost" or old_ms > STALE_MS:
-            text.append(f" for {age(old_ms)}", "bold")
+            prose.append(f" for {age(old_ms)}", "bold")
     if status.message and status.mode not in ("live", "sampled"):
-        text.append(f"  {status.message}")
+        prose.append(f"  {status.message}")
     # What matters in an incident comes first: a narrow terminal cuts the end.
     health = view.health()
-    text.append(f"  brokers {health.brokers_up}/{health.brokers}")
+    # Where nobody answers nothing is alarming any more: it is how things were.
+    warning, error = ("bold", "bold") if status.mode == "lost" else ("warning", "error")
+    down = health.brokers - health.brokers_up
+    prose.append("  ").append(
+        f"{'✖ ' if down else ''}brokers {health.brokers_up}/{health.brokers}", error if down else ""
+    )
     sign = "◐ " if health.under_replicated else ""
-    text.append(
-        f"  {sign}under-replicated {health.under_replicated}",
-        "bold" if health.under_replicated else "",
+    prose.append("  ").append(
+        f"{sign}under-replicated {health.under_replicated}",
+        warning if health.under_replicated else "",
     )
     sign = "✖ " if health.offline else ""
-    text.append(f"  {sign}offline {health.offline}", "bold" if health.offline else "")
+    prose.append("  ").append(f"{sign}offline {health.offline}", error if health.offline else "")
     if health.under_min_isr:
-        text.append(f"  ◔ under min ISR {health.under_min_isr}", "bold")
+        prose.append("  ").append(f"◔ under min ISR {health.under_min_isr}", error)
     if view.moves_ms:
-        text.append(f"  ⇄ {len(view.moves_ms)}/min")
-    text.append(f"  partitions {health.partitions}")
+        prose.append(f"  ⇄ {len(view.moves_ms)}/min", "bold")
+    prose.append(f"  partitions {health.partitions}")
     if status.source:
-        text.append(f"  from {status.source}")
+        prose.append(f"  from {status.source}", "dim")
     if status.message and status.mode == "sampled":
-        text.append(f"  {status.message}")
-    return text
+        prose.append(f"  {status.message}")
+    return prose.content()
 
 
 def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width: int) -> Text:
@@ -80,29 +88,6 @@ def keys_text(keys: Sequence[tuple[str, str, str]]) -> Text:
         text.append(f" {key}", Style(bold=True, reverse=True) + meta)
         text.append(" ", meta)
         text.append(f"{what} ", meta)
-    return text
-
-
-def quorum_text(quorum: QuorumInfo | None, view: ClusterView, age_ms: int, problem: str) -> Text:
-    """Controller and voters, with the age of the answer when it is old."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    if quorum is None:
-        text.append(problem or "asking …")
-        return text
-    leader = view.controller_id if view.controller_id >= 0 else quorum.leader_id
-    text.append(f"controller ★ {leader}", "bold")
-    text.append(f"  epoch {quorum.leader_epoch}\n")
-    text.append(f"committed to {quorum.high_watermark}\n")
-    for voter in quorum.voters:
-        lag = quorum.high_watermark - voter.log_end_offset
-        text.append(f"voter {voter.id}  ")
-        text.append("in step\n" if lag <= 0 else f"{lag} behind\n", "" if lag <= 0 else "bold")
-    for observer in quorum.observers:
-        text.append(f"observer {observer.id}\n")
-    if age_ms > STALE_MS:
-        text.append(f"{age(age_ms)} old", "bold")
-        if problem:
-            text.append(f": {problem}")
     return text
 
 

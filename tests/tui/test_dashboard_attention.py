@@ -118,6 +118,10 @@ def test_a_plot_has_an_axis_and_fits() -> None:
     assert lines[0].endswith("█")
     assert lines[2].startswith("     0┤")
     assert lines[3].endswith("now")
+    levels = chart(Prose(), [1_000, 1_050, 1_100], 30, 4, from_zero=False).content().plain
+    assert "1100┤" in levels
+    assert "990┤" in levels
+    assert "█" in levels.split("\n")[-1]
     long = chart(Prose(), range(200), 40, 3, over_ms=400_000).content().plain
     assert "└66 s ago" in long
 

@@ -270,7 +270,8 @@ class GroupPage(Page):
             prose.append("counting …", "dim")
         else:
             values = samples.rates() if rates else samples.levels
-            chart(prose, values, panel.size.width, panel.size.height, over_ms=samples.span_ms)
+            width, height, span_ms = panel.size.width, panel.size.height, samples.span_ms
+            chart(prose, values, width, height, over_ms=span_ms, from_zero=rates)
         panel.update(prose.content())
 
     def _facts(self, detail: Any, lag: int | None) -> Content:

@@ -162,7 +162,7 @@ class OverviewPage(Page):
         prose.append(f"written {count(rate)}/s ", "bold")
         prose.append(sparkline(samples.rates() if samples is not None else [], 12), "accent")
         moves = self.store.view.moves.values(self.desk.wall_ms())
-        prose.append(f"  ⇄ {moves[-1]}/min ", "bold")
+        prose.append(f"  ⇄ {len(self.store.view.moves_ms)}/min ", "bold")
         prose.append(sparkline(moves, 10, 1), "accent")
         quorum = self.store.answer(QUORUM).value
         controller = self.store.view.controller_id
@@ -235,7 +235,8 @@ class OverviewPage(Page):
         """Leaders moved, as a plot."""
         panel, prose = self.texts["moves"], Prose()
         moves = self.store.view.moves.values(self.desk.wall_ms())
-        prose.append(f"⇄ {moves[-1]} this minute, {sum(moves)} in {MOVES_MINUTES}", "bold")
+        now = len(self.store.view.moves_ms)
+        prose.append(f"⇄ {now} in a minute, {sum(moves)} in {MOVES_MINUTES} min", "bold")
         width, height = panel.size.width, panel.size.height - 1
         chart(prose, moves, width, height, over_ms=MOVES_MINUTES * 60_000)
         return prose.content()

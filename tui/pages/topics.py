@@ -201,16 +201,20 @@ class TopicPage(Page):
 
     def _readers(self) -> Content:
         answer, prose = self.store.answer(LAGS), Prose()
-        readers = 0
+        readers, untold = 0, ""
         for group, lag in sorted((answer.value or {}).items()):
+            if isinstance(lag, str):
+                # Whether it reads this topic is not known either.
+                untold += f"⚠ {group}: {lag}\n"
             mine = [] if isinstance(lag, str) else [p for p in lag if p.topic == self.about]
             if mine:
                 readers += 1
                 behind = sum(each.lag or 0 for each in mine)
                 prose.append(group, "accent").append(f"  lag {count(behind)}  ")
                 prose.append(f"{trend(self.store, group)}\n", "dim")
-        if answer.value is not None and not readers:
+        if answer.value is not None and not readers and not untold:
             prose.append("none\n", "dim")
+        prose.append(untold, "warning")
         return prose.append(self.note(answer), "warning").content()
 
 
