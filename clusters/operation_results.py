@@ -146,7 +146,9 @@ def problem_of(
     words: list[str] = []
     for broker in listed:
         if broker.state == "unreachable":
-            words.append(f"the host of broker {broker.id} cannot be reached")
+            refused = broker.detail != "" and "cannot be reached" not in broker.detail
+            how = "could not be asked" if refused else "cannot be reached"
+            words.append(f"the host of broker {broker.id} {how}")
         elif broker.state == "stopped" and broker.cluster_state == "up":
             words.append(f"broker {broker.id} is up, but this user cannot see its process")
         elif broker.state != "running":

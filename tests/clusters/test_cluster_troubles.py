@@ -1,4 +1,4 @@
-"""A log dir that cannot be written is told by its broker, its path and its room."""
+"""What is wrong with a cluster, in words: log dirs that cannot be written, hosts that refuse."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def log_dir(*, error=None, total=100 * GIB, usable=50 * GIB, path="/data/b1"):
     )
 
 
-def broker(*dirs, state="running"):
+def broker(*dirs, state="running", detail=""):
     return BrokerStatus(
         id=2,
         address="h2:9092",
@@ -29,6 +29,7 @@ def broker(*dirs, state="running"):
         is_controller=False,
         log_path="/l",
         data_dirs=("/data/b1",),
+        detail=detail,
         log_dirs=tuple(map(status_of, dirs)),
     )
 
@@ -69,3 +70,16 @@ def test_a_cluster_with_a_full_disk_is_not_healthy():
     found = problem_of([broker(log_dir(), log_dir(usable=0, path="/data/b2"))], 2, None)
     assert found == "broker 2: the disk of its log dir /data/b2 is full (0 B of 100 GiB free)"
     assert problem_of([broker(log_dir())], 2, None) is None
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        ("h2 cannot be reached by SSH: no answer", "the host of broker 2 cannot be reached"),
+        ("", "the host of broker 2 cannot be reached"),
+        ("h2: sudo refused ann: no", "the host of broker 2 could not be asked"),
+    ],
+)
+def test_a_host_that_refuses_us_is_no_host_that_is_away(detail, said):
+    found = problem_of([broker(state="unreachable", detail=detail), broker(log_dir())], 2, None)
+    assert found == said
