@@ -102,7 +102,7 @@ class Doors:
         return AdminClient(bootstrap, timeout_ms=timeout_ms, **more)
 
     def feed(self, bootstrap: Sequence[str], *, from_start: bool, **more: Any) -> ClusterFeed:
-        """Return the live feed of cluster events, not yet connected; `more` is its network."""
+        """Return the live feed of cluster events, not yet connected; `more` as for `admin`."""
         from clusters.watch.feed import ClusterFeed
 
         return ClusterFeed(bootstrap, from_start=from_start, **more)
@@ -198,29 +198,21 @@ class Session:
 
         `total_ms` bounds all its calls together, not each alone.
         """
-        more: dict[str, Any] = {} if total_ms is None else {"total_ms": total_ms}
-        security = self.security()
-        if security is not None:
-            more["security"] = security
-        pinned = getattr(self.context(), "cluster_id", None)
-        if pinned is not None:
-            more["cluster_id"] = pinned
+        more = self._protection() | ({} if total_ms is None else {"total_ms": total_ms})
         return self.doors.admin(self.bootstrap(), self.settings.timeout_ms, **more)
+
+    def _protection(self) -> dict[str, Any]:
+        """What the context says of security and of the one cluster to talk to, where it does."""
+        security, pinned = self.security(), getattr(self.context(), "cluster_id", None)
+        more = {"security": security, "cluster_id": pinned}
+        return {name: value for name, value in more.items() if value is not None}
 
     def feed(self, *, from_start: bool) -> ClusterFeed:
         """Return the live feed of the session's cluster, not yet connected.
 
-        Raises Failed for a cluster that wants SASL, which the feed does not speak.
+        Raises LogctlError for properties that are not supported or secrets that are missing.
         """
-        security = self.security()
-        if security is None:
-            return self.doors.feed(self.bootstrap(), from_start=from_start)
-        if security.mechanism is not None:
-            raise Failed(
-                "Events are read from the metadata log without SASL, which this context asks for.",
-                hint="Ask for states instead, as with `logctl query CONDITION`.",
-            )
-        return self.doors.feed(self.bootstrap(), from_start=from_start, network=security.network())
+        return self.doors.feed(self.bootstrap(), from_start=from_start, **self._protection())
 
     @asynccontextmanager
     async def admin(self, pauses_ms: int = 0) -> AsyncIterator[AdminClient]:

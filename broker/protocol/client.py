@@ -7,6 +7,7 @@ is for whoever knows what the request means. Every wait has a limit.
 import asyncio
 import errno
 import os
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, cast
@@ -30,12 +31,14 @@ from broker.protocol.framing import FrameDecoder
 from broker.protocol.headers import decode_response_header, encode_request_frame
 from broker.protocol.network import Network
 from broker.protocol.struct import Struct
+from broker.protocol.tls_words import TLS_ALERT, tls_words
 
 CLIENT_ID: Final = "logctl"
 CLIENT_SOFTWARE_VERSION: Final = "0.1.0"
 OPEN_TIMEOUT_MS: Final = 5_000
 REQUEST_TIMEOUT_MS: Final = 30_000
 _API_VERSIONS_VERSION: Final = 3
+HUNG_UP: Final = "the broker closed the connection"
 _CORRELATION_IDS: Final = 2**31
 
 _Decode = Callable[[int, int, memoryview, int], Struct]
@@ -260,7 +263,7 @@ class BrokerConnection(asyncio.Protocol):
         if isinstance(exc, OSError):
             reason = _reason(exc)
         else:
-            reason = "the broker closed the connection" if exc is None else str(exc)
+            reason = HUNG_UP if exc is None else str(exc)
         self._fail(ConnectionFailed(self.address, reason))
         if not self._closed.done():
             self._closed.set_result(None)
@@ -283,7 +286,10 @@ class BrokerConnection(asyncio.Protocol):
             for frame in self._frames.feed(data):
                 self._answer(frame)
         except DecodeError as error:
-            self.abort(f"the broker sent what is no answer: {error}")
+            if bytes(data[:2]) == TLS_ALERT:
+                self.abort("it speaks TLS; set security.protocol to SSL or SASL_SSL")
+            else:
+                self.abort(f"the broker sent what is no answer: {error}")
 
     def _answer(self, frame: memoryview) -> None:
         """Hand a frame to the oldest request; raises DecodeError when it is not its answer."""
@@ -330,6 +336,8 @@ def _refused(error: OSError) -> bool:
 
 def _reason(error: OSError) -> str:
     """An operating system error in plain words."""
+    if isinstance(error, ssl.SSLError):
+        return tls_words(error)
     if _refused(error):
         return "connection refused"
     if error.errno is not None and error.errno > 0:

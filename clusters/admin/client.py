@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
-from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
@@ -38,6 +37,7 @@ from clusters.admin.model import (
     TopicDetail,
     TopicSummary,
 )
+from clusters.admin.opening import Opener
 from clusters.admin.placement import PlacementCalls
 from clusters.admin.quotas import QuotaCalls
 from clusters.admin.scram_users import UserCalls
@@ -77,20 +77,12 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
         # By its certificate a client cannot tell what name the brokers give it.
         self._principal: str | None = "User:ANONYMOUS"
-        prove = None
         if security is not None:
-            from clusters.admin.security import authenticate
-
-            network = security.network() if network is None else network
             if security.mechanism is not None:
                 self._principal = f"User:{security.username}"
             elif security.protocol == "SSL":
                 self._principal = None
-
-            async def prove(connection: BrokerConnection, limit_ms: int) -> None:
-                await authenticate(connection, security, limit_ms)
-
-        self._connections = Connections(bootstrap, network, prove)
+        self._connections = Connections(bootstrap, Opener(network, security, cluster_id))
         self._timeout_ms = timeout_ms
         self._total_ms = total_ms
         self._cluster_id = cluster_id

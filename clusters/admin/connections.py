@@ -7,7 +7,7 @@ the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.protocol.api_keys import ApiKey
@@ -19,13 +19,14 @@ from broker.protocol.errors import (
     UnsupportedVersion,
     WireError,
 )
-from broker.protocol.network import AsyncioNetwork, Network
 from broker.protocol.struct import Struct
-from clusters.admin.errors import AdminError, ClusterUnreachable
+from clusters.admin.errors import AccessRefused, AuthenticationRefused, ClusterUnreachable
+from clusters.admin.opening import CLIENT_ID, Opener, split_address
 
-CLIENT_ID = "logctl"
 ATTEMPT_MS_MIN = 250
 ADDRESSES_MAX = 64
+
+__all__ = ["CLIENT_ID", "Connections", "Deadline", "join_address", "split_address", "why"]
 
 # These say that this broker cannot help us, and that another one may.
 FAILOVER_ERRORS = (ConnectionFailed, RequestTimedOut, DecodeError)
@@ -47,17 +48,6 @@ class Deadline:
         return max(0, round((self.at - asyncio.get_running_loop().time()) * 1000))
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """(host, port) of `host:port` or `[v6]:port`. Raises AdminError with the way to write it."""
-    host, separator, port = address.strip().rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not separator or not host or not port.isascii() or not port.isdigit():
-        raise AdminError(f'"{address}" is no address of a broker; write it like 127.0.0.1:9092')
-    if not 1 <= int(port) <= 65535:
-        raise AdminError(f'"{address}": the port must be between 1 and 65535')
-    return host, int(port)
-
-
 def join_address(host: str, port: int) -> str:
     """`host:port`, with brackets around IPv6 addresses."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -73,21 +63,15 @@ def why(error: BaseException) -> str:
 class Connections:
     """Open connections by address. `close` when done."""
 
-    def __init__(
-        self,
-        bootstrap: Sequence[str],
-        network: Network | None = None,
-        prove: Callable[[BrokerConnection, int], Awaitable[None]] | None = None,
-    ) -> None:
-        """`prove(connection, timeout_ms)` authenticates each new connection (SASL)."""
+    def __init__(self, bootstrap: Sequence[str], opener: Opener | None = None) -> None:
         self._bootstrap = list(dict.fromkeys(bootstrap))
         for address in self._bootstrap:
             split_address(address)
-        self._network = network if network is not None else AsyncioNetwork()
-        self._prove = prove
+        self._opener = opener if opener is not None else Opener()
         self._open: dict[str, BrokerConnection] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._known: list[str] = []
+        self._answered: set[str] = set()
         self._last_good: str | None = None
 
     def learn(self, addresses: Iterable[str]) -> None:
@@ -123,16 +107,7 @@ class Connections:
             connection = self._open.get(address)
             if connection is not None and not connection.closed:
                 return connection
-            host, port = split_address(address)
-            connection = await BrokerConnection.open(
-                self._network, host, port, client_id=CLIENT_ID, timeout_ms=max(1, timeout_ms)
-            )
-            if self._prove is not None:
-                try:
-                    await self._prove(connection, max(1, timeout_ms))
-                except BaseException:
-                    connection.close()
-                    raise
+            connection = await self._opener.open(address, timeout_ms)
             self._open[address] = connection
             return connection
 
@@ -156,7 +131,12 @@ class Connections:
             # Later answers on this connection would wait behind the one that hangs.
             connection.close()
             raise
+        except ConnectionFailed as error:
+            if address in self._answered:
+                raise
+            raise self._opener.hint(error) from None
         self._last_good = address
+        self._answered.add(address)
         return answer
 
     async def request_any(
@@ -191,6 +171,9 @@ class Connections:
                 )
             except UnsupportedVersion:
                 raise
+            except AuthenticationRefused as error:
+                # The others would say the same, and count it against the user.
+                raise AccessRefused([*attempts, (address, why(error))]) from None
             except FAILOVER_ERRORS as error:
                 attempts.append((address, why(error)))
             except WireError as error:

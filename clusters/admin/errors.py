@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from broker.protocol.errors import ErrorCode, LogctlError
+from broker.protocol.errors import ConnectionFailed, ErrorCode, LogctlError
 
 _WORDS: dict[str, str] = {
     "unknown_topic_or_partition": "there is no such topic or partition",
@@ -102,7 +102,19 @@ class WrongCluster(AdminError):
 class ClusterUnreachable(AdminError):
     """No broker answered; `attempts` lists every address that was tried, and why it failed."""
 
+    WORDS = "The cluster is not reachable. Tried"
+
     def __init__(self, attempts: Sequence[tuple[str, str]]) -> None:
         self.attempts = list(attempts)
         tried = "; ".join(f"{address}: {reason}" for address, reason in self.attempts)
-        super().__init__(f"The cluster is not reachable. Tried {tried or 'no address'}")
+        super().__init__(f"{self.WORDS} {tried or 'no address'}")
+
+
+class AccessRefused(ClusterUnreachable):
+    """A broker answered and does not let this user in: asking others or again is of no use."""
+
+    WORDS = "The cluster does not let this client in."
+
+
+class AuthenticationRefused(ConnectionFailed):
+    """A peer that does not take what proves who we are; not to be tried again at once."""

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
-from broker.protocol.errors import ConnectionFailed, ErrorCode
+from broker.protocol.errors import ErrorCode
 from broker.protocol.network import AsyncioNetwork, Network, ProtocolFactory
 from broker.protocol.struct import Struct
-from clusters.admin.errors import AdminError, code_words
+from broker.protocol.tls_words import NO_TLS, tls_words
+from clusters.admin.errors import AdminError, AuthenticationRefused, code_words
 from clusters.nearest import nearest
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -69,10 +70,10 @@ class TlsNetwork(AsyncioNetwork):
             transport, protocol = await asyncio.get_running_loop().create_connection(
                 factory, host, port, ssl=self._context
             )
-        except ssl.SSLCertVerificationError as error:
-            raise OSError(0, f"its certificate is not trusted: {error.verify_message}") from error
         except ssl.SSLError as error:
-            raise OSError(0, f"TLS failed: {error.reason or error}") from error
+            raise OSError(0, tls_words(error)) from error
+        except ConnectionResetError as error:
+            raise OSError(0, f"it ended the connection amid the TLS handshake; {NO_TLS}") from error
         return transport, protocol
 
 
@@ -147,40 +148,58 @@ def _tls(properties: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-async def authenticate(connection: BrokerConnection, security: Security, timeout_ms: int) -> None:
-    """Prove who we are on a fresh connection (KIP-43, KIP-152). Raises ConnectionFailed."""
-    if security.mechanism is None:
-        return
+async def authenticate(connection: BrokerConnection, security: Security, timeout_ms: int) -> int:
+    """Prove who we are (KIP-43, KIP-152), on a fresh connection or anew on an old one (KIP-368).
 
-    def failed(reason: str) -> ConnectionFailed:
+    Returns the milliseconds until it has to be done again, 0 for never. Raises
+    AuthenticationRefused, or WireError when the broker does not answer.
+    """
+    if security.mechanism is None:
+        return 0
+    end = asyncio.get_running_loop().time() + timeout_ms / 1000
+
+    def left_ms() -> int:
+        return max(1, round((end - asyncio.get_running_loop().time()) * 1000))
+
+    def refused(reason: str) -> AuthenticationRefused:
         connection.close()
-        return ConnectionFailed(connection.address, f"{security.mechanism}: {reason}")
+        who = f'{security.mechanism} as "{security.username}"'
+        return AuthenticationRefused(connection.address, f"{who}: {reason}")
 
     answer = await connection.request(
-        ApiKey.SASL_HANDSHAKE, Struct(mechanism=security.mechanism), timeout_ms=timeout_ms
+        ApiKey.SASL_HANDSHAKE, Struct(mechanism=security.mechanism), timeout_ms=left_ms()
     )
+    if answer.error_code == ErrorCode.illegal_sasl_state:
+        plain = "SSL" if security.tls is not None else "PLAINTEXT"
+        raise refused(f"this listener knows no SASL; set security.protocol to {plain}")
     if answer.error_code != ErrorCode.none:
         served = ", ".join(answer.mechanisms) or "none"
-        raise failed(f"the broker does not serve it; it serves {served}")
+        raise refused(
+            f"the broker does not serve this mechanism; it serves {served} (sasl.mechanism)"
+        )
+    lifetime_ms = 0
 
     async def exchange(content: bytes) -> bytes:
+        nonlocal lifetime_ms
         told = await connection.request(
-            ApiKey.SASL_AUTHENTICATE, Struct(auth_bytes=content), timeout_ms=timeout_ms
+            ApiKey.SASL_AUTHENTICATE, Struct(auth_bytes=content), timeout_ms=left_ms()
         )
         if told.error_code != ErrorCode.none:
-            raise failed(code_words(told.error_code, told.error_message))
+            raise refused(code_words(told.error_code, told.error_message))
+        lifetime_ms = int(told.get("session_lifetime_ms", 0))
         return bytes(told.auth_bytes)
 
     if security.mechanism == "PLAIN":
         await exchange(f"\0{security.username}\0{security.password}".encode())
-        return
+        return lifetime_ms
     try:
         scram = Scram(security.mechanism, security.username, security.password)
         server_first = await exchange(scram.first())
         server_final = await exchange(scram.final(server_first))
         scram.check(server_final)
     except ValueError as error:
-        raise failed(f"the broker's answer is not right: {error}") from None
+        raise refused(f"the broker's answer is not right: {error}") from None
+    return lifetime_ms
 
 
 class Scram:

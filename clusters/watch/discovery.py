@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
-from broker.protocol.client import BrokerConnection
-from broker.protocol.errors import ErrorCode, LogctlError, UnsupportedVersion
-from broker.protocol.network import Network
+from broker.protocol.errors import (
+    ConnectionFailed,
+    ErrorCode,
+    LogctlError,
+    UnsupportedVersion,
+)
 from broker.protocol.struct import Struct
 from clusters.admin import parse
-from clusters.admin.connections import CLIENT_ID, join_address, split_address, why
+from clusters.admin.connections import join_address, why
+from clusters.admin.errors import AuthenticationRefused, WrongCluster
+from clusters.admin.opening import Opener
 
 ASK_MS = 800
 
@@ -38,18 +43,26 @@ class Discovery:
 
 
 class NobodyAnswers(LogctlError):
-    """No broker answered; `failures` are (address, reason)."""
+    """No broker answered; `failures` are (address, reason).
 
-    def __init__(self, failures: Sequence[tuple[str, str]]) -> None:
+    `refusal` is the error of one that answered and may not be used: the wrong cluster, or one that
+    does not let this client in.
+    """
+
+    def __init__(
+        self, failures: Sequence[tuple[str, str]], refusal: LogctlError | None = None
+    ) -> None:
         self.failures = tuple(failures)
+        self.refusal = refusal
         super().__init__("; ".join(f"{address}: {reason}" for address, reason in failures))
 
 
-async def discover(network: Network, addresses: Sequence[str]) -> Discovery:
+async def discover(opener: Opener, addresses: Sequence[str]) -> Discovery:
     """Ask all addresses at once. Raises NobodyAnswers."""
-    tasks = {asyncio.ensure_future(_ask(network, each)): each for each in addresses}
+    tasks = {asyncio.ensure_future(_ask(opener, each)): each for each in addresses}
     failures: list[tuple[str, str]] = []
     fallback: Discovery | None = None
+    refusal: LogctlError | None = None
     try:
         pending = set(tasks)
         while pending:
@@ -63,6 +76,8 @@ async def discover(network: Network, addresses: Sequence[str]) -> Discovery:
                     fallback = fallback or found
                 elif isinstance(error, LogctlError):
                     failures.append((tasks[task], why(error)))
+                    if isinstance(error, (AuthenticationRefused, WrongCluster)):
+                        refusal = error
                 else:
                     raise error
     finally:
@@ -71,7 +86,7 @@ async def discover(network: Network, addresses: Sequence[str]) -> Discovery:
         await asyncio.gather(*tasks, return_exceptions=True)
     if fallback is not None:
         return _with(fallback, failures)
-    raise NobodyAnswers(failures)
+    raise NobodyAnswers(failures, refusal)
 
 
 def _with(found: Discovery, failures: list[tuple[str, str]]) -> Discovery:
@@ -87,15 +102,17 @@ def _with(found: Discovery, failures: list[tuple[str, str]]) -> Discovery:
     )
 
 
-async def _ask(network: Network, address: str) -> Discovery:
-    host, port = split_address(address)
-    connection = await BrokerConnection.open(
-        network, host, port, client_id=CLIENT_ID, timeout_ms=ASK_MS
-    )
+async def _ask(opener: Opener, address: str) -> Discovery:
+    connection = await opener.open(address, opener.within_ms(ASK_MS))
     try:
-        metadata = await connection.request(
-            ApiKey.METADATA, Struct(topics=[], allow_auto_topic_creation=False), timeout_ms=ASK_MS
-        )
+        try:
+            metadata = await connection.request(
+                ApiKey.METADATA,
+                Struct(topics=[], allow_auto_topic_creation=False),
+                timeout_ms=ASK_MS,
+            )
+        except ConnectionFailed as error:
+            raise opener.hint(error) from None
         brokers = tuple(join_address(each.host, each.port) for each in metadata.brokers)
         partition = Struct(topic_name=METADATA_TOPIC, partitions=[Struct(partition_index=0)])
         controllers: dict[int, str] = {}

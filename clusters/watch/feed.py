@@ -11,14 +11,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import LogctlError
 from broker.protocol.image import EMPTY_IMAGE, ImageError, MetadataImage, delta_between
-from broker.protocol.network import AsyncioNetwork, Network
-from clusters.admin.connections import CLIENT_ID, split_address, why
-from clusters.admin.errors import AdminError
+from broker.protocol.network import Network
+from clusters.admin.connections import why
+from clusters.admin.errors import AdminError, AuthenticationRefused, WrongCluster
+from clusters.admin.opening import Opener, split_address
 from clusters.watch.differences import Stamp, events_of
 from clusters.watch.discovery import Discovery, NobodyAnswers, discover
 from clusters.watch.events import ClusterEvent
@@ -34,7 +35,10 @@ from clusters.watch.quorum_reader import (
 )
 from clusters.watch.sampled import changes, kept, sample
 from clusters.watch.sampled_settings import SampledSettings, as_if_known
-from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, SystemClock
+from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, Refusal, SystemClock
+
+if TYPE_CHECKING:
+    from clusters.admin.security import Security
 
 CONNECT_MS = 700
 PAUSE_S_MIN = 0.03
@@ -48,6 +52,8 @@ REFUSED_RETRY_MS = 60_000
 NOT_TOLD_RETRY_MS = 3_000
 REDISCOVER_MS = 2_000
 QUEUE_UPDATES_MAX = 1_000
+NOT_LET_IN_PAUSE_S = 10.0
+WRONG_CLUSTER_PAUSE_S = 2.0
 SAMPLED_NOTE = "sampled: may miss changes"
 
 
@@ -65,13 +71,16 @@ class ClusterFeed:
         network: Network | None = None,
         clock: Clock | None = None,
         from_start: bool = False,
+        security: Security | None = None,
+        cluster_id: str | None = None,
     ) -> None:
+        """`cluster_id` is the only cluster to follow; another one is refused, and never shown."""
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
         self._bootstrap = list(dict.fromkeys(bootstrap))
         for address in self._bootstrap:
             split_address(address)
-        self._network = network if network is not None else AsyncioNetwork()
+        self._opener = Opener(network, security, cluster_id)
         self._clock = clock if clock is not None else SystemClock()
         self._from_start = from_start
         self._queue: asyncio.Queue[FeedUpdate | None] = asyncio.Queue(QUEUE_UPDATES_MAX)
@@ -144,7 +153,7 @@ class ClusterFeed:
             with contextlib.suppress(asyncio.QueueFull):
                 self._queue.put_nowait(None)
 
-    async def _say(self, mode: Mode, source: str, message: str) -> None:
+    async def _say(self, mode: Mode, source: str, message: str, refusal: Refusal = "") -> None:
         """Change the status, and tell it when it differs in more than its age."""
         now = FeedStatus(
             mode=mode,
@@ -153,6 +162,7 @@ class ClusterFeed:
             last_contact_ms=self._status.last_contact_ms,
             controller_id=self._projector.controller_id,
             controller_epoch=self._projector.controller_epoch,
+            refusal=refusal,
         )
         changed = now != self._status
         self._status = now
@@ -201,6 +211,11 @@ class ClusterFeed:
                     self._start_over()
                     await self._lose(address, why(error))
                     failed[address] = why(error)
+                except AuthenticationRefused as error:
+                    # Controllers may serve other mechanisms, or other users, than brokers do.
+                    self._drop_hint(address)
+                    await self._lose(address, why(error))
+                    failed[address] = refused = f"{address}: {why(error)}"
                 except LogctlError as error:
                     self._drop_hint(address)
                     await self._lose(address, why(error))
@@ -241,11 +256,9 @@ class ClusterFeed:
         if not all_gone and now_ms - self._discovered_at_ms < REDISCOVER_MS:
             return  # an election is going on; the controllers themselves will know first
         try:
-            found = await discover(self._network, self._addresses())
+            found = await discover(self._opener, self._addresses())
         except NobodyAnswers as error:
-            told = list(dict.fromkeys([*error.failures, *failed.items()]))
-            reasons = "; ".join(f"{address}: {reason}" for address, reason in told if reason)
-            await self._say("lost", "", f"nobody answers: {reasons}")
+            await self._nobody(error, failed)
             return
         self._learn(found)
         if refused or not found.controllers:
@@ -254,11 +267,26 @@ class ClusterFeed:
             retry_ms = REFUSED_RETRY_MS if lasting else NOT_TOLD_RETRY_MS
             await self._sample(found, refused or found.reason, retry_ms)
         elif failed and all_gone:
-            unreachable = f"no controller is reachable ({', '.join(sorted(failed))})"
+            reasons = "; ".join(f"{place}: {said}" for place, said in sorted(failed.items()))
+            unreachable = f"no controller is reachable ({reasons})"
             if self._caught_up and now_ms - self._live_at_ms < SAMPLED_AFTER_MS:
                 await self._say("connecting", "", unreachable)
             elif set(found.controllers.values()) <= set(failed):
                 await self._sample(found, unreachable, RETRY_LOG_EVERY_MS)
+
+    async def _nobody(self, error: NobodyAnswers, failed: dict[str, str]) -> None:
+        if isinstance(error.refusal, WrongCluster):
+            await self._say("lost", "", f"WRONG CLUSTER: {error.refusal}", "wrong cluster")
+            await asyncio.sleep(WRONG_CLUSTER_PAUSE_S)
+            return
+        if error.refusal is not None:
+            await self._say("lost", "", f"not let in: {error.refusal}", "not let in")
+            # A wrong password that is tried again and again gets its user locked out.
+            await asyncio.sleep(NOT_LET_IN_PAUSE_S)
+            return
+        told = list(dict.fromkeys([*error.failures, *failed.items()]))
+        reasons = "; ".join(f"{address}: {reason}" for address, reason in told if reason)
+        await self._say("lost", "", f"nobody answers: {reasons}")
 
     def _addresses(self) -> list[str]:
         return list(dict.fromkeys([*self._bootstrap, *self._brokers]))
@@ -279,12 +307,11 @@ class ClusterFeed:
 
     async def _follow(self, address: str) -> None:
         """Follow one controller until it fails; always ends by an exception."""
-        host, port = split_address(address)
-        connection = await BrokerConnection.open(
-            self._network, host, port, client_id=CLIENT_ID, timeout_ms=CONNECT_MS
+        connection = await self._opener.open(
+            address, self._opener.within_ms(CONNECT_MS), controller=True
         )
         try:
-            reader = QuorumReader(connection)
+            reader = QuorumReader(connection, self._opener.cluster_id)
             self._target = -1
             wait_ms = 0  # the first answer tells where we are, and comes at once
             while True:
@@ -392,11 +419,8 @@ class ClusterFeed:
         """Poll one broker until it fails, or it is time to try the log again."""
         until_ms = self._clock.monotonic_ms() + retry_ms
         before: MetadataImage | None = self._image if self._status.mode == "sampled" else None
-        host, port = split_address(found.source)
         try:
-            connection = await BrokerConnection.open(
-                self._network, host, port, client_id=CLIENT_ID, timeout_ms=CONNECT_MS
-            )
+            connection = await self._opener.open(found.source, self._opener.within_ms(CONNECT_MS))
         except LogctlError as error:
             await self._lose(found.source, why(error))
             return

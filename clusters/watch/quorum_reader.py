@@ -59,8 +59,10 @@ class Fetched:
 class QuorumReader:
     """Reads the metadata log from one controller over an open connection."""
 
-    def __init__(self, connection: BrokerConnection) -> None:
+    def __init__(self, connection: BrokerConnection, cluster_id: str | None = None) -> None:
+        """`cluster_id` is the pinned one, which the controller itself compares (KIP-595)."""
         self._connection = connection
+        self._cluster_id = cluster_id
         known = connection.api_versions.get(int(ApiKey.FETCH))
         if known is not None and known[1] < FETCH_VERSION_MIN:
             raise Refused(f"it knows Fetch only up to version {known[1]}")
@@ -76,6 +78,7 @@ class QuorumReader:
             partition_max_bytes=FETCH_BYTES_MAX,
         )
         body = Struct(
+            cluster_id=self._cluster_id,
             replica_id=-1,
             max_wait_ms=wait_ms,
             min_bytes=1,
@@ -119,6 +122,7 @@ class QuorumReader:
             position=position,
         )
         body = Struct(
+            cluster_id=self._cluster_id,
             replica_id=-1,
             max_bytes=FETCH_BYTES_MAX,
             topics=[Struct(name=METADATA_TOPIC, partitions=[partition])],
@@ -170,8 +174,12 @@ def _check(code: int, partition: Struct | None = None) -> None:
         raise NotLeader(leader.leader_id, leader.leader_epoch)
     if code in {ErrorCode.offset_out_of_range, ErrorCode.snapshot_not_found}:
         raise LogChanged(f"the place read so far is gone: {code_words(code)}")
+    if code == ErrorCode.cluster_authorization_failed:
+        raise Refused(
+            "does not let this user read the metadata log, which needs CLUSTER_ACTION on the "
+            "cluster (CLUSTER_AUTHORIZATION_FAILED)"
+        )
     if code in {
-        ErrorCode.cluster_authorization_failed,
         ErrorCode.topic_authorization_failed,
         ErrorCode.unsupported_version,
         ErrorCode.invalid_request,
@@ -179,4 +187,6 @@ def _check(code: int, partition: Struct | None = None) -> None:
         ErrorCode.unknown_topic_id,
     }:
         raise Refused(code_words(code))
+    if code == ErrorCode.inconsistent_cluster_id:
+        raise Unusable("belongs to another cluster than the pinned one")
     raise Unusable(f"answered {code_words(code)}")

@@ -10,6 +10,7 @@ from broker.protocol.image import MetadataImage
 from clusters.watch.events import ClusterEvent
 
 Mode = Literal["connecting", "live", "sampled", "lost"]
+Refusal = Literal["", "wrong cluster", "not let in"]
 
 
 class Clock(Protocol):
@@ -42,7 +43,8 @@ class FeedStatus:
     looking for the controller, the image may be old. lost: nobody answers, the image is old.
     `source` is the `host:port` that is read from, "" while there is none. `last_contact_ms` is
     milliseconds since 1970 of the last answer, 0 before the first. `controller_id` is -1 when
-    unknown.
+    unknown. `refusal` is set when what answers may not be used, which time alone does not mend:
+    "wrong cluster" (another than the pinned one), or "not let in" (user, password, mechanism).
     """
 
     mode: Mode
@@ -51,6 +53,7 @@ class FeedStatus:
     last_contact_ms: int
     controller_id: int = -1
     controller_epoch: int = -1
+    refusal: Refusal = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ async def test_plain_proves_itself_before_anything_else(fake_cluster):
     assert asked[:3] == [ApiKey.API_VERSIONS, ApiKey.SASL_HANDSHAKE, ApiKey.SASL_AUTHENTICATE]
     assert "pencil" not in repr(sasl("PLAIN"))
     async with AdminClient(fake_cluster.bootstrap, security=sasl("PLAIN", "wrong")) as admin:
-        with pytest.raises(ClusterUnreachable, match="PLAIN: wrong password") as raised:
+        with pytest.raises(ClusterUnreachable, match='PLAIN as "user": wrong password') as raised:
             await admin.topics()
     assert "wrong\0" not in str(raised.value)
     async with AdminClient(fake_cluster.bootstrap, security=sasl("SCRAM-SHA-512")) as admin:

@@ -1,0 +1,158 @@
+"""Connections as they must be before anybody uses them: proven, of the right cluster, and renewed.
+
+The one way in which the admin client, the polls and the live feed reach brokers and controllers.
+Must never hand out a connection that was not proven, nor one to another cluster than the pinned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.client import HUNG_UP, BrokerConnection
+from broker.protocol.errors import ConnectionFailed
+from broker.protocol.network import AsyncioNetwork, Network
+from broker.protocol.struct import Struct
+from clusters.admin.errors import AdminError, WrongCluster
+
+if TYPE_CHECKING:
+    from clusters.admin.security import Security
+
+CLIENT_ID = "logctl"
+# A session is renewed when this share of it is over, so that no request meets its end.
+RENEW_AFTER = 0.8
+# Brokers take a handshake within a second of the last one for a mistake.
+RENEW_S_MIN = 1.1
+# TLS and SASL take several exchanges more than a plain connection.
+SECURED_TIMES = 4
+_PROVING = frozenset({int(ApiKey.SASL_HANDSHAKE), int(ApiKey.SASL_AUTHENTICATE)})
+
+Prove = Callable[[BrokerConnection, int], Awaitable[int]]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """(host, port) of `host:port` or `[v6]:port`. Raises AdminError with the way to write it."""
+    host, separator, port = address.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not port.isascii() or not port.isdigit():
+        raise AdminError(f'"{address}" is no address of a broker; write it like 127.0.0.1:9092')
+    if not 1 <= int(port) <= 65535:
+        raise AdminError(f'"{address}": the port must be between 1 and 65535')
+    return host, int(port)
+
+
+class ProvenConnection(BrokerConnection):
+    """Proves who we are again before its session ends (KIP-368); requests wait meanwhile."""
+
+    def __init__(self, host: str, port: int, client_id: str | None = None) -> None:
+        super().__init__(host, port, client_id)
+        self._prove: Prove | None = None
+        self._renew_at: float | None = None
+        self._proving = asyncio.Lock()
+
+    async def prove(self, how: Prove, timeout_ms: int) -> None:
+        """Prove who we are, and again when the broker wants it. Raises WireError, then closed."""
+        self._prove = how
+        try:
+            lifetime_ms = await how(self, timeout_ms)
+        except BaseException:
+            # Half of an exchange cannot be gone on with.
+            self.close()
+            raise
+        self._renew_at = None
+        if lifetime_ms > 0:
+            pause_s = max(RENEW_S_MIN, lifetime_ms / 1000 * RENEW_AFTER)
+            self._renew_at = asyncio.get_running_loop().time() + pause_s
+
+    async def _send(
+        self,
+        api_key: int,
+        version: int,
+        body: Struct | dict[str, Any],
+        decode: Any,
+        timeout_ms: int,
+        no_reply: bool = False,
+    ) -> Struct:
+        if self._renew_at is not None and int(api_key) not in _PROVING:
+            clock = asyncio.get_running_loop().time
+            start = clock()
+            # Nothing may go out between the parts of an exchange, so all wait for its end.
+            async with self._proving:
+                if clock() >= self._renew_at and self._prove is not None and not self.closed:
+                    await self.prove(self._prove, timeout_ms)
+            timeout_ms = max(1, timeout_ms - round((clock() - start) * 1000))
+        return await super()._send(api_key, version, body, decode, timeout_ms, no_reply)
+
+
+class Opener:
+    """Opens connections with what a context says of security and of the pinned cluster."""
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        security: Security | None = None,
+        cluster_id: str | None = None,
+    ) -> None:
+        if network is None:
+            network = AsyncioNetwork() if security is None else security.network()
+        self._network = network
+        self._security = security
+        self.cluster_id = cluster_id
+
+    def within_ms(self, plain_ms: int) -> int:
+        """How long opening may take, where a plain connection may take `plain_ms`."""
+        return plain_ms if self._security is None else plain_ms * SECURED_TIMES
+
+    async def open(
+        self, address: str, timeout_ms: int, *, controller: bool = False
+    ) -> BrokerConnection:
+        """Connect, prove who we are, and see that it is the pinned cluster.
+
+        Raises WireError, or WrongCluster. `controller`: not asked for its cluster; what is asked of
+        it must carry the pinned id.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + max(1, timeout_ms) / 1000
+        host, port = split_address(address)
+        kind = BrokerConnection if self._security is None else ProvenConnection
+        connection = await kind.open(
+            self._network, host, port, client_id=CLIENT_ID, timeout_ms=max(1, timeout_ms)
+        )
+        try:
+            security = self._security
+            if security is not None and security.mechanism is not None:
+                from clusters.admin.security import authenticate
+
+                async def prove(each: BrokerConnection, limit_ms: int) -> int:
+                    return await authenticate(each, security, limit_ms)
+
+                left_ms = max(1, round((end - clock()) * 1000))
+                await cast("ProvenConnection", connection).prove(prove, left_ms)
+            if self.cluster_id is not None and not controller:
+                await self._check_cluster(connection, max(1, round((end - clock()) * 1000)))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def hint(self, error: ConnectionFailed) -> ConnectionFailed:
+        """The error of a first request, with what it may mean: brokers that want SASL say nothing.
+
+        They tell their versions to anybody and hang up when asked for more.
+        """
+        proves = self._security is not None and self._security.mechanism is not None
+        if proves or error.reason != HUNG_UP:
+            return error
+        secured = self._security is not None
+        wanted = "SASL_SSL" if secured else "SASL_PLAINTEXT"
+        reason = f"{HUNG_UP} when first asked; does it want SASL (security.protocol {wanted})?"
+        return ConnectionFailed(error.address, reason)
+
+    async def _check_cluster(self, connection: BrokerConnection, timeout_ms: int) -> None:
+        body = Struct(topics=[], allow_auto_topic_creation=False)
+        answer = await connection.request(ApiKey.METADATA, body, timeout_ms=timeout_ms)
+        found = answer.get("cluster_id")
+        if found and found != self.cluster_id:
+            raise WrongCluster(str(self.cluster_id), str(found), connection.address)

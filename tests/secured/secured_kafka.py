@@ -1,0 +1,113 @@
+"""One Apache Kafka with everything locked: TLS, SASL, client certificates and access rules.
+
+Started once for all tests of a run. Its controllers want SASL_SSL, so that a client which shows a
+certificate only cannot read the metadata log, and one with a password can.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from benchmarks.peers import ApacheKafka, free_ports
+from tests.secured.certificates import Certificates, Pair, write_private
+
+# A session by PLAIN is over after this long unless the client proves itself anew (KIP-368).
+SESSION_MS = 2_500
+PASSWORDS = {
+    "operator": "operator-5d1f0c",
+    "broker": "broker-77aa10",
+    "viewer": "viewer-91be42",
+    "nobody": "nobody-30c6d8",
+}
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+LISTENERS = {
+    "SASL": "SASL_SSL",
+    "CERTIFICATE": "SSL",
+    "EXPIRED": "SASL_SSL",
+    "ELSEWHERE": "SASL_SSL",
+    "OPEN": "PLAINTEXT",
+    "PLAINONLY": "SASL_PLAINTEXT",
+    "CONTROLLER": "SASL_SSL",
+}
+
+
+class SecuredKafka(ApacheKafka):
+    """A broker and controller; use as a context manager. `place(listener)` is `localhost:port`."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        super().__init__(1)
+        self.certificates = certificates
+        self.listener_ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
+
+    def place(self, listener: str) -> str:
+        """Where a listener is."""
+        return f"localhost:{self.listener_ports[listener]}"
+
+    def properties(self, node: int) -> dict[str, str]:
+        """The broker's settings, secrets among them: the file is its owner's alone."""
+        places = {name: f"{name}://{self.place(name)}" for name in LISTENERS}
+        made = super().properties(node) | {
+            "listeners": ",".join(places.values()),
+            "advertised.listeners": ",".join(places.values()),
+            "listener.security.protocol.map": ",".join(map(":".join, LISTENERS.items())),
+            "inter.broker.listener.name": "SASL",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.mechanism.controller.protocol": "PLAIN",
+            "controller.quorum.voters": f"{node}@{self.place('CONTROLLER')}",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:operator;User:broker;User:monitor",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.certificates.ca),
+            "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/,DEFAULT",
+            "auto.create.topics.enable": "false",
+            "offsets.topic.num.partitions": "4",
+        }
+        stores = {"EXPIRED": self.certificates.expired, "ELSEWHERE": self.certificates.elsewhere}
+        for name, protocol in LISTENERS.items():
+            where = f"listener.name.{name.lower()}."
+            if protocol.endswith("SSL"):
+                made |= _keys(where, stores.get(name, self.certificates.broker))
+            if protocol.startswith("SASL"):
+                made |= _mechanisms(where, ("PLAIN",) if name == "PLAINONLY" else MECHANISMS)
+        made["listener.name.certificate.ssl.client.auth"] = "required"
+        for name in ("sasl", "controller"):
+            made[f"listener.name.{name}.plain.connections.max.reauth.ms"] = str(SESSION_MS)
+        return made
+
+    def prepare(self, node: int, config: Path) -> None:
+        """Format the disk with the users of SCRAM."""
+        os.chmod(config, 0o600)
+        words = ["kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(config)]
+        for user, password in PASSWORDS.items():
+            for mechanism in MECHANISMS[1:]:
+                words += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
+        subprocess.run(self.java(*words), check=True, capture_output=True, timeout=120)
+
+
+def _keys(where: str, pair: Pair) -> dict[str, str]:
+    return {f"{where}ssl.keystore.type": "PEM", f"{where}ssl.keystore.location": str(pair.store)}
+
+
+def _mechanisms(where: str, mechanisms: tuple[str, ...]) -> dict[str, str]:
+    users = " ".join(f'user_{user}="{password}"' for user, password in PASSWORDS.items())
+    own = f'username="broker" password="{PASSWORDS["broker"]}"'
+    package = "org.apache.kafka.common.security"
+    made = {
+        f"{where}sasl.enabled.mechanisms": ",".join(mechanisms),
+        f"{where}plain.sasl.jaas.config": f"{package}.plain.PlainLoginModule required "
+        f"{own} {users};",
+    }
+    for mechanism in mechanisms[1:]:
+        made[f"{where}{mechanism.lower()}.sasl.jaas.config"] = (
+            f"{package}.scram.ScramLoginModule required;"
+        )
+    return made
+
+
+def secret_file(folder: Path, user: str) -> Path:
+    """A user's password in a file of its own."""
+    path = folder / f"{user}.password"
+    write_private(path, PASSWORDS[user].encode() + b"\n")
+    return path
