@@ -310,6 +310,7 @@ class PeerFetcher:
 
         A partition that pauses shortens the wait, so that it is not late for the next fetch.
         """
+        await self._on_disk()
         settings = self._pool.settings
         max_wait_ms = settings.max_wait_ms
         now_ms = self._pool.clock.monotonic_ms()
@@ -328,6 +329,15 @@ class PeerFetcher:
         finally:
             self._in_flight = False
 
+    async def _on_disk(self) -> None:
+        """With log.flush.policy=commit: sync what a new leader will hear of for the first time.
+
+        It may have been appended under another leader, or by this broker when it led.
+        """
+        wants = self._pool.flusher.wants
+        while unsynced := [slot.hosted for slot in self._dirty if wants(slot.hosted)]:
+            await self._pool.flusher.commit(unsynced)
+
     def _candidates(self, now_ms: int) -> Iterable[Slot]:
         """The partitions that may have something new to tell; now and then all of them."""
         if self._session.is_full or now_ms - self._swept_ms >= SWEEP_MS:
@@ -338,10 +348,14 @@ class PeerFetcher:
     def _request(self, candidates: Iterable[Slot], max_wait_ms: int) -> Struct:
         pool, session = self._pool, self._session
         topics: dict[UUID, Struct] = {}
+        unsynced: list[Slot] = []
         for slot in candidates:
             partition = slot.hosted.partition
             follower = partition.follower
             if follower is None:
+                continue
+            if partition.local.needs_flush:
+                unsynced.append(slot)  # the leader would count what a power cut can take
                 continue
             slot.asked = asked = follower.position()
             if not session.must_tell(slot.key, asked):
@@ -362,6 +376,7 @@ class PeerFetcher:
                 )
             )
         self._dirty.clear()
+        self._dirty.update(dict.fromkeys(unsynced))
         return Struct(
             replica_id=pool.node_id,
             replica_state=Struct(replica_id=pool.node_id, replica_epoch=pool.broker_epoch()),

@@ -107,6 +107,11 @@ class Flusher:
                 hosted.log.finish_flush(pending)
             self._on_flushed(hosted, hosted.log.recovery_point)
 
+    @staticmethod
+    def wants(hosted: HostedPartition) -> bool:
+        """Whether the partition's log waits for the disk, and can still reach it."""
+        return _wants_flush(hosted)
+
     def report_failure(self, hosted: HostedPartition) -> None:
         """Tell when the partition's log has failed: only a restart can make it usable again."""
         if not hosted.deleted and hosted.log.failure is not None:

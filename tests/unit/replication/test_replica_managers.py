@@ -514,6 +514,31 @@ async def test_followers_learn_the_high_watermark_of_a_quiet_partition(cluster: 
     assert leader.requests[1] - before <= 3 * 2 * 3 + 4, "and it costs one fetch more"
 
 
+@story(log_flush_policy="commit")
+async def test_a_new_leader_never_hears_of_what_is_not_synced(cluster: Cluster) -> None:
+    """It counted what the follower had appended under the old leader, and power cuts took it."""
+    follower = cluster.nodes[2]
+    assert (await cluster.nodes[1].produce("a")).error == ErrorCode.none
+    flusher, synced = follower.manager._flusher, asyncio.Event()
+    flush = flusher.flush
+
+    async def slow(partitions) -> None:
+        await synced.wait()
+        await flush(partitions)
+
+    flusher.flush = slow
+    assert (await cluster.nodes[1].produce("b", acks=1)).error == ErrorCode.none
+    await cluster.until(lambda: follower.log_records() == ["0:a", "1:b"])
+    cluster.change(leader=3)
+    await asyncio.sleep(2)
+    leader = cluster.nodes[3].manager.partition(TOPIC, 0)
+    assert follower.manager.partition(TOPIC, 0).leader_epoch == leader.leader_epoch
+    assert leader.leader.followers[2].log_end_offset < 2
+    assert leader.high_watermark == 1
+    synced.set()
+    await cluster.until(lambda: leader.high_watermark == 2)
+
+
 @story(replica_lag_time_max_ms="4000")
 async def test_a_follower_at_rest_is_not_taken_for_a_laggard(cluster: Cluster) -> None:
     """Nothing happens for long; then there is a record, and a follower that cannot fetch it."""
