@@ -103,7 +103,7 @@ def ask_secret(prompt: str) -> str | None:
 def _report(session: Session, progress: Progress) -> None:
     output = session.output
     if output.format != TABLE:
-        if progress.message or progress.step != "done":
+        if progress.message or progress.step != "done" or progress.broker_id is not None:
             output.line({"event": "progress", **asdict(progress)}, str)
         return
     if not progress.message:
