@@ -55,15 +55,16 @@ def limit_value(name: str, value: object) -> float:
 
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be a number")
-    if isinstance(value, str):
-        try:
-            number = float(parse_size_bytes(value)) if name in SIZES else float(value)
-        except ValueError as error:
-            raise ValueError(str(error) if name in SIZES else "must be a number") from None
-    else:
+    try:
         number = float(value)
+    except ValueError:
+        if name not in SIZES:
+            raise ValueError(f'"{value}" is not a number') from None
+        number = float(parse_size_bytes(str(value)))
+    except OverflowError:
+        raise ValueError("is out of range") from None
     if not 0 < number < 2**63:
-        raise ValueError(f"{shown_number(number)} is out of range; a limit is greater than 0")
+        raise ValueError(f"{value} is out of range; a limit is greater than 0")
     if name in WHOLE and number != int(number):
         raise ValueError(f"{number:g} must be a whole number")
     return number
