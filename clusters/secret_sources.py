@@ -6,7 +6,9 @@ list; commands run without a shell.
 
 from __future__ import annotations
 
+import os
 import shlex
+import stat
 import subprocess
 from collections.abc import Mapping
 
@@ -37,11 +39,22 @@ def secret(name: str, source: str, environ: Mapping[str, str]) -> str:
     if kind == "file":
         try:
             with open(rest, encoding="utf-8") as file:
+                _check_private(file.fileno(), rest)
                 return file.read().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise StateError(f"The secret {name} cannot be read from {rest}: {reason}") from None
     return _from_command(name, rest, environ)
+
+
+def _check_private(descriptor: int, path: str) -> None:
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    # A pipe, as of <(pass show kafka), is nobody else's.
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise StateError(
+            f"The secret file {path} may be read by everybody on this machine (mode {mode:04o}). "
+            f"Run: chmod 600 {shlex.quote(path)}"
+        )
 
 
 def _from_command(name: str, command: str, environ: Mapping[str, str]) -> str:

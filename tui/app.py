@@ -47,6 +47,8 @@ from tui.ending import told_to_end
 from tui.help import HelpScreen
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
+from tui.refusal import CSS as REFUSAL_CSS
+from tui.refusal import refusal_text
 from tui.status import guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
 from tui.suggest import LineSuggester
@@ -74,6 +76,7 @@ class DashboardApp(App[int]):
     """`bootstrap` lists addresses of brokers; a dead one is passed over."""
 
     CSS_PATH = "dashboard.tcss"
+    CSS = REFUSAL_CSS
     TITLE = "logctl"
     ENABLE_COMMAND_PALETTE = True
     # The page says which of its tables has the focus.
@@ -259,6 +262,8 @@ class DashboardApp(App[int]):
         self._paint()
 
     def _wanted(self) -> list[Poll]:
+        if self.store.status.refusal:
+            return []  # each question would only be refused again
         wanted = list(self.page.wants())
         broker = self.store.default_broker()
         if broker is not None:
@@ -297,8 +302,10 @@ class DashboardApp(App[int]):
         async with contextlib.AsyncExitStack() as stack:
             kinds = self._kinds
             if kinds is None:
+                # Not entered, which asks the cluster: one that does not answer yet, or may not be
+                # used, is told by each poll, and never ends the dashboard.
                 admin = self._admin()
-                await stack.enter_async_context(admin)
+                stack.push_async_callback(admin.close)
                 kinds = Questions(admin, self.store.partitions_of).kinds()
             store = self.store
 
@@ -373,7 +380,12 @@ class DashboardApp(App[int]):
         self.page.mark_stale(lost)
         self._status.set_class(lost, "lost")
         name = self.cluster_name + (" (read-only)" if self.read_only else "")
-        self._draw(self._status, status_text(name, store.status, store.view, self.wall_ms()))
+        refused = bool(store.status.refusal)
+        self._status.set_class(refused, "refused")
+        if refused:
+            self._draw(self._status, refusal_text(name, store.status))
+        else:
+            self._draw(self._status, status_text(name, store.status, store.view, self.wall_ms()))
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)
         self._draw(self._keys, keys_text(self._shown_keys()))

@@ -12,7 +12,9 @@ import base64
 import hashlib
 import hmac
 import os
+import shlex
 import ssl
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -120,6 +122,16 @@ def read_security(properties: Mapping[str, str]) -> Security | None:
     )
 
 
+def check_private(path: str, what: str) -> None:
+    """Raise AdminError when everybody on this machine may read a file; OSError without it."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise AdminError(
+            f"{what} {path} may be read by everybody on this machine (mode {mode:04o}); "
+            f"nothing was sent. Run: chmod 600 {shlex.quote(path)}"
+        )
+
+
 def _tls(properties: Mapping[str, str]) -> ssl.SSLContext:
     ca = properties.get("ssl.ca.location")
     certificate = properties.get("ssl.certificate.location")
@@ -127,6 +139,9 @@ def _tls(properties: Mapping[str, str]) -> ssl.SSLContext:
         for path in (ca, certificate, properties.get("ssl.key.location")):
             if path is not None:
                 os.stat(path)
+        key = properties.get("ssl.key.location", certificate)
+        if key is not None and certificate is not None:
+            check_private(key, "The key file")
         context = ssl.create_default_context(cafile=ca)
         if properties.get("ssl.endpoint.identification.algorithm", "https") == "":
             context.check_hostname = False

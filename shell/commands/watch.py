@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shell.commands.query_watch import follow_rows
-from shell.exits import ExitCode, UsageProblem
+from shell.exits import ExitCode, Failed, UsageProblem
 from shell.registry import Command, Kind, Option
 from shell.session import Session
 
@@ -72,9 +72,14 @@ async def _follow(
     async with session.feed(from_start=from_start) as feed:
         async for update in feed.updates():
             status = f"{update.status.mode} {update.status.source} {update.status.message}".strip()
-            if status != told:
+            if status != told and not update.status.refusal:
                 told = status
                 session.output.say(status, "dim")
+            if update.status.refusal:
+                raise Failed(
+                    update.status.message,
+                    hint="See `logctl context show`; nothing of that cluster was shown.",
+                )
             for event in update.events:
                 if query is not None and not _fits(query, event):
                     continue

@@ -192,6 +192,10 @@ async def test_another_cluster_behind_the_name_is_refused(fake_cluster):
 def test_secrets_come_from_where_they_are_kept(tmp_path):
     path = tmp_path / "password"
     path.write_text("from a file\n")
+    path.chmod(0o644)
+    with pytest.raises(StateError, match="may be read by everybody.* chmod 600"):
+        secret("p", f"file:{path}", {})
+    path.chmod(0o600)
     assert secret("p", f"file:{path}", {}) == "from a file"
     assert secret("p", "env:P", {"P": "from the environment"}) == "from the environment"
     assert secret("p", "command:printf 'from a%s' ' program'", {"PATH": "/usr/bin:/bin"}) == (
