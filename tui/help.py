@@ -16,7 +16,7 @@ EVERYWHERE = (
     ("Enter, click", "open what the cursor is on; Escape, Backspace go back"),
     ("Tab", "next panel"),
     ("/", "show rows with these words, !without, or a condition: isr < replicas"),
-    (":", "go anywhere: topic NAME, broker ID, group NAME, context NAME, help"),
+    (":", "go anywhere: topic NAME, broker ID, group NAME; act: delete-topic NAME, ..."),
     ("s, S", "sort by the next column, reverse; or click a title"),
     ("v", "records of a topic or partition; :records NAME"),
     ("capitals", "change things: what a dialog shows first; none where read-only"),

@@ -69,7 +69,7 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
                 lambda r: number_text(r.out_of_sync),
                 lambda r: -r.out_of_sync,
                 True,
-                wide=54,
+                wide=60,
             ),
             Column(
                 "size", 9, lambda r: size(size_of(r)[0]), lambda r: size_of(r)[0] or 0, True, 75

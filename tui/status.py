@@ -46,15 +46,15 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     prose.append("  ").append(
         f"{'✖ ' if down else ''}brokers {health.brokers_up}/{health.brokers}", error if down else ""
     )
+    sign = "✖ " if health.offline else ""
+    prose.append("  ").append(f"{sign}offline {health.offline}", error if health.offline else "")
+    if health.under_min_isr:
+        prose.append("  ").append(f"◔ under min ISR {health.under_min_isr}", error)
     sign = "◐ " if health.under_replicated else ""
     prose.append("  ").append(
         f"{sign}under-replicated {health.under_replicated}",
         warning if health.under_replicated else "",
     )
-    sign = "✖ " if health.offline else ""
-    prose.append("  ").append(f"{sign}offline {health.offline}", error if health.offline else "")
-    if health.under_min_isr:
-        prose.append("  ").append(f"◔ under min ISR {health.under_min_isr}", error)
     if view.moves_ms:
         prose.append(f"  ⇄ {len(view.moves_ms)}/min", "bold")
     prose.append(f"  partitions {health.partitions}")

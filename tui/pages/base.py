@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from rich.text import Text
 from textual.containers import Container
 from textual.message import Message
 from textual.widgets import Static
@@ -198,12 +197,3 @@ def subject_of(row: Any) -> Subject | None:
             return Subject("broker", str(row.broker), data=row)
     topic, partition = getattr(row, "topic", None), getattr(row, "partition", None)
     return Subject("partition", topic, partition, row) if topic is not None else None
-
-
-def lines(*parts: str | tuple[str, str]) -> Text:
-    """Lines of text, each plain or (text, style)."""
-    text = Text(no_wrap=True, overflow="ellipsis")
-    for number, part in enumerate(parts):
-        words, style = part if isinstance(part, tuple) else (part, "")
-        text.append(("\n" if number else "") + words, style)
-    return text

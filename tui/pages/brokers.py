@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
+from textual.content import Content
 
 from clusters.polls import Poll
 from tui.drawing import size
-from tui.pages.base import Desk, Page, lines
+from tui.model import BrokerRow
+from tui.pages.base import Desk, Page
 from tui.panels import brokers_table, fit_grid, partitions_table
+from tui.prose import Prose
 from tui.store import ENDS, LOG_DIRS
+
+DIRS_MAX = 4
 
 
 class BrokersPage(Page):
@@ -52,7 +57,9 @@ class BrokerPage(Page):
     def __init__(self, desk: Desk, subject: str = "") -> None:
         super().__init__(desk, subject)
         self.add_text("facts", f"Broker {subject}")
-        self.add_table(partitions_table(self.store, desk.now_ms))
+        table = self.add_table(partitions_table(self.store, desk.now_ms))
+        # What is worst first, and the cluster's own topics last.
+        table.sort_column = len(table.columns) - 1
 
     def compose(self) -> ComposeResult:
         """Facts above the partitions."""
@@ -68,36 +75,34 @@ class BrokerPage(Page):
         view = self.store.view
         id_ = int(self.about) if self.about.isdigit() else -1
         row = next((each for each in view.brokers if each.id == id_), None)
-        answer = self.store.answer(LOG_DIRS)
         if row is None:
-            self.texts["facts"].update(lines(f"There is no broker {self.about}."))
+            said = f"✖ There is no broker {self.about}." if view.brokers else "asking …"
+            self.texts["facts"].update(Prose().append(said, "error").content())
             self.tables["partitions"].set_rows([], view.version)
             return
-        sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
-        used, total, free = self.store.broker_sizes.get(id_, (None, None, None))
-        dirs = [each for each in answer.value or () if each.broker == id_]
-        told = [
-            f"{each.path}  {size(each.used_bytes)}"
-            + (f"  ⚠ {each.error}" if each.error else "")
-            + ("" if each.usable_bytes is None else f"  {size(each.usable_bytes)} left")
-            for each in dirs[:3]
-        ]
-        self.texts["facts"].update(
-            lines(
-                (
-                    (
-                        f"{sign} {row.state}   {row.address}   rack {row.rack or '-'}"
-                        f"{'   ★ controller' if row.is_controller else ''}"
-                    ),
-                    "bold",
-                ),
-                f"leads {row.leaders}   holds {row.replicas}   behind {row.out_of_sync}   "
-                f"size {size(used)}   disk {size(total)}, {size(free)} left",
-                *told,
-                self.note(answer),
-            )
-        )
+        self.texts["facts"].update(self._facts(row))
         rows = [each for each in view.partitions if id_ in each.replicas]
         fit_grid(self.tables["partitions"], self.store)
         self.tables["partitions"].set_rows(rows, view.version)
         self.tables["partitions"].set_title("Partitions on this broker")
+
+    def _facts(self, row: BrokerRow) -> Content:
+        answer, prose = self.store.answer(LOG_DIRS), Prose()
+        sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
+        tone = {"up": "bold", "stopping": "warning"}.get(row.state, "error")
+        prose.append(f"{sign} {row.state}", tone)
+        prose.append(f"   {row.address}   rack {row.rack or '-'}")
+        if row.is_controller:
+            prose.append("   ★ controller", "bold")
+        used, total, free = self.store.broker_sizes.get(row.id, (None, None, None))
+        prose.line().append(f"leads {row.leaders}   holds {row.replicas}   ")
+        prose.append(f"behind {row.out_of_sync}", "warning" if row.out_of_sync else "")
+        prose.append(f"   size {size(used)}   disk {size(total)}, {size(free)} left")
+        for each in [each for each in answer.value or () if each.broker == row.id][:DIRS_MAX]:
+            left = "" if each.usable_bytes is None else f", {size(each.usable_bytes)} left"
+            prose.line().append(f"{size(each.used_bytes)}{left}", "bold").append(f"  {each.path}")
+            if each.error:
+                prose.append(f"  ⚠ {each.error}", "error")
+        if note := self.note(answer):
+            prose.line().append(note, "warning")
+        return prose.content()
