@@ -26,6 +26,7 @@ class Collector:
         self._collected_ms: int | None = None
         self._number = 0
         gc.set_threshold(*THRESHOLDS)
+        gc.enable()
 
     def tick(self, now_ms: int, last_key_ms: int, *, loaded: bool) -> bool:
         """Collect if it is time; whether it did. `loaded`: the cluster is known, so it pays."""

@@ -15,6 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 async def _dash(session: Session, *, web: bool, host: str | None, port: int | None) -> ExitCode:
+    import gc
     import sys
 
     from shell.web import DEFAULT_HOST, DEFAULT_PORT, is_served, serve
@@ -34,10 +35,15 @@ async def _dash(session: Session, *, web: bool, host: str | None, port: int | No
             hint="`logctl watch` prints the same events as lines; `logctl dash --web` serves a "
             "browser.",
         )
-    from shell.commander import target, target_of
-    from tui.app import show_dashboard
+    # Nothing that is loaded now is garbage; the dashboard begins to collect once it is seen.
+    gc.disable()
+    try:
+        from shell.commander import target, target_of
+        from tui.app import show_dashboard
 
-    await show_dashboard(target(session), target_of=target_of(session))
+        await show_dashboard(target(session), target_of=target_of(session))
+    finally:
+        gc.enable()
     return ExitCode.DONE
 
 
