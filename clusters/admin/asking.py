@@ -14,6 +14,7 @@ from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, LogctlError, UnsupportedVersion
 from broker.protocol.struct import ZERO_UUID, Struct
 from clusters.admin.connections import Connections, Deadline, join_address, why
+from clusters.admin.denied import denied_words
 from clusters.admin.errors import AdminError, UnknownTopic, code_words
 from clusters.admin.gathered import Failure
 from clusters.nearest import nearest
@@ -59,6 +60,12 @@ class Asking:
     _connections: Connections
     _timeout_ms: int
     _end: Deadline | None = None
+    _principal: str | None = "User:ANONYMOUS"
+
+    def _words(self, api_key: ApiKey, code: int, name: str = "", told: Struct | None = None) -> str:
+        """What a code in an answer means, with who may not do what when rights are lacking."""
+        message = None if told is None else told.get("error_message")
+        return denied_words(api_key, code, self._principal, name, message)
 
     def _deadline(self) -> Deadline:
         if self._end is None:
@@ -92,7 +99,7 @@ class Asking:
             if code == ErrorCode.none:
                 return results[0]
             if code not in RETRY_CODES or deadline.left_ms() < LAST_CHANCE_MS:
-                words = code_words(code, results[0].get("error_message"))
+                words = self._words(api_key, code, _name(results[0]), results[0])
                 raise AdminError(f"{what}: {words}", code=int(code))
             await asyncio.sleep(RETRY_PAUSE_S)
 
@@ -106,7 +113,7 @@ class Asking:
             if code == ErrorCode.none:
                 return answer
             if code not in RETRY_CODES or deadline.left_ms() < LAST_CHANCE_MS:
-                words = code_words(code, answer.get("error_message"))
+                words = self._words(api_key, code, told=answer)
                 raise AdminError(f"{what}: {words}", code=int(code))
             await asyncio.sleep(RETRY_PAUSE_S)
 
@@ -131,7 +138,7 @@ class Asking:
             if topic.error_code == ErrorCode.unknown_topic_or_partition:
                 raise UnknownTopic(name, await self._hint(name, deadline))
             if topic.error_code not in RETRY_CODES or deadline.left_ms() < LAST_CHANCE_MS:
-                words = code_words(topic.error_code)
+                words = self._words(ApiKey.METADATA, topic.error_code, name)
                 raise AdminError(f'The topic "{name}": {words}', code=int(topic.error_code))
             await asyncio.sleep(RETRY_PAUSE_S)
 
@@ -201,7 +208,12 @@ class Asking:
                 break
             if attempt:
                 await asyncio.sleep(RETRY_PAUSE_S)
-            leaders = await self._leaders(missing, reasons, deadline)
+            try:
+                leaders = await self._leaders(missing, reasons, deadline)
+            except LogctlError:
+                if not attempt:
+                    raise
+                break  # what was found before counts
             answers = await asyncio.gather(
                 *(
                     self._at_leader(place, group, api_key, make_body, read, deadline)
@@ -288,7 +300,7 @@ class Asking:
             if told.error_code == ErrorCode.none:
                 return told.node_id, join_address(told.host, told.port)
             if told.error_code not in COORDINATOR_CODES or deadline.left_ms() < 10 * LAST_CHANCE_MS:
-                words = code_words(told.error_code, told.get("error_message"))
+                words = self._words(ApiKey.FIND_COORDINATOR, told.error_code, group, told)
                 raise AdminError(
                     f'The group "{group}" has no coordinator: {words}', code=int(told.error_code)
                 )
@@ -333,3 +345,8 @@ class Asking:
                     f"does not answer: {reason}"
                 )
             await asyncio.sleep(RETRY_PAUSE_S)
+
+
+def _name(result: Struct) -> str:
+    """The topic or the resource that a result is about."""
+    return str(result.get("name") or result.get("resource_name") or "")

@@ -102,12 +102,16 @@ class Connections:
 
     async def at(self, address: str, timeout_ms: int) -> BrokerConnection:
         """The connection to an address, opened when needed. Raises WireError."""
+        deadline = Deadline.after(timeout_ms)
         lock = self._opening.setdefault(address, asyncio.Lock())
         async with lock:
             connection = self._open.get(address)
             if connection is not None and not connection.closed:
                 return connection
-            connection = await self._opener.open(address, timeout_ms)
+            # Who waited for another to open it in vain has that much less time left.
+            if deadline.left_ms() <= 0:
+                raise ConnectionFailed(address, f"no answer within {timeout_ms} ms")
+            connection = await self._opener.open(address, deadline.left_ms())
             self._open[address] = connection
             return connection
 

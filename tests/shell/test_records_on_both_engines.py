@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ import pytest
 
 from benchmarks.peers import Cluster
 from tests.both_engines import ENGINES, running
-from tests.shell.in_process import InProcess
+from tests.shell.in_process import Answer, InProcess
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(400)]
 
@@ -201,3 +205,83 @@ def test_what_tail_printed_is_written_again_unchanged(logctl):
 
     assert contents(again.out) == contents(kept)
     assert len(again.out.splitlines()) > 1_000
+
+
+# Asked all at once, of brokers of which some are frozen: they take connections and never answer.
+ASKED = (
+    "topic describe sick",
+    "partition list sick",
+    "broker list",
+    "broker describe 2",
+    "config get broker 2",
+    "quorum describe",
+    "group list",
+    "query 'partitions where size > 0 and end > 0'",
+    "query 'groups where lag > 0'",
+    "wait 'no brokers where state != up' --within 2s",
+    "topic delete sick --dry-run",
+)
+TIMEOUT_S = 3
+AT_ONCE = 5
+
+
+def asked(run: InProcess, lines: Sequence[str]) -> dict[str, tuple[Answer, float]]:
+    """The answers by line, with the seconds that each took."""
+    patient = InProcess(run.bootstrap, timeout=f"{TIMEOUT_S}s")
+
+    def ask(line: str) -> tuple[Answer, float]:
+        began = time.monotonic()
+        return patient(line), time.monotonic() - began
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(lines, pool.map(ask, lines), strict=True))
+
+
+@contextmanager
+def frozen(cluster: Cluster, *nodes: int) -> Iterator[None]:
+    processes = [cluster.processes[node] for node in nodes]
+    try:
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        yield
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+
+
+def test_a_frozen_broker_costs_its_own_part_of_an_answer_and_no_more_time_than_allowed(logctl):
+    _, run = logctl
+    assert run("topic create sick -p 3 -r 3").code == 0
+    assert run("produce sick a b c d --partitioner round-robin").code == 0
+    with frozen(run.cluster, 2):
+        found = asked(run, ASKED)
+    slow = {line: took for line, (_, took) in found.items() if took > 2 * TIMEOUT_S + 1}
+    assert not slow
+    for line, (answer, _) in found.items():
+        assert answer.out or answer.err, line
+        assert answer.code in {0, 10} or (answer.code == 1 and "broker 2" in answer.err.lower()), (
+            line,
+            answer,
+        )
+    assert len(found["topic describe sick"][0].data["partitions"]) == 3
+    assert len(found["partition list sick"][0].data) == 3
+    assert len(found["broker list"][0].data) == 3
+    assert found["wait 'no brokers where state != up' --within 2s"][0].code in {0, 10}
+
+
+def test_a_cluster_that_is_frozen_as_a_whole_is_told_of_in_time(logctl):
+    _, run = logctl
+    lines = (*ASKED[:5], "tail sick --from start --until end", "produce sick x")
+    with frozen(run.cluster, 1, 2, 3):
+        found = asked(run, lines)
+    slow = {line: took for line, (_, took) in found.items() if took > 2 * TIMEOUT_S + 1}
+    assert not slow
+    for line, (answer, _) in found.items():
+        assert answer.code in {1, 10}, (line, answer)
+        assert re.search("not reachable|[Nn]o answer|could not be found", answer.err), (
+            line,
+            answer,
+        )
+    limit = time.monotonic() + 60
+    while run("query --assert 'all brokers have state = up'").code != 0:
+        assert time.monotonic() < limit, "the cluster did not come back"
