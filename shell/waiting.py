@@ -92,7 +92,7 @@ def _row(query: Query, row: Row) -> str:
         (TABLES[name].keys for name in sorted(query.tables) if set(TABLES[name].keys) <= set(row)),
         (),
     )
-    data = shown_row(row)
+    data = shown_row(row, query)
     name = "-".join(str(data[key]) for key in keys if data.get(key) is not None)
     fields = [field for field in sorted(query.fields - set(keys)) if field in data]
     values = ", ".join(f"{field} {data[field]}" for field in fields)

@@ -35,7 +35,7 @@ async def _query(
     whole = query.table is None
     for problem in query.missing(state):
         session.output.warn(problem)
-    data = [shown_row(row) for row in rows]
+    data = [shown_row(row, query) for row in rows]
     if whole:
         answer = {True: "true", False: "false", None: "unknown"}[verdict]
         session.output.document(
@@ -135,13 +135,17 @@ def read_condition(text: str, *, table: str | None = None) -> Query:
         raise UsageProblem(str(error), hint="See docs/query-language.md.") from None
 
 
-def shown_row(row: Row) -> dict[str, Any]:
-    """A row as plain data: sets are lists, what nobody could say is the text `unknown`."""
+def shown_row(row: Row, query: Query) -> dict[str, Any]:
+    """A row as plain data: sets are lists, what nobody could say is the text `unknown`.
+
+    Only what the condition names was asked for; of the rest what is known anyway is shown.
+    """
     from clusters.query import UNKNOWN
 
     return {
         name: "unknown" if value is UNKNOWN else list(value) if isinstance(value, tuple) else value
         for name, value in row.items()
+        if value is not UNKNOWN or name in query.fields
     }
 
 

@@ -77,7 +77,12 @@ def _tell(session: Session, query: Query, at_ms: int, change: str, row: Row) -> 
     from shell.commands.query import shown_row
 
     at = iso_time(at_ms)
-    data = {"at": at, "change": change, "condition": str(query), "row": shown_row(row) or None}
+    data = {
+        "at": at,
+        "change": change,
+        "condition": str(query),
+        "row": shown_row(row, query) or None,
+    }
     session.output.line(data, partial(_line, session, query, at, change, row))
 
 
