@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tui.doors import Guide
 
 STALE_MS = 5_000
+SAMPLED_NOTE = "sampled: may miss changes"
 MODES = {
     "live": "● live",
     "sampled": "◌ sampled, may miss changes",
@@ -61,7 +62,8 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     if status.source:
         prose.append(f"  from {status.source}", "dim")
     if status.message and status.mode == "sampled":
-        prose.append(f"  {status.message}")
+        # The mode has said the rest already.
+        prose.append(f"  {status.message.removeprefix(SAMPLED_NOTE).strip(' ()')}", "dim")
     return prose.content()
 
 

@@ -81,6 +81,11 @@ class Page(Container):
         if table is not None and self.display:
             table.focus()
 
+    def on_resize(self) -> None:
+        """Fit what is drawn to the new size, once its parts know theirs."""
+        if self.display:
+            self.call_after_refresh(self.paint)
+
     def add_table(self, table: LiveTable[Any]) -> LiveTable[Any]:
         """Keep a table by its id."""
         self.tables[str(table.id)] = table

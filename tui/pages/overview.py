@@ -236,7 +236,7 @@ class OverviewPage(Page):
         panel, prose = self.texts["moves"], Prose()
         moves = self.store.view.moves.values(self.desk.wall_ms())
         now = len(self.store.view.moves_ms)
-        prose.append(f"⇄ {now} in a minute, {sum(moves)} in {MOVES_MINUTES} min", "bold")
+        prose.append(f"⇄ {now}/min, {sum(moves)} in {MOVES_MINUTES} min", "bold")
         width, height = panel.size.width, panel.size.height - 1
         chart(prose, moves, width, height, over_ms=MOVES_MINUTES * 60_000)
         return prose.content()
