@@ -225,6 +225,9 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
             ]
         )
         answer = await self._ask(ApiKey.DESCRIBE_QUORUM, body, self._deadline())
+        if answer.error_code == ErrorCode.cluster_authorization_failed:
+            words = self._words(ApiKey.DESCRIBE_QUORUM, answer.error_code)
+            raise AdminError(f"The quorum is not told: {words}", code=int(answer.error_code))
         return parse.quorum(answer)
 
     # Changing

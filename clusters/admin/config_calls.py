@@ -12,7 +12,7 @@ from broker.protocol.struct import Struct
 from clusters.admin import parse
 from clusters.admin.asking import RETRY_PAUSE_S, Asking
 from clusters.admin.connections import Deadline
-from clusters.admin.errors import AdminError, UnknownTopic, code_words
+from clusters.admin.errors import AdminError, UnknownTopic
 from clusters.admin.model import ConfigEntry
 
 ConfigKind = Literal["topic", "broker"]
@@ -146,7 +146,7 @@ class ConfigCalls(Asking):
         )
         result = answer.responses[0]
         if result.error_code != ErrorCode.none:
-            words = code_words(result.error_code, result.get("error_message"))
+            words = self._words(ApiKey.INCREMENTAL_ALTER_CONFIGS, result.error_code, name, result)
             raise AdminError(f"{what}: {words}", code=int(result.error_code))
 
     async def _configs(
@@ -166,7 +166,7 @@ class ConfigCalls(Asking):
             if result.error_code == ErrorCode.unknown_topic_or_partition and kind == "topic":
                 raise UnknownTopic(name, await self._hint(name, deadline))
             if result.error_code != ErrorCode.none:
-                words = code_words(result.error_code, result.error_message)
+                words = self._words(ApiKey.DESCRIBE_CONFIGS, result.error_code, name, result)
                 raise AdminError(
                     f"The settings of {_shown(kind, name)}: {words}", code=int(result.error_code)
                 )

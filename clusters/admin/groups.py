@@ -58,7 +58,7 @@ class GroupCalls(OffsetCalls):
         found: dict[str, GroupSummary] = {}
         for node, answer in answers.items():
             if answer.error_code != ErrorCode.none:
-                reason = code_words(answer.error_code)
+                reason = self._words(ApiKey.LIST_GROUPS, answer.error_code)
                 failures.append(
                     Failure(where=f"broker {node}", what="list of groups", reason=reason)
                 )
@@ -93,7 +93,7 @@ class GroupCalls(OffsetCalls):
                 return newer
             raise UnknownGroup(name, await self._group_hint(name))
         if told.error_code != ErrorCode.none:
-            words = code_words(told.error_code, told.get("error_message"))
+            words = self._words(ApiKey.DESCRIBE_GROUPS, told.error_code, name, told)
             raise AdminError(f'The group "{name}": {words}', code=int(told.error_code))
         members = [_classic_member(each, told.protocol_type) for each in told.members]
         return GroupDetail(
@@ -172,7 +172,8 @@ class GroupCalls(OffsetCalls):
         if code == ErrorCode.group_id_not_found:
             return []
         if code != ErrorCode.none:
-            raise AdminError(f'The offsets of group "{name}": {code_words(code)}', code=int(code))
+            words = self._words(ApiKey.OFFSET_FETCH, code, name)
+            raise AdminError(f'The offsets of group "{name}": {words}', code=int(code))
         found = [
             CommittedOffset(
                 topic=topic.name,
@@ -288,9 +289,8 @@ class GroupCalls(OffsetCalls):
         if answer.error_code == ErrorCode.group_id_not_found:
             raise UnknownGroup(group, await self._group_hint(group))
         if answer.error_code != ErrorCode.none:
-            raise AdminError(
-                f"{what}: {code_words(answer.error_code)}", code=int(answer.error_code)
-            )
+            words = self._words(ApiKey.OFFSET_DELETE, answer.error_code, group)
+            raise AdminError(f"{what}: {words}", code=int(answer.error_code))
         _raise_partitions(answer, what)
 
     async def delete_groups(self, names: Sequence[str]) -> None:
@@ -324,7 +324,8 @@ class GroupCalls(OffsetCalls):
                 raise UnknownGroup(name, await self._group_hint(name))
             elif result[1] != ErrorCode.none:
                 last_code = int(result[1])
-                refused.append(f'The group "{name}" was not deleted: {code_words(result[1])}')
+                words = self._words(ApiKey.DELETE_GROUPS, result[1], name)
+                refused.append(f'The group "{name}" was not deleted: {words}')
         if refused:
             raise AdminError("; ".join(refused), code=last_code)
 

@@ -51,9 +51,8 @@ class PlacementCalls(Asking):
         for node, answer in answers.items():
             code = answer.get("error_code", ErrorCode.none)
             if code != ErrorCode.none:
-                failures.append(
-                    Failure(where=f"broker {node}", what="log dirs", reason=code_words(code))
-                )
+                reason = self._words(ApiKey.DESCRIBE_LOG_DIRS, code)
+                failures.append(Failure(where=f"broker {node}", what="log dirs", reason=reason))
             found += [_log_dir(node, result) for result in answer.results]
         found.sort(key=lambda each: (each.broker, each.path))
         return Gathered(tuple(found), tuple(failures))
@@ -141,7 +140,8 @@ class PlacementCalls(Asking):
             if code == ErrorCode.none:
                 return parse.elections(answer)
             if code not in RETRY_CODES or deadline.left_ms() < LAST_CHANCE_MS:
-                raise AdminError(f"No leader was elected: {code_words(code)}", code=int(code))
+                words = self._words(ApiKey.ELECT_LEADERS, code)
+                raise AdminError(f"No leader was elected: {words}", code=int(code))
             await asyncio.sleep(RETRY_PAUSE_S)
 
     async def producers(self, partitions: Iterable[Partition]) -> Gathered[ActiveProducer]:
@@ -174,7 +174,7 @@ class PlacementCalls(Asking):
         found: list[ActiveProducer] = []
         for (topic, partition), told in sorted(answers.items()):
             if told.error_code != ErrorCode.none:
-                reason = code_words(told.error_code, told.error_message)
+                reason = self._words(ApiKey.DESCRIBE_PRODUCERS, told.error_code, topic, told)
                 failures.append(
                     Failure(where=f"{topic}:{partition}", what="producers", reason=reason)
                 )
