@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -48,22 +48,33 @@ class Doors:
             return None
         sys.stderr.write(prompt)
         sys.stderr.flush()
+        with self._being_asked():
+            line = sys.stdin.readline()
+        return line.rstrip("\n") if line else None
+
+    @contextmanager
+    def _being_asked(self) -> Iterator[None]:
+        """Let Ctrl-C end the question, also from within a loop that would wait for its answer."""
+        import signal
+
         self.asking = True
         try:
-            line = sys.stdin.readline()
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        except ValueError:  # not on the main thread
+            before = None
+        try:
+            yield
         finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
             self.asking = False
-        return line.rstrip("\n") if line else None
 
     def ask_secret(self, prompt: str) -> str | None:
         """Return what a person types unseen on the terminal, or None when there is none."""
         from shell.deploying import ask_secret
 
-        self.asking = True
-        try:
+        with self._being_asked():
             return ask_secret(prompt)
-        finally:
-            self.asking = False
 
     def contexts(self) -> dict[str, Context]:
         """Return the saved contexts by name."""

@@ -23,6 +23,7 @@ from shell.runner import Runner
 from shell.script import parse_line
 from shell.session import Doors
 from tests.authorized_kafka import AuthorizedKafka, authorized_kafka
+from tests.shell.terminal import Terminal
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 
@@ -275,6 +276,32 @@ def test_who_applies_is_not_locked_out(
     assert "acls:" in out
     shell("acl remove ops a --yes")
     shell("user delete ops --yes")
+
+
+def test_a_password_is_typed_unseen_and_ctrl_c_ends_the_question(
+    kafka: AuthorizedKafka, shell: Shell
+) -> None:
+    words = ("user", "set", "typed", "--bootstrap", kafka.bootstrap)
+    terminal = Terminal(*words, environment={})
+    try:
+        terminal.until("Password of typed:", 60)
+        terminal.type("\x03")
+        terminal.until("Cancelled", 30)
+    finally:
+        terminal.close()
+    assert json.loads(shell("user list")[0]) == []
+    terminal = Terminal(*words, environment={})
+    try:
+        terminal.until("Password of typed:", 60)
+        terminal.type(PASSWORDS["SHOP"] + "\r")
+        terminal.until("The same again:", 30)
+        terminal.type(PASSWORDS["SHOP"] + "\r")
+        terminal.until("created", 30)
+        assert PASSWORDS["SHOP"] not in terminal.everything
+    finally:
+        terminal.close()
+    assert topics_seen_by(kafka, "typed", PASSWORDS["SHOP"]) == []
+    shell("user delete typed --yes")
 
 
 def test_a_cluster_without_them_says_so_and_what_to_do(tmp_path: Path) -> None:
