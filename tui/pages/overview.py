@@ -202,9 +202,7 @@ class OverviewPage(Page):
         known = self.store.view.controller_id
         leader = known if known >= 0 else quorum.leader_id
         prose.append(f"controller ★ {leader}" if leader >= 0 else "no controller", "bold")
-        prose.line().append(f"epoch {quorum.leader_epoch}  ").append(
-            f"committed {quorum.high_watermark}"
-        )
+        prose.line().append(f"epoch {quorum.leader_epoch}  end {quorum.high_watermark}")
         for voter in quorum.voters:
             lag = quorum.lag(voter)
             if voter.id == quorum.leader_id or lag == 0:
