@@ -275,12 +275,15 @@ def test_what_is_exported_applies_back_with_no_difference(
 
 
 KEYS = ["topics", "groups", "policies", "defaults", "variables", "protect", "include"]
+KEYS += ["users", "acls", "quotas", "protect_principals"]
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("${x}"),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(["a", "partitions", "configs", "offsets", "at", "match", "${x}"])
+            | st.sampled_from(["principal", "allow", "topic", "cluster", "host", "state"])
+            | st.sampled_from(["password", "mechanisms", "user", "ip", "limits"])
             | st.text(max_size=4),
             inner,
             max_size=3,
