@@ -10,12 +10,9 @@ import gc
 # Young objects often, those that stayed a while seldom, all of them never by itself.
 THRESHOLDS = (5_000, 5, 100_000)
 QUIET_MS = 1_500
-WHOLE_QUIET_MS = 30_000
 EVERY_MS = 60_000
 # Somebody may press keys for hours; then it has to be borne.
 AT_LATEST_MS = 600_000
-# What was there at one collection is passed over by the next ones, but for each of these.
-WHOLE_EVERY = 10
 
 
 class Collector:
@@ -24,7 +21,6 @@ class Collector:
     def __init__(self) -> None:
         self._before = gc.get_threshold()
         self._collected_ms: int | None = None
-        self._number = 0
         gc.set_threshold(*THRESHOLDS)
         gc.enable()
 
@@ -38,15 +34,9 @@ class Collector:
             gc.freeze()
             self._collected_ms = now_ms
             return True
-        quiet_ms = now_ms - last_key_ms
-        if quiet_ms < QUIET_MS and since_ms < AT_LATEST_MS:
+        if now_ms - last_key_ms < QUIET_MS and since_ms < AT_LATEST_MS:
             return False
-        self._number += 1
-        if self._number >= WHOLE_EVERY and quiet_ms >= WHOLE_QUIET_MS:
-            self._number = 0
-            gc.unfreeze()
         gc.collect()
-        gc.freeze()
         self._collected_ms = now_ms
         return True
 

@@ -17,6 +17,7 @@ GROUPS = Poll("groups")
 LAGS = Poll("lags")
 LOG_DIRS = Poll("log dirs")
 SERIES_MAX = 2_000
+ANSWERS_MAX = 200
 STALE_MS = 10_000
 SAMPLES = 120
 
@@ -61,7 +62,11 @@ class Store:
 
     def take(self, poll: Poll, answer: Answer) -> None:
         """Keep an answer, and what it says of how numbers go."""
+        # What is asked again and again stands at the end; the rest goes when there is too much.
+        self.answers.pop(poll, None)
         self.answers[poll] = answer
+        while len(self.answers) > ANSWERS_MAX:
+            del self.answers[next(iter(self.answers))]
         if answer.problem or answer.at_ms is None:
             return
         if poll.kind == "ends":
@@ -83,9 +88,18 @@ class Store:
         at_ms = answer.at_ms or 0
         for (topic, partition), end in answer.value.items():
             self._count(topic, partition, end)
-        for topic in {topic for topic, _ in answer.value}:
+        topics = {topic for topic, _ in answer.value}
+        if len(self._partition_ends) > 2 * len(answer.value) + 1:
+            self._forget_gone(topics)
+        for topic in topics:
             _series(self.ends, topic).add(at_ms, self._written.get(topic, 0))
         _series(self.ends, "").add(at_ms, self._written.get("", 0))
+
+    def _forget_gone(self, topics: set[str]) -> None:
+        """Drop what is counted of topics that are no longer there."""
+        ends = self._partition_ends
+        self._partition_ends = {key: end for key, end in ends.items() if key[0] in topics}
+        self._written = {name: n for name, n in self._written.items() if not name or name in topics}
 
     def _take_range(self, topic: str, answer: Answer) -> None:
         for (name, partition), (_, end) in answer.value.items():
