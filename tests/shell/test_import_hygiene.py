@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = [
     "aiokafka",
     "asyncssh",
@@ -53,3 +55,21 @@ def test_asking_a_cluster_loads_no_client_library_prompt_or_screen():
     heavy = {"aiokafka", "asyncssh", "hypothesis", "prompt_toolkit", "psutil", "pydantic"}
     heavy |= {"rich", "textual"}
     assert loaded.isdisjoint(heavy)
+
+
+@pytest.mark.parametrize(
+    ("words", "modules_max"),
+    [
+        (["topic", "create", "--help"], 260),
+        (["context", "list"], 300),
+        (["topic", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"], 330),
+        (["group", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"], 330),
+    ],
+)
+def test_a_command_loads_no_more_modules_than_it_needs(words, modules_max):
+    # The time that a command takes is the time that it loads: see docs/performance.md.
+    code = f"import sys, shell.main\nshell.main.main({words!r})\nprint(len(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout.splitlines()[-1]) <= modules_max
