@@ -27,8 +27,13 @@ def check_source(source: str) -> None:
         )
 
 
-def secret(name: str, source: str, environ: Mapping[str, str]) -> str:
-    """The secret of a property from its source. Raises StateError with the way out."""
+def secret(
+    name: str, source: str, environ: Mapping[str, str], limit_s: float = COMMAND_LIMIT_S
+) -> str:
+    """The secret of a property from its source; a command may take `limit_s`, and is then ended.
+
+    Raises StateError with the way out.
+    """
     check_source(source)
     kind, _, rest = source.partition(":")
     if kind == "env":
@@ -44,7 +49,7 @@ def secret(name: str, source: str, environ: Mapping[str, str]) -> str:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise StateError(f"The secret {name} cannot be read from {rest}: {reason}") from None
-    return _from_command(name, rest, environ)
+    return _from_command(name, rest, environ, limit_s)
 
 
 def _check_private(descriptor: int, path: str) -> None:
@@ -57,14 +62,14 @@ def _check_private(descriptor: int, path: str) -> None:
         )
 
 
-def _from_command(name: str, command: str, environ: Mapping[str, str]) -> str:
+def _from_command(name: str, command: str, environ: Mapping[str, str], limit_s: float) -> str:
     try:
         words = shlex.split(command)
         done = subprocess.run(
             words,
             capture_output=True,
             check=False,
-            timeout=COMMAND_LIMIT_S,
+            timeout=limit_s,
             stdin=subprocess.DEVNULL,
             env=dict(environ),
         )
@@ -75,7 +80,7 @@ def _from_command(name: str, command: str, environ: Mapping[str, str]) -> str:
         raise StateError(f"The command of the secret {name} failed: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise StateError(
-            f"The command of the secret {name} did not end within {COMMAND_LIMIT_S} s"
+            f"The command of the secret {name} did not end within {limit_s:g} s"
         ) from None
     if done.returncode:
         raise StateError(f"The command of the secret {name} ended with code {done.returncode}")

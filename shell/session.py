@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from shell.exits import Failed, UsageProblem
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 # The admin client keeps to its own limit; this much later the command ends by force.
 _DEADLINE_GRACE_MS = 2_000
+_SECRET_KEPT_S = 60.0
 
 
 class Doors:
@@ -37,6 +40,27 @@ class Doors:
     environ: Mapping[str, str] = os.environ
     # Whether a person is being asked just now: then Ctrl-C means the question.
     asking = False
+
+    @cached_property
+    def _secrets(self) -> dict[str, tuple[float, str]]:
+        """What commands told: (when, by a monotonic clock in seconds; the secret), by source."""
+        return {}
+
+    def secret(self, name: str, source: str, limit_s: float) -> str:
+        """Return a secret from its source; raises StateError.
+
+        What a command told holds for a minute: who is asked in the background, as by the prompt,
+        must not start a password manager every few seconds.
+        """
+        from clusters.secret_sources import COMMAND_LIMIT_S, secret
+
+        kept_at, kept = self._secrets.get(source, (0.0, ""))
+        if kept and time.monotonic() - kept_at < _SECRET_KEPT_S:
+            return kept
+        found = secret(name, source, self.environ, min(COMMAND_LIMIT_S, limit_s))
+        if source.startswith("command:"):
+            self._secrets[source] = (time.monotonic(), found)
+        return found
 
     def stdin(self) -> BinaryIO:
         """Return standard input as bytes."""
@@ -198,10 +222,10 @@ class Session:
         if not properties and not secrets:
             return None
         from clusters.admin.security import read_security
-        from clusters.secret_sources import secret
 
+        limit_s = self.settings.timeout_ms / 1000
         for name, source in secrets.items():
-            properties[name] = secret(name, source, self.doors.environ)
+            properties[name] = self.doors.secret(name, source, limit_s)
         return read_security(properties)
 
     def client(self, total_ms: int | None = None) -> AdminClient:

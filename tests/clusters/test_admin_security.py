@@ -18,6 +18,7 @@ from clusters.admin import AdminClient, AdminError, ClusterUnreachable, WrongClu
 from clusters.admin.security import Scram, read_security
 from clusters.errors import StateError
 from clusters.secret_sources import check_source, secret
+from shell.session import Doors
 
 PASSWORD = "pencil"
 
@@ -193,7 +194,7 @@ def test_secrets_come_from_where_they_are_kept(tmp_path):
     path = tmp_path / "password"
     path.write_text("from a file\n")
     path.chmod(0o644)
-    with pytest.raises(StateError, match="may be read by everybody.* chmod 600"):
+    with pytest.raises(StateError, match=r"may be read by everybody.* chmod 600"):
         secret("p", f"file:{path}", {})
     path.chmod(0o600)
     assert secret("p", f"file:{path}", {}) == "from a file"
@@ -212,3 +213,16 @@ def test_secrets_come_from_where_they_are_kept(tmp_path):
     with pytest.raises(StateError) as raised:
         check_source("hunter2")
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_command_that_tells_a_secret_too_late_is_ended():
+    with pytest.raises(StateError, match=r"did not end within 0\.2 s"):
+        secret("p", "command:sleep 30", {"PATH": "/usr/bin:/bin"}, 0.2)
+
+
+def test_what_a_command_told_is_not_asked_for_again_at_once(tmp_path):
+    doors, asked = Doors(), tmp_path / "asked"
+    doors.environ = {"PATH": "/usr/bin:/bin"}
+    source = f"command:sh -c 'echo once >> {asked}; echo told'"
+    assert [doors.secret("p", source, 5) for _ in range(3)] == ["told"] * 3
+    assert asked.read_text() == "once\n"
