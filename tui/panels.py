@@ -158,6 +158,22 @@ def topic_fields(row: TopicRow) -> Mapping[str, Any]:
     }
 
 
+def _draw_leader(row: PartitionRow) -> str:
+    leader = str(row.leader) if row.leader >= 0 else "none"
+    return leader if row.on_preferred_leader or row.leader < 0 else f"{leader}≠"
+
+
+def _draw_min(row: PartitionRow) -> str:
+    return "-" if row.min_isr is None else str(row.min_isr)
+
+
+def _draw_state(row: PartitionRow) -> str:
+    if row.adding or row.removing:
+        told = [f"+{each}" for each in row.adding] + [f"-{each}" for each in row.removing]
+        return f"⇢ {' '.join(told)}"
+    return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)
+
+
 def partitions_table(
     store: Store, now_ms: Now, id_: str = "partitions", extra: tuple[Column[PartitionRow], ...] = ()
 ) -> LiveTable[PartitionRow]:
@@ -169,10 +185,6 @@ def partitions_table(
             return "flash"
         return CLASSES[row.health]
 
-    def draw_leader(row: PartitionRow) -> str:
-        leader = str(row.leader) if row.leader >= 0 else "none"
-        return leader if row.on_preferred_leader or row.leader < 0 else f"{leader}≠"
-
     def draw_grid(row: PartitionRow) -> Text:
         brokers = [each.id for each in view.brokers]
         if len(brokers) > BROKERS_MAX:
@@ -180,15 +192,6 @@ def partitions_table(
         fresh = view.flash(row.topic, row.partition, now_ms()) is not None
         down = [each.id for each in view.brokers if each.state in ("fenced", "down")]
         return brokers_text(row, brokers, fresh, down)
-
-    def draw_min(row: PartitionRow) -> str:
-        return "-" if row.min_isr is None else str(row.min_isr)
-
-    def draw_state(row: PartitionRow) -> str:
-        if row.adding or row.removing:
-            told = [f"+{each}" for each in row.adding] + [f"-{each}" for each in row.removing]
-            return f"⇢ {' '.join(told)}"
-        return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)
 
     def phase(row: PartitionRow) -> Any:
         now = now_ms()
@@ -210,13 +213,13 @@ def partitions_table(
             ),
             Column("now", 4, lambda r: trail_text(view.trail(*r.key), now_ms()), lambda r: r.key),
             Column(GRID, 14, draw_grid, lambda r: r.replicas),
-            Column("leader", 6, draw_leader, lambda r: r.leader, right=True),
+            Column("leader", 6, _draw_leader, lambda r: r.leader, right=True),
             Column("replicas", 12, replicas_text, lambda r: r.replicas, wide=100),
             Column("isr", 9, lambda r: " ".join(map(str, r.isr)), lambda r: (len(r.isr), r.isr)),
-            Column("min", 3, draw_min, lambda r: r.min_isr or 0, right=True, wide=90),
+            Column("min", 3, _draw_min, lambda r: r.min_isr or 0, right=True, wide=90),
             Column("epoch", 5, lambda r: str(r.leader_epoch), lambda r: r.leader_epoch, right=True),
             *extra,
-            Column("state", 16, draw_state, severity),
+            Column("state", 16, _draw_state, severity),
         ],
         key=lambda r: (r.topic, r.partition),
         search=lambda r: (
