@@ -19,6 +19,8 @@ from broker.storage.manager import LogManager
 log = logging.getLogger("logd.replicas")
 
 FLUSH_INTERVAL_MS = 5_000
+# After a flush that failed for a reason that may pass.
+STUCK_PAUSE_S = 0.1
 
 
 class Flushed(Protocol):
@@ -65,7 +67,8 @@ class Flusher:
             # once: without this wait, in a circle that never gives the loop back.
             for hosted in asked:
                 await settled(hosted)
-            await self.flush(asked)
+            if not await self.flush(asked):
+                await asyncio.sleep(STUCK_PAUSE_S)
             for hosted in asked:
                 if _wants_flush(hosted):
                     self.ask(hosted)
@@ -75,13 +78,18 @@ class Flusher:
         while waiting := [each for each in partitions if _wants_flush(each)]:
             for hosted in waiting:
                 await settled(hosted)
-            await self.flush(waiting)
+            if not await self.flush(waiting):
+                await asyncio.sleep(STUCK_PAUSE_S)
 
-    async def flush(self, partitions: Iterable[HostedPartition]) -> None:
-        """Flush some partitions in one thread call, then report each."""
+    async def flush(self, partitions: Iterable[HostedPartition]) -> bool:
+        """Flush some partitions in one thread call, then report each.
+
+        False when one could not be, though its log still works: a full disk has no room for a
+        checkpoint, say. At once would be too soon to try again.
+        """
         batch = [each for each in partitions if not each.deleted and each.flushing is None]
         if not batch:
-            return
+            return True
         done = asyncio.get_running_loop().create_future()
         for hosted in batch:
             hosted.flushing = done
@@ -106,6 +114,10 @@ class Flusher:
             if pending is not None:
                 hosted.log.finish_flush(pending)
             self._on_flushed(hosted, hosted.log.recovery_point)
+        return not any(
+            pending is not None and not pending.done and _wants_flush(hosted)
+            for hosted, pending in started
+        )
 
     @staticmethod
     def wants(hosted: HostedPartition) -> bool:

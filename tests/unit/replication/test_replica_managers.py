@@ -1,6 +1,7 @@
 """Three replica managers: records are copied, survive leaders, and leaders move on."""
 
 import asyncio
+import errno
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from broker.protocol.errors import ErrorCode
 from broker.protocol.metadata_records import ConfigRecord, RemoveTopicRecord
 from broker.runtime.fetch_sessions import FetchSessions
 from broker.runtime.replica_requests import FetchPartition, FetchQuery
+from broker.storage.errors import StorageFailure
 from tests.unit.replication.replica_cluster import TOPIC, Cluster, one_batch, records_of
 
 
@@ -522,9 +524,9 @@ async def test_a_new_leader_never_hears_of_what_is_not_synced(cluster: Cluster) 
     flusher, synced = follower.manager._flusher, asyncio.Event()
     flush = flusher.flush
 
-    async def slow(partitions) -> None:
+    async def slow(partitions) -> bool:
         await synced.wait()
-        await flush(partitions)
+        return await flush(partitions)
 
     flusher.flush = slow
     assert (await cluster.nodes[1].produce("b", acks=1)).error == ErrorCode.none
@@ -537,6 +539,26 @@ async def test_a_new_leader_never_hears_of_what_is_not_synced(cluster: Cluster) 
     assert leader.high_watermark == 1
     synced.set()
     await cluster.until(lambda: leader.high_watermark == 2)
+
+
+@story(log_flush_policy="commit")
+async def test_a_flush_that_finds_no_room_is_tried_again_after_a_pause(cluster: Cluster) -> None:
+    """It was tried again and again without one: a processor for nothing, and a log full of it."""
+    leader = cluster.nodes[1]
+    assert (await leader.produce("a")).error == ErrorCode.none
+    log = leader.logs.logs[TOPIC, 0]
+    tries: list[float] = []
+
+    def no_room(pending) -> None:
+        tries.append(cluster.loop.time())
+        assert len(tries) < 1_000, "no pause"
+        raise StorageFailure("/data", "write", errno.ENOSPC, "no space left on the disk")
+
+    real, log.run_flush = log.run_flush, no_room
+    assert (await leader.produce("b", timeout_ms=1_000)).error == ErrorCode.request_timed_out
+    assert 2 < len(tries) < 30
+    log.run_flush = real
+    assert (await leader.produce("c")).base_offset == 2
 
 
 @story(replica_lag_time_max_ms="4000")
