@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
@@ -54,16 +55,39 @@ def build_bundle(
     found = _from_note(note)
     try:
         if found is None:
-            (progress or _silent)(f"building the bundle from Python {interpreter.version}")
             cache.mkdir(parents=True, exist_ok=True)
-            found = _build(interpreter, items, cache, progress or _silent)
-            _write_whole(note, json.dumps(asdict(found), indent=2) + "\n")
-            _forget_old(cache)
+            with _alone(cache, progress or _silent):
+                found = _from_note(note) or _build_noted(
+                    interpreter, items, note, progress or _silent
+                )
     except OSError as error:
         raise BundleError(f"the bundle could not be written: {error}") from error
     if output is not None:
         _copy(found.path, os.path.expanduser(output))
     return found
+
+
+def _build_noted(python: Interpreter, items: list[Item], note: Path, say: Say) -> Bundle:
+    say(f"building the bundle from Python {python.version}")
+    found = _build(python, items, note.parent, say)
+    _write_whole(note, json.dumps(asdict(found), indent=2) + "\n")
+    _forget_old(note.parent)
+    return found
+
+
+@contextlib.contextmanager
+def _alone(cache: Path, say: Say) -> Iterator[None]:
+    """One build at a time: several runs that lack the same bundle wait for the first of them."""
+    folder = os.open(cache, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another logctl, which builds a bundle")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _copy(source: str, output: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.hosts.deployed import Deployed, broker_pid, names
 from tests.hosts.lab import Lab
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 # A dead host is noticed by SSH's keepalive, or by a connection that is not answered.
 NOTICED_SECONDS = 60.0
