@@ -17,7 +17,7 @@ from tests.hosts.host import Host
 from tests.hosts.lab import Lab
 from tests.interop.producing import PARTITIONS, check, producing
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 UNCHANGED_SECONDS = 2.0
 BUSY = 15
