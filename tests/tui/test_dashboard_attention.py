@@ -165,3 +165,12 @@ async def test_the_overview_says_it_and_leads_there(cluster, open_dashboard) -> 
         await pilot.press("exclamation_mark")
         await pilot.pause()
         assert tuple(app.place) == ("broker", "2")
+        cluster.lose("nobody answers")
+        await pilot.press("1")
+        await cluster.tell()
+        for _ in range(200):
+            await pilot.pause(0.02)
+            if "as it was" in str(panel.border_title):
+                break
+        assert "as it was" in str(panel.border_title)
+        assert panel.has_class("stale")

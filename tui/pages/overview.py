@@ -133,7 +133,8 @@ class OverviewPage(Page):
             prose.line().append(f"… and {len(found) - len(shown)} more", "dim")
         if not found:
             self._all_well(prose)
-        panel.border_title = f"Attention ({len(found)})" if found else "Attention"
+        title = f"Attention ({len(found)})" if found else "Attention"
+        panel.border_title = title if self.store.is_live() else f"{title}, as it was"
         panel.set_class(any(each.tone == "error" for each in found), "bad")
         panel.set_class(bool(found) and all(each.tone != "error" for each in found), "uneasy")
         content = prose.content()
