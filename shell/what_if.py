@@ -91,7 +91,7 @@ def effects(
     below = [
         each
         for each in in_sync
-        if each.min_isr is not None and len(each.isr) - 1 < each.min_isr <= len(each.isr)
+        if each.needed_isr is not None and len(each.isr) - 1 < each.needed_isr <= len(each.isr)
     ]
     told = all(each.min_isr is not None for each in in_sync)
     voters = None if quorum is None else {voter.id for voter in quorum.voters}

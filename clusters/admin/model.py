@@ -108,14 +108,19 @@ class PlacedPartition:
         return len(self.isr) < len(self.replicas)
 
     @property
+    def needed_isr(self) -> int | None:
+        """In-sync replicas that acks=all needs: never more than there are replicas."""
+        return None if self.min_isr is None else min(self.min_isr, max(1, len(self.replicas)))
+
+    @property
     def is_under_min_isr(self) -> bool:
         """Whether acks=all is refused."""
-        return self.min_isr is not None and len(self.isr) < self.min_isr
+        return self.needed_isr is not None and len(self.isr) < self.needed_isr
 
     @property
     def is_at_min_isr(self) -> bool:
         """Whether the loss of one more in-sync replica would refuse acks=all."""
-        return self.min_isr is not None and len(self.isr) == self.min_isr
+        return self.needed_isr is not None and len(self.isr) == self.needed_isr
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for output."""

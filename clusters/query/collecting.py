@@ -193,6 +193,8 @@ def _partition(
     start, end = offsets.get(key, (UNKNOWN, UNKNOWN))
     known = key in offsets
     min_isr = _number(settings, MIN_ISR)
+    # acks=all never needs more in-sync replicas than there are replicas.
+    needed = UNKNOWN if min_isr is UNKNOWN else min(min_isr, max(1, len(each.replicas)))
     move = moves.get(key) if moves is not None else None
     row: dict[str, Any] = {
         "topic": each.topic,
@@ -205,8 +207,8 @@ def _partition(
         "offline_replicas": each.offline,
         "min_isr": min_isr,
         "under_replicated": len(each.isr) < len(each.replicas),
-        "under_min_isr": UNKNOWN if min_isr is UNKNOWN else len(each.isr) < min_isr,
-        "at_min_isr": UNKNOWN if min_isr is UNKNOWN else len(each.isr) == min_isr,
+        "under_min_isr": UNKNOWN if needed is UNKNOWN else len(each.isr) < needed,
+        "at_min_isr": UNKNOWN if needed is UNKNOWN else len(each.isr) == needed,
         "offline": each.leader < 0,
         "internal": each.internal,
         "start": start,

@@ -114,7 +114,7 @@ _PARTITIONS = TableSchema(
         Field("offline_replicas", _B, "replicas on brokers that are not up"),
         Field("min_isr", _N, "min.insync.replicas of the topic", Source.TOPIC_CONFIGS),
         Field("under_replicated", Type.FLAG, "isr < replicas"),
-        Field("under_min_isr", Type.FLAG, "isr < min_isr: acks=all fails", Source.TOPIC_CONFIGS),
+        Field("under_min_isr", Type.FLAG, "too few in sync: acks=all fails", Source.TOPIC_CONFIGS),
         Field("at_min_isr", Type.FLAG, "isr = min_isr: one more loss", Source.TOPIC_CONFIGS),
         Field("offline", Type.FLAG, "it has no leader"),
         Field("internal", Type.FLAG, "the cluster's own topic"),

@@ -65,3 +65,18 @@ def test_what_nobody_told_is_not_taken_for_harmless():
     found = effects(2, [partition(0, 1, (1, 2), min_isr=None)], None)
     assert (found.unwritable, found.controller, found.voters_left) == (None, None, None)
     assert dict(found.facts().pairs)["below min.insync.replicas"].text == "not known"
+
+
+def test_a_topic_with_fewer_replicas_than_its_minimum_needs_those_that_it_has():
+    alone = PlacedPartition(
+        topic="alone",
+        partition=0,
+        leader=1,
+        leader_epoch=0,
+        replicas=(1,),
+        isr=(1,),
+        offline=(),
+        internal=False,
+        min_isr=2,
+    )
+    assert (alone.is_under_min_isr, alone.is_at_min_isr) == (False, True)
