@@ -2,7 +2,8 @@
 
 A nudge says "look again", nothing more: what holds is always asked of the brokers, which may be a
 moment behind the metadata log. So it is followed by a few looks in short order. Without the feed
-(no controllers to reach, or no right to read them) there are only the regular looks; must never make waiting fail.
+(no controllers to reach, or no right to read them) there are only the regular looks. Must never
+make waiting fail.
 """
 
 from __future__ import annotations
