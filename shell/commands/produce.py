@@ -46,9 +46,7 @@ async def _produce(
 ) -> ExitCode:
     _check_source(values, file, input, whole=whole, follow=follow, from_end=from_end)
     _check_parts(input, key, key_field, key_separator, value_field, tombstone=tombstone)
-    _check_rest(input, acks, delimiter, each=each, keep_partition=keep_partition)
-    if keep_arrays and input != "json":
-        raise UsageProblem("--keep-arrays is for --input json.")
+    _check_rest(input, acks, delimiter, each=each, keep=(keep_partition, keep_arrays))
     from shell.inputs import Recipe
     from shell.producing import Plan, produce
 
@@ -87,7 +85,12 @@ async def _produce(
     return await produce(session, plan)
 
 
-def _check_rest(form: str, acks: str, delimiter: str, *, each: bool, keep_partition: bool) -> None:
+def _check_rest(
+    form: str, acks: str, delimiter: str, *, each: bool, keep: tuple[bool, bool]
+) -> None:
+    keep_partition, keep_arrays = keep
+    if keep_arrays and form != "json":
+        raise UsageProblem("--keep-arrays is for --input json.")
     if each and acks == "0":
         raise UsageProblem("With --acks 0 brokers do not tell offsets: leave out --each.")
     if keep_partition and form != "records":
