@@ -58,6 +58,8 @@ class BrokerPage(Page):
         super().__init__(desk, subject)
         self.add_text("facts", f"Broker {subject}")
         table = self.add_table(partitions_table(self.store, desk.now_ms))
+        id_ = int(subject) if subject.isdigit() else -1
+        table.set_within(lambda row: id_ in row.replicas)
         # What is worst first, and the cluster's own topics last.
         table.sort_column = len(table.columns) - 1
 
@@ -81,9 +83,8 @@ class BrokerPage(Page):
             self.tables["partitions"].set_rows([], view.version)
             return
         self.texts["facts"].update(self._facts(row))
-        rows = [each for each in view.partitions if id_ in each.replicas]
         fit_grid(self.tables["partitions"], self.store)
-        self.tables["partitions"].set_rows(rows, view.version)
+        self.tables["partitions"].set_rows(view.partitions, view.version)
         self.tables["partitions"].set_title("Partitions on this broker")
 
     def _facts(self, row: BrokerRow) -> Content:
