@@ -42,7 +42,10 @@ def start(words: list[str]) -> tuple[float, float, float, float]:
             ready, _, _ = select.select([terminal], [], [], LIMIT_S)
             if not ready:
                 raise RuntimeError(f"no full picture: {seen[-2000:]!r}")
-            seen = ESCAPES.sub(b"", seen + os.read(terminal, 65536))
+            try:
+                seen = ESCAPES.sub(b"", seen + os.read(terminal, 65536))
+            except OSError:
+                raise RuntimeError(f"the dashboard ended: {seen[-2000:]!r}") from None
             if first is None and FIRST in seen:
                 first = (time.perf_counter() - started) * 1000, processor_ms(pid)
         full = (time.perf_counter() - started) * 1000, processor_ms(pid)
