@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shell.commands.query_watch import follow_rows
-from shell.exits import ExitCode, Failed, UsageProblem
+from shell.exits import ExitCode, Failed, Refused, UsageProblem
 from shell.registry import Command, Kind, Option
 from shell.session import Session
 
@@ -76,7 +76,8 @@ async def _follow(
                 told = status
                 session.output.say(status, "dim")
             if update.status.refusal:
-                raise Failed(
+                wrong = update.status.refusal == "wrong cluster"
+                raise (Refused if wrong else Failed)(
                     update.status.message,
                     hint="See `logctl context show`; nothing of that cluster was shown.",
                 )
