@@ -8,7 +8,8 @@ from clusters.watch import FeedStatus
 
 CSS = """
 #status.refused {
-    height: auto; min-height: 4; max-height: 8; padding: 1 2; background: $error; color: $text; text-style: bold;
+    height: auto; min-height: 4; max-height: 8; padding: 1 2;
+    background: $error; color: $text; text-style: bold;
     text-wrap: wrap; text-overflow: fold;
 }
 """
