@@ -18,7 +18,7 @@ from broker.protocol.errors import LogctlError
 from broker.protocol.image import EMPTY_IMAGE, ImageError, MetadataImage, delta_between
 from broker.protocol.network import Network
 from clusters.admin.connections import why
-from clusters.admin.errors import AdminError, AuthenticationRefused, WrongCluster
+from clusters.admin.errors import AdminError, WrongCluster
 from clusters.admin.opening import Opener, split_address
 from clusters.watch.differences import Stamp, events_of
 from clusters.watch.discovery import Discovery, NobodyAnswers, discover
@@ -211,11 +211,6 @@ class ClusterFeed:
                     self._start_over()
                     await self._lose(address, why(error))
                     failed[address] = why(error)
-                except AuthenticationRefused as error:
-                    # Controllers may serve other mechanisms, or other users, than brokers do.
-                    self._drop_hint(address)
-                    await self._lose(address, why(error))
-                    failed[address] = refused = f"{address}: {why(error)}"
                 except LogctlError as error:
                     self._drop_hint(address)
                     await self._lose(address, why(error))
