@@ -15,6 +15,7 @@ from shell.session import Session
 if TYPE_CHECKING:
     from clusters.query import Query
     from clusters.watch.events import ClusterEvent
+    from clusters.watch.status import FeedStatus
 
 _TONES = {
     "LeaderMoved": "note",
@@ -69,18 +70,15 @@ async def _follow(
 ) -> None:
     count = 0
     told = ""
+    was_live = False
     async with session.feed(from_start=from_start) as feed:
         async for update in feed.updates():
+            was_live = was_live or update.status.mode in {"live", "sampled"}
+            _check(update.status, was_live)
             status = f"{update.status.mode} {update.status.source} {update.status.message}".strip()
-            if status != told and not update.status.refusal:
+            if status != told:
                 told = status
                 session.output.say(status, "dim")
-            if update.status.refusal:
-                wrong = update.status.refusal == "wrong cluster"
-                raise (Refused if wrong else Failed)(
-                    update.status.message,
-                    hint="See `logctl context show`; nothing of that cluster was shown.",
-                )
             for event in update.events:
                 if query is not None and not _fits(query, event):
                     continue
@@ -88,6 +86,19 @@ async def _follow(
                 count += 1
                 if limit is not None and count >= limit:
                     return
+
+
+def _check(status: FeedStatus, was_live: bool) -> None:
+    """Raise for a cluster that must not be used.
+
+    Who was let in before waits: brokers that are only starting may not know their users yet.
+    """
+    if not status.refusal or (was_live and status.refusal == "not let in"):
+        return
+    wrong = status.refusal == "wrong cluster"
+    raise (Refused if wrong else Failed)(
+        status.message, hint="See `logctl context show`; nothing of that cluster was shown."
+    )
 
 
 def _fits(query: Query, event: ClusterEvent) -> bool:
