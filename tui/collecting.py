@@ -11,6 +11,9 @@ import gc
 THRESHOLDS = (5_000, 5, 100_000)
 QUIET_MS = 1_500
 EVERY_MS = 60_000
+# What was there at one collection is passed over by the next ones, but for these: after some
+# minutes when nobody is about, and at last in any case.
+WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 1_800_000
 # Somebody may press keys for hours; then it has to be borne.
 AT_LATEST_MS = 600_000
 
@@ -21,6 +24,7 @@ class Collector:
     def __init__(self) -> None:
         self._before = gc.get_threshold()
         self._collected_ms: int | None = None
+        self._whole_ms = 0
         gc.set_threshold(*THRESHOLDS)
         gc.enable()
 
@@ -32,11 +36,18 @@ class Collector:
         if since_ms is None:
             # What starting made stays: to go through it would only find that out.
             gc.freeze()
-            self._collected_ms = now_ms
+            self._collected_ms = self._whole_ms = now_ms
             return True
-        if now_ms - last_key_ms < QUIET_MS and since_ms < AT_LATEST_MS:
+        quiet_ms = now_ms - last_key_ms
+        if quiet_ms < QUIET_MS and since_ms < AT_LATEST_MS:
             return False
+        whole_ms = now_ms - self._whole_ms
+        rested = whole_ms >= WHOLE_MS and quiet_ms >= WHOLE_QUIET_MS
+        if rested or whole_ms >= WHOLE_AT_LATEST_MS:
+            gc.unfreeze()
+            self._whole_ms = now_ms
         gc.collect()
+        gc.freeze()
         self._collected_ms = now_ms
         return True
 

@@ -11,7 +11,7 @@ from benchmarks.dashboard_storm import VISITS, Answers, Holds, Storm, Teller, pr
 from clusters.polls import Answer, Poll
 from clusters.watch import FeedStatus
 from tui.app import DashboardApp
-from tui.collecting import AT_LATEST_MS, EVERY_MS, QUIET_MS, Collector
+from tui.collecting import AT_LATEST_MS, EVERY_MS, QUIET_MS, WHOLE_AT_LATEST_MS, Collector
 from tui.model import TRAIL_MAX, ClusterView
 from tui.rows import CHANGES_MAX
 from tui.store import ANSWERS_MAX, ENDS, SAMPLES, Store
@@ -126,14 +126,19 @@ def test_garbage_is_found_in_the_end_however_busy_somebody_is(collector) -> None
     class Ring:
         pass
 
+    def lost() -> weakref.ref[Ring]:
+        ring = Ring()
+        ring.itself = ring
+        return weakref.ref(ring)
+
+    old = lost()
     assert collector.tick(0, 0, loaded=True)
-    ring = Ring()
-    ring.itself = ring
-    gone = weakref.ref(ring)
-    del ring
+    young = lost()
     assert not collector.tick(AT_LATEST_MS - 1, AT_LATEST_MS - 1, loaded=True)
     assert collector.tick(AT_LATEST_MS, AT_LATEST_MS, loaded=True)
-    assert gone() is None
+    assert young() is None
+    assert collector.tick(WHOLE_AT_LATEST_MS, WHOLE_AT_LATEST_MS, loaded=True)
+    assert old() is None
 
 
 def test_answers_and_counts_of_what_is_gone_are_forgotten() -> None:
