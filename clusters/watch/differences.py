@@ -118,11 +118,13 @@ def _partition(
         yield event(EventKind.LEADER_MOVED, old.leader, new.leader)
     if new.leader_recovery_state == RECOVERING != old.leader_recovery_state:
         yield event(EventKind.UNCLEAN_ELECTION, old.leader, new.leader)
-    kept = [node for node in old.isr if node in new.isr]
-    if len(kept) < len(old.isr):
-        yield event(EventKind.ISR_SHRUNK, list(old.isr), kept)
-    if len(kept) < len(new.isr):
-        yield event(EventKind.ISR_EXPANDED, kept, list(new.isr))
+    # Who came first, then who went: the end of a move must not look like a partition without any.
+    joined = [*old.isr, *(node for node in new.isr if node not in old.isr)]
+    left = any(node not in new.isr for node in old.isr)
+    if len(joined) > len(old.isr):
+        yield event(EventKind.ISR_EXPANDED, list(old.isr), joined if left else list(new.isr))
+    if left:
+        yield event(EventKind.ISR_SHRUNK, joined, list(new.isr))
     if (old.replicas, old.adding, old.removing) != (new.replicas, new.adding, new.removing):
         yield event(EventKind.REPLICAS_CHANGED, list(old.replicas), list(new.replicas))
 

@@ -113,6 +113,14 @@ def test_two_changes_of_one_partition_in_one_batch_are_two_events():
     ]
 
 
+def test_a_move_in_one_change_never_shows_a_partition_without_any_in_sync():
+    _, events = project(create(1, 1), [change(1, 0, isr=(1,))], [change(1, 0, leader=3, isr=(3,))])
+    assert [(each.kind, each.before, each.after) for each in events[-2:]] == [
+        (EventKind.ISR_EXPANDED, [1], [1, 3]),
+        (EventKind.ISR_SHRUNK, [1, 3], [3]),
+    ]
+
+
 def test_a_broker_that_comes_back_joins_fenced_and_is_unfenced():
     _, events = project(
         [register(1, 0, 1)],
