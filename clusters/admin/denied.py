@@ -62,7 +62,9 @@ def denied_words(
         "" if resource == "cluster" else f" {shlex.quote(name)}"
     )
     whom = "this client's principal (its certificate's)" if who is None else who
-    allow = f"logctl acl add {shlex.quote(who or 'PRINCIPAL')} {on} --operation {_option(operation)}"
+    allow = (
+        f"logctl acl add {shlex.quote(who or 'PRINCIPAL')} {on} --operation {_option(operation)}"
+    )
     return f"{whom} may not {operation} {what} ({code_name(code)}); allowed by: {allow}"
 
 
