@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from shell.commands import all_commands
+from shell.commands import all_commands, commands_for
 from shell.exits import ExitCode
 from shell.output import Output
 from shell.session import Doors
@@ -39,11 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (or the interactive shell) and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     doors = Doors()
-    registry = all_commands()
     if COMPLETE_VARIABLE in os.environ:
         from shell.outer_completion import answer
 
-        return answer(registry, doors, words)
+        return answer(all_commands(), doors, words)
+    registry = commands_for(words[0] if words else None)
     from shell.cli import build
     from shell.journal import start_journal
     from shell.runner import Runner

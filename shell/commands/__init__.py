@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib import import_module
+
 from shell.registry import Registry
 
 _NOUNS = (
@@ -19,72 +22,58 @@ _NOUNS = (
     ("producer", "Producers that partitions remember."),
     ("context", "Saved clusters, and the one in use."),
 )
+# Modules in the order of declaration, each with the first words of its commands.
+_MODULES = {
+    "cluster": ("cluster",),
+    "cluster_hosts": ("cluster",),
+    "broker": ("broker",),
+    "broker_process": ("broker",),
+    "bundle": ("bundle",),
+    "topic": ("topic",),
+    "topic_change": ("topic",),
+    "partition": ("partition",),
+    "partition_move": ("partition",),
+    "group": ("group",),
+    "group_reset": ("group",),
+    "config": ("config",),
+    "acl": ("acl",),
+    "user": ("user",),
+    "quota": ("quota",),
+    "quorum": ("quorum",),
+    "producer": ("producer",),
+    "produce": ("produce",),
+    "tail": ("tail",),
+    "watch": ("watch",),
+    "query": ("query",),
+    "wait": ("wait",),
+    "apply": ("diff", "apply", "export"),
+    "run": ("run",),
+    "context": ("context",),
+    "demo": ("demo",),
+    "extras": ("dash", "completion", "help", "alias"),
+}
 
 
 def all_commands() -> Registry:
     """Return a registry with every command."""
-    from shell.commands import (
-        acl,
-        apply,
-        broker,
-        broker_process,
-        bundle,
-        cluster,
-        cluster_hosts,
-        config,
-        context,
-        demo,
-        extras,
-        group,
-        group_reset,
-        partition,
-        partition_move,
-        produce,
-        producer,
-        query,
-        quorum,
-        quota,
-        run,
-        tail,
-        topic,
-        topic_change,
-        user,
-        wait,
-        watch,
-    )
+    return _registry(_MODULES)
 
+
+def commands_for(first_word: str | None) -> Registry:
+    """Return a registry with at least the commands that begin with the word.
+
+    One command line needs no more, and what is not loaded costs no time. With another word, or
+    none, it has every command, so that the help and the nearest word are found.
+    """
+    modules = [name for name, words in _MODULES.items() if first_word in words]
+    return _registry(modules or _MODULES)
+
+
+def _registry(modules: Iterable[str]) -> Registry:
     registry = Registry()
     for noun, summary in _NOUNS:
         registry.add_group(noun, summary)
-    for module in (
-        cluster,
-        cluster_hosts,
-        broker,
-        broker_process,
-        bundle,
-        topic,
-        topic_change,
-        partition,
-        partition_move,
-        group,
-        group_reset,
-        config,
-        acl,
-        user,
-        quota,
-        quorum,
-        producer,
-        produce,
-        tail,
-        watch,
-        query,
-        wait,
-        apply,
-        run,
-        context,
-        demo,
-        extras,
-    ):
-        for command in module.COMMANDS:
+    for name in modules:
+        for command in import_module(f"shell.commands.{name}").COMMANDS:
             registry.add(command)
     return registry

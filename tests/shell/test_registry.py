@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from shell.cli import build, parse
-from shell.commands import all_commands
+from shell.commands import all_commands, commands_for
 from shell.script import parse_line
 from shell.settings import GLOBAL_OPTIONS
 
@@ -52,3 +52,15 @@ def test_every_change_can_be_tried_without_changing_anything():
         if command.changes and not any(option.is_trial for option in command.options)
     ]
     assert not without
+
+
+@pytest.mark.parametrize("word", REGISTRY.top_level())
+def test_one_command_line_loads_all_commands_of_its_first_word(word):
+    wanted = [name for name in REGISTRY.commands if name.split()[0] == word]
+    assert [name for name in commands_for(word).commands if name.split()[0] == word] == wanted
+    assert wanted
+
+
+@pytest.mark.parametrize("word", [None, "tpic", "--help"])
+def test_words_that_begin_no_command_are_looked_up_among_all(word):
+    assert list(commands_for(word).commands) == list(REGISTRY.commands)
