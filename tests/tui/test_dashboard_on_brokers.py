@@ -1,20 +1,32 @@
 """The dashboard on real brokers, logd and Apache Kafka: what happens there is on the screen."""
 
 import asyncio
+import json
+import logging
 import os
 import shutil
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
 from clusters.admin import AdminClient
 from clusters.watch.events import EventKind
+from tests.shell.terminal import Terminal
 from tui.app import DashboardApp
 from tui.table import LiveTable
 
+LOG = logging.getLogger(__name__)
 START_S = 60
 STEP_S = 0.05
+# Generous: on a machine that does nothing else it is a tenth of this, and CI does much else.
+SEEN_AFTER_S_MAX, LOST_S_MAX = 3.0, 5.0
 
 
 def require(kind: type[Cluster]) -> None:
@@ -26,7 +38,11 @@ def require(kind: type[Cluster]) -> None:
     pytest.skip(f"left out: {why}")
 
 
-@pytest.fixture(params=[Logd, ApacheKafka], ids=lambda kind: kind.kind.replace(" ", "-").lower())
+@pytest.fixture(
+    scope="module",
+    params=[Logd, ApacheKafka],
+    ids=lambda kind: kind.kind.replace(" ", "-").lower(),
+)
 def brokers(request):
     require(request.param)
     with request.param(3) as cluster:
@@ -46,13 +62,13 @@ def drawn(table: LiveTable) -> str:
     return "\n".join(table.render_line(y).text for y in range(table.size.height))
 
 
-async def create(bootstrap: list[str]) -> None:
+async def create(bootstrap: list[str], topic: str) -> None:
     """A topic of three replicas, once all brokers are there."""
     end = time.monotonic() + START_S
     async with AdminClient(bootstrap) as admin:
         while True:
             try:
-                await admin.create_topic("orders", 3, 3)
+                await admin.create_topic(topic, 3, 3)
                 return
             except Exception:
                 if time.monotonic() > end:
@@ -63,7 +79,7 @@ async def create(bootstrap: list[str]) -> None:
 @pytest.mark.timeout(180)
 async def test_what_happens_is_on_the_screen(brokers) -> None:
     bootstrap = brokers.bootstrap.split(",")
-    await create(bootstrap)
+    await create(bootstrap, "orders")
     app = DashboardApp(bootstrap)
     async with app.run_test(size=(140, 45)) as pilot:
         view = app.store.view
@@ -97,3 +113,105 @@ async def test_what_happens_is_on_the_screen(brokers) -> None:
         await until(pilot, lambda: "✖" not in drawn(app.table("brokers")), "drawn whole again")
         expanded = [e for e in view.events if e.kind is EventKind.ISR_EXPANDED]
         assert {(e.topic, e.partition) for e in expanded} >= touched
+
+
+@contextmanager
+def on_a_terminal(bootstrap: str, folder: Path) -> Iterator[Terminal]:
+    """`logctl dash` as a person has it: what is asserted is what the screen shows."""
+    environment = {f"XDG_{name}_HOME": str(folder) for name in ("CONFIG", "DATA", "STATE")}
+    words = ("--bootstrap", bootstrap, "dash")
+    terminal = Terminal(*words, environment=environment, lines=40, columns=140)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def row(partition: str, leader: str, *, sign: str = "[●◐]") -> str:
+    """A pattern for the row of a partition: health, what happened to it, brokers, leader."""
+    return rf"^│{sign} {partition} +[^\s│]* +(?:\S ){{3}} +({leader})(?:≠| )"
+
+
+@contextmanager
+def told_by_watch(bootstrap: str, folder: Path) -> Iterator[dict[tuple[str, int], float]]:
+    """When `logctl watch` told of a leader that moved, by topic and partition (monotonic)."""
+    told: dict[tuple[str, int], float] = {}
+    live = threading.Event()
+    words = ["--bootstrap", bootstrap, "--format", "json", "watch", "--from-start"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shell.main", *words],
+        stdout=subprocess.PIPE,
+        env=os.environ | {f"XDG_{name}_HOME": str(folder) for name in ("CONFIG", "DATA", "STATE")},
+    )
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            live.set()
+            if event["kind"] == EventKind.LEADER_MOVED:
+                told.setdefault((event["topic"], event["partition"]), time.monotonic())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        assert live.wait(START_S), "watch tells nothing"
+        yield told
+    finally:
+        process.terminate()
+        process.wait(20)
+        reader.join(20)
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
+    topic, bootstrap = "payments", brokers.bootstrap
+    asyncio.run(create(bootstrap.split(","), topic))
+    with on_a_terminal(bootstrap, tmp_path) as terminal, told_by_watch(bootstrap, tmp_path) as told:
+        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
+        victim = terminal.until(row(f"{topic}-0", r"\d"), START_S)[1]
+        others = "".join(each for each in "123" if each != victim)
+
+        brokers.kill(int(victim))
+        terminal.until(row(f"{topic}-0", f"[{others}]", sign="◐"), START_S)
+        seen_at = time.monotonic()
+        terminal.until(rf"^│{victim} +127.0.0.1:\d+ .*✖ fenced", START_S)
+        terminal.until(r"● live +✖ brokers 2/3 +offline 0 +◐ under-replicated [36] +⇄ \d", START_S)
+        terminal.type("6")
+        terminal.until(rf"⇄ LeaderMoved +{topic}-0 +{victim} → [{others}] ", START_S)
+        terminal.until(rf"▼ IsrShrunk +{topic}-0 +\[[^\]]*{victim}[^\]]*\] → \[[{others} ]+\]")
+        terminal.until(rf"✖ BrokerFenced +broker {victim} ")
+        end = time.monotonic() + START_S
+        while (topic, 0) not in told:
+            assert time.monotonic() < end, "watch does not tell of the leader"
+            terminal.until("LeaderMoved")
+        after_s = seen_at - told[topic, 0]
+        LOG.info("on the screen %+.0f ms after watch told it", after_s * 1000)
+        assert after_s < SEEN_AFTER_S_MAX
+        terminal.type("1")
+        terminal.until(r"^│◐ orders-0 |^│◐ payments-0 ")
+
+        brokers.start(int(victim))
+        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
+        terminal.until(row(f"{topic}-0", r"\d", sign="●"), START_S)
+        terminal.until(rf"^│{victim} +127.0.0.1:\d+ .*● up")
+        terminal.until(rf"▲ IsrExpanded +{topic}-\d +\[[{others} ]+\] → \[[^\]]*{victim}[^\]]*\]")
+
+        for each in (1, 2, 3):
+            brokers.kill(each)
+        dead_at = time.monotonic()
+        terminal.until(r"✖ LOST (for \d+ s +)?nobody answers", START_S)
+        lost_s = time.monotonic() - dead_at
+        LOG.info("LOST on the screen %.2f s after the last broker died", lost_s)
+        assert lost_s < LOST_S_MAX
+        assert "live" not in terminal.text
+        terminal.until(r"Attention( \(\d+\))?, as it was")
+
+        for each in (1, 2, 3):
+            brokers.start(each)
+        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
+        terminal.until("LOST", gone=True)
+        terminal.type("q")
+        while terminal.process.isalive():
+            terminal.until("")
+        assert terminal.process.exitstatus == 0
