@@ -16,10 +16,13 @@ ENDS = Poll("ends")
 GROUPS = Poll("groups")
 LAGS = Poll("lags")
 LOG_DIRS = Poll("log dirs")
+# Numbers over time are kept of this many topics or groups, and of all that the last answer named.
 SERIES_MAX = 2_000
 ANSWERS_MAX = 200
 STALE_MS = 10_000
+# Where an answer names more, each gets a shorter history, but no shorter than its lists draw.
 SAMPLES = 120
+SAMPLES_MIN = 24
 
 
 class Store:
@@ -74,11 +77,12 @@ class Store:
         elif poll.kind == "ranges":
             self._take_range(poll.subject, answer)
         elif poll.kind == "lag":
-            self._take_lag(poll.subject, answer.value, answer.at_ms)
+            asked = len(self.answer(LAGS).value or ()) + 1
+            self._take_lag(poll.subject, answer.value, answer.at_ms, asked)
         elif poll.kind == "lags":
             for group, lag in answer.value.items():
                 if not isinstance(lag, str):
-                    self._take_lag(group, lag, answer.at_ms)
+                    self._take_lag(group, lag, answer.at_ms, len(answer.value))
         elif poll.kind == "log dirs":
             self._take_sizes(answer)
         elif poll.kind == "broker configs":
@@ -91,9 +95,10 @@ class Store:
         topics = {topic for topic, _ in answer.value}
         if len(self._partition_ends) > 2 * len(answer.value) + 1:
             self._forget_gone(topics)
+        asked = len(topics) + 1
         for topic in topics:
-            _series(self.ends, topic).add(at_ms, self._written.get(topic, 0))
-        _series(self.ends, "").add(at_ms, self._written.get("", 0))
+            _series(self.ends, topic, asked).add(at_ms, self._written.get(topic, 0))
+        _series(self.ends, "", asked).add(at_ms, self._written.get("", 0))
 
     def _forget_gone(self, topics: set[str]) -> None:
         """Drop what is counted of topics that are no longer there."""
@@ -104,7 +109,8 @@ class Store:
     def _take_range(self, topic: str, answer: Answer) -> None:
         for (name, partition), (_, end) in answer.value.items():
             self._count(name, partition, end)
-        _series(self.ends, topic).add(answer.at_ms or 0, self._written.get(topic, 0))
+        asked = len(self._written) + 1
+        _series(self.ends, topic, asked).add(answer.at_ms or 0, self._written.get(topic, 0))
 
     def _count(self, topic: str, partition: int, end: int | None) -> None:
         """Count what a partition got since it was last asked.
@@ -119,11 +125,11 @@ class Store:
         for name in ("", topic):
             self._written[name] = self._written.get(name, 0) + grown
 
-    def _take_lag(self, group: str, lag: Any, at_ms: int) -> None:
+    def _take_lag(self, group: str, lag: Any, at_ms: int, asked: int) -> None:
         known = [each.lag for each in lag if each.lag is not None]
-        _series(self.lags, group).add(at_ms, sum(known))
+        _series(self.lags, group, asked).add(at_ms, sum(known))
         committed = [each.committed for each in lag if each.committed is not None]
-        _series(self.commits, group).add(at_ms, sum(committed))
+        _series(self.commits, group, asked).add(at_ms, sum(committed))
 
     def _take_sizes(self, answer: Answer) -> None:
         self.broker_sizes, self.topic_sizes = {}, {}
@@ -161,10 +167,14 @@ class Store:
         return int(samples.last / -rate * 1000) if rate < 0 else None
 
 
-def _series(into: dict[str, Samples], name: str) -> Samples:
-    found = into.get(name)
+def _series(into: dict[str, Samples], name: str, asked: int) -> Samples:
+    """The numbers of a name, one of `asked` that are asked for and must not push each other out."""
+    found = into.pop(name, None)
     if found is None:
-        if len(into) >= SERIES_MAX:
-            into.pop(next(iter(into)))
-        found = into[name] = Samples(SAMPLES)
+        share = SERIES_MAX * SAMPLES // max(1, asked)
+        found = Samples(min(SAMPLES, max(SAMPLES_MIN, share)))
+    # What is asked again and again stands at the end; what nobody asks for any more goes first.
+    into[name] = found
+    while len(into) > max(SERIES_MAX, asked):
+        del into[next(iter(into))]
     return found

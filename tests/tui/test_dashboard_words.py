@@ -181,6 +181,48 @@ def test_what_was_there_all_along_does_not_look_like_a_burst() -> None:
     assert store.ends[""].rates() == [10, 5]
 
 
+def test_topics_beyond_the_limit_do_not_push_each_others_rates_out() -> None:
+    store, topics = Store(STATUS), [f"t{number}" for number in range(2_500)]
+    for second in range(30):
+        ends = {(name, 0): second * 10 for name in topics}
+        store.take(Poll("ends"), Answer(ends, second * 1_000))
+    for name in ("t0", "t1999", "t2000", "t2499"):
+        assert store.ends[name].per_second() == pytest.approx(10)
+        assert len(store.ends[name].rates()) == 29
+    assert store.ends[""].per_second() == pytest.approx(25_000)
+    # A topic whose page is open is asked by itself, between the others.
+    store.take(Poll("ranges", "t0"), Answer({("t0", 0): (0, 295)}, 29_500))
+    store.take(Poll("ends"), Answer(dict.fromkeys(ends, 300), 30_000))
+    assert store.ends["t0"].rates()[-2:] == [10, 10]
+    assert len(store.ends) == 2_501
+    # What is gone makes room for what is there.
+    store.take(Poll("ends"), Answer({(f"new{number}", 0): 1 for number in range(1_999)}, 31_000))
+    assert len(store.ends) == 2_000
+    assert not store.ends.keys() & set(topics)
+
+
+def test_groups_beyond_the_limit_do_not_push_each_others_lags_out() -> None:
+    store, groups = Store(STATUS), [f"g{number}" for number in range(2_500)]
+    for second in range(3):
+        answer = {name: (lag(1_000 - second * 100),) for name in groups}
+        store.take(Poll("lags"), Answer(answer, second * 1_000))
+    for name in ("g0", "g2499"):
+        assert store.lag_per_second(name) == pytest.approx(-100)
+    store.take(Poll("lag", "g0"), Answer((lag(700),), 3_000))
+    assert store.drain_ms("g0") == 7_000
+    assert store.lag_per_second("g1") == pytest.approx(-100)
+    assert len(store.lags) == len(store.commits) == 2_500
+
+
+def test_the_history_of_very_many_topics_is_shorter_but_never_too_short_for_a_rate() -> None:
+    store = Store(STATUS)
+    for second in range(26):
+        ends = {(f"t{number}", 0): second * 10 for number in range(10_500)}
+        store.take(Poll("ends"), Answer(ends, second * 1_000))
+    assert len(store.ends["t0"].levels) == 24
+    assert store.ends["t0"].per_second() == pytest.approx(10)
+
+
 def test_failed_answers_change_no_numbers() -> None:
     store = Store(STATUS)
     store.take(Poll("ends"), Answer({("t", 0): 100}, 0))
