@@ -31,12 +31,17 @@ class Trouble:
     place: Place
 
 
-def troubles(store: Store, wall_ms: int, *, deploys: bool = False) -> list[Trouble]:
-    """All that is wrong, the worst first; `wall_ms` since 1970, `deploys`: we run the brokers."""
+def troubles(
+    store: Store, wall_ms: int, *, now_ms: int = 0, deploys: bool = False
+) -> list[Trouble]:
+    """All that is wrong, the worst first; `deploys`: we run the brokers.
+
+    `wall_ms` is since 1970, `now_ms` of the monotonic clock that answers are stamped with.
+    """
     found = [
         *_offline(store),
         *_down(store, wall_ms, deploys),
-        *_quorum(store, wall_ms),
+        *_quorum(store, wall_ms, now_ms),
         *_short_of_replicas(store),
         *_disks(store),
         *_not_preferred(store),
@@ -106,8 +111,9 @@ def _since(store: Store, broker: BrokerRow, wall_ms: int) -> str:
     return ""
 
 
-def _quorum(store: Store, wall_ms: int) -> Iterator[Trouble]:
-    quorum, place = store.answer(QUORUM).value, Place("quorum")
+def _quorum(store: Store, wall_ms: int, now_ms: int) -> Iterator[Trouble]:
+    answer, place = store.answer(QUORUM), Place("quorum")
+    quorum = answer.value
     if quorum is None:
         return
     if quorum.leader_id < 0:
@@ -115,11 +121,13 @@ def _quorum(store: Store, wall_ms: int) -> Iterator[Trouble]:
             "★", "error", "no controller: nothing can be changed", "start more voters", place
         )
         return
+    # Silent as of the answer: while nobody answers, no voter becomes silent by that.
+    answered_ms = wall_ms - (answer.age_ms(now_ms) or 0)
     away = []
     down = {broker.id for broker in store.view.brokers if broker.state not in ("up", "stopping")}
     for voter in quorum.voters:
         lag = quorum.lag(voter)
-        silent_ms = wall_ms - voter.last_fetch_ms if voter.last_fetch_ms > 0 else 0
+        silent_ms = answered_ms - voter.last_fetch_ms if voter.last_fetch_ms > 0 else 0
         if voter.id == quorum.leader_id:
             continue
         if silent_ms > VOTER_SILENT_MS or voter.id in down:
@@ -130,7 +138,9 @@ def _quorum(store: Store, wall_ms: int) -> Iterator[Trouble]:
     if away:
         here, needed = len(quorum.voters) - len(away), len(quorum.voters) // 2 + 1
         words = f"quorum: {here} of {len(quorum.voters)} voters answer"
-        if here <= needed:
+        if here < needed:
+            words += "; nothing can be changed"
+        elif here == needed:
             words += "; one loss more and nothing can be changed"
         yield Trouble("★", "warning", words, "", place)
 

@@ -45,8 +45,8 @@ def quorum(*voters: QuorumReplica, leader: int = 1) -> Answer:
     return Answer(info, 0)
 
 
-def words(store: Store, now_ms: int, **options: bool) -> list[str]:
-    return [f"{each.sign} {each.words}" for each in troubles(store, now_ms, **options)]
+def words(store: Store, wall_ms: int, **options: int) -> list[str]:
+    return [f"{each.sign} {each.words}" for each in troubles(store, wall_ms, **options)]
 
 
 def test_a_whole_cluster_needs_nothing(store, cluster) -> None:
@@ -94,8 +94,17 @@ def test_the_quorum_is_named_when_a_voter_is_silent_behind_or_none_leads(store, 
     assert words(store, now) == [
         "★ quorum: 2 of 3 voters answer; one loss more and nothing can be changed"
     ]
+    store.take(QUORUM, quorum(here, voter(2, 400, now - 60_000), voter(3, 500, now - 60_000)))
+    assert words(store, now) == ["★ quorum: 1 of 3 voters answer; nothing can be changed"]
     store.take(QUORUM, quorum(here, leader=-1))
     assert words(store, now) == ["★ no controller: nothing can be changed"]
+
+
+def test_no_voter_becomes_silent_because_the_answer_is_old(store, cluster) -> None:
+    then = cluster.now_ms
+    voters = (voter(1, 500, -1), voter(2, 500, then - 100), voter(3, 500, then - 100))
+    store.take(QUORUM, quorum(*voters))
+    assert words(store, then + 60_000, now_ms=60_000) == []
 
 
 def test_disks_that_run_full_or_fail(store) -> None:

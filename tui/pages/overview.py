@@ -116,7 +116,7 @@ class OverviewPage(Page):
         if known != self._known:
             deploys = self.desk.commander is not None and self.desk.commander.deploys
             self._known = known
-            self._troubles = troubles(self.store, now, deploys=deploys)
+            self._troubles = troubles(self.store, now, now_ms=self.desk.now_ms(), deploys=deploys)
         found, prose = self._troubles, Prose()
         panel = self.texts["attention"]
         if self.size.width < MEDIUM_WIDTH:
