@@ -433,3 +433,9 @@ async def fake_server():
     await server.start()
     yield server
     await server.stop()
+
+
+@pytest.fixture
+def make_fake_cluster():
+    """For tests that need many; who starts one stops it."""
+    return FakeCluster
