@@ -5,10 +5,11 @@ loses an uncommitted tail to its successor and trims its log under the reader.
 """
 
 import asyncio
+import contextlib
 import random
 import uuid
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from broker.protocol import metadata_records as rec
@@ -117,7 +118,8 @@ class Quorum:
         self.calm, self.honest = True, False
         self.open = asyncio.Event()
         self.open.set()
-        self.asked_offset = 0
+        self.asked_offset = self.answers = 0
+        self._answered = asyncio.Event()
         self.jumps: list[tuple[int, int]] = []
         self._jump: tuple[int, int] | None = None
         for node, server in cluster.controllers.items():
@@ -213,6 +215,15 @@ class Quorum:
         self._jump = None
         self.asked_offset = offset
 
+    async def some_answers(self, count: int) -> None:
+        """Let the reader get on; not for long, as it may have nothing to ask for."""
+        until = self.answers + count
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                while self.answers < until:
+                    self._answered.clear()
+                    await self._answered.wait()
+
     async def fetch(self, node: int, body: Struct) -> Struct:
         cluster, rng = self.cluster, self.server_rng
         asked = body.topics[0].partitions[0]
@@ -239,6 +250,8 @@ class Quorum:
             self._answer(asked, answer)
         answer.current_leader = Struct(leader_id=cluster.leader_id, leader_epoch=cluster.epoch)
         responses = [Struct(topic=METADATA_TOPIC, topic_id=METADATA_TOPIC_ID, partitions=[answer])]
+        self.answers += 1
+        self._answered.set()
         return Struct(responses=responses)
 
     def _answer(self, asked: Struct, answer: Struct) -> None:
@@ -302,8 +315,8 @@ async def trouble(quorum: Quorum, steps: int) -> None:
                 quorum.commit()
             case _:
                 quorum.step(commit=True)
-        for _ in range(rng.choice([0, 0, 3, 30])):
-            await asyncio.sleep(0)
+        if quorum.open.is_set():
+            await quorum.some_answers(rng.choice([0, 0, 0, 1, 2]))
     quorum.open.set()
     quorum.commit()
 
@@ -370,9 +383,11 @@ def leader_moves(quorum: Quorum) -> list[tuple]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
+    # Time is real, so that a smaller example may well pass: the first that fails is the one to read.
+    phases=(Phase.generate,),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(seed=st.integers(0, 2**32), steps=st.integers(5, 60), from_start=st.booleans())
