@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
+import pexpect
 import pytest
 
 from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
@@ -25,8 +27,8 @@ from tui.table import LiveTable
 LOG = logging.getLogger(__name__)
 START_S = 60
 STEP_S = 0.05
-# Generous: on a machine that does nothing else it is a tenth of this, and CI does much else.
-SEEN_AFTER_S_MAX, LOST_S_MAX = 3.0, 5.0
+# Generous: both take a tenth of a second where nothing else runs, and where tests run much does.
+SEEN_AFTER_S_MAX, LOST_S_MAX = 5.0, 8.0
 
 
 def require(kind: type[Cluster]) -> None:
@@ -47,6 +49,8 @@ def brokers(request):
     require(request.param)
     with request.param(3) as cluster:
         yield cluster
+        for each in list(cluster.processes):
+            cluster.kill(each)  # their folder goes away: nothing is gained by an orderly end
 
 
 async def until(pilot, condition, what: str, seconds: float = 30) -> None:
@@ -133,9 +137,9 @@ def row(partition: str, leader: str, *, sign: str = "[●◐]") -> str:
 
 
 @contextmanager
-def told_by_watch(bootstrap: str, folder: Path) -> Iterator[dict[tuple[str, int], float]]:
-    """When `logctl watch` told of a leader that moved, by topic and partition (monotonic)."""
-    told: dict[tuple[str, int], float] = {}
+def told_by_watch(bootstrap: str, folder: Path) -> Iterator[SimpleQueue[tuple[str, int, float]]]:
+    """Leaders that moved as `logctl watch` tells them: topic, partition, when (monotonic)."""
+    told: SimpleQueue[tuple[str, int, float]] = SimpleQueue()
     live = threading.Event()
     words = ["--bootstrap", bootstrap, "--format", "json", "watch", "--from-start"]
     process = subprocess.Popen(
@@ -150,7 +154,7 @@ def told_by_watch(bootstrap: str, folder: Path) -> Iterator[dict[tuple[str, int]
             event = json.loads(line)
             live.set()
             if event["kind"] == EventKind.LEADER_MOVED:
-                told.setdefault((event["topic"], event["partition"]), time.monotonic())
+                told.put((event["topic"], event["partition"], time.monotonic()))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -167,7 +171,7 @@ def told_by_watch(bootstrap: str, folder: Path) -> Iterator[dict[tuple[str, int]
 def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
     topic, bootstrap = "payments", brokers.bootstrap
     asyncio.run(create(bootstrap.split(","), topic))
-    with on_a_terminal(bootstrap, tmp_path) as terminal, told_by_watch(bootstrap, tmp_path) as told:
+    with told_by_watch(bootstrap, tmp_path) as told, on_a_terminal(bootstrap, tmp_path) as terminal:
         terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
         victim = terminal.until(row(f"{topic}-0", r"\d"), START_S)[1]
         others = "".join(each for each in "123" if each != victim)
@@ -181,11 +185,11 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
         terminal.until(rf"⇄ LeaderMoved +{topic}-0 +{victim} → [{others}] ", START_S)
         terminal.until(rf"▼ IsrShrunk +{topic}-0 +\[[^\]]*{victim}[^\]]*\] → \[[{others} ]+\]")
         terminal.until(rf"✖ BrokerFenced +broker {victim} ")
-        end = time.monotonic() + START_S
-        while (topic, 0) not in told:
-            assert time.monotonic() < end, "watch does not tell of the leader"
-            terminal.until("LeaderMoved")
-        after_s = seen_at - told[topic, 0]
+        told_at = 0.0
+        while not told_at:
+            moved, partition, at = told.get(timeout=START_S)
+            told_at = at if (moved, partition) == (topic, 0) else 0.0
+        after_s = seen_at - told_at
         LOG.info("on the screen %+.0f ms after watch told it", after_s * 1000)
         assert after_s < SEEN_AFTER_S_MAX
         terminal.type("1")
@@ -195,7 +199,10 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
         terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
         terminal.until(row(f"{topic}-0", r"\d", sign="●"), START_S)
         terminal.until(rf"^│{victim} +127.0.0.1:\d+ .*● up")
+        terminal.type("6")
         terminal.until(rf"▲ IsrExpanded +{topic}-\d +\[[{others} ]+\] → \[[^\]]*{victim}[^\]]*\]")
+        terminal.type("1")
+        terminal.until(row(f"{topic}-0", r"\d", sign="●"))
 
         for each in (1, 2, 3):
             brokers.kill(each)
@@ -212,6 +219,6 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
         terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
         terminal.until("LOST", gone=True)
         terminal.type("q")
-        while terminal.process.isalive():
-            terminal.until("")
+        terminal.process.expect(pexpect.EOF, timeout=START_S)
+        terminal.process.wait()
         assert terminal.process.exitstatus == 0
