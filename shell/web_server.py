@@ -37,6 +37,19 @@ _FOCUS = """<script>
     document.querySelector(".xterm-helper-textarea").focus();
   }).observe(document, { attributes: true, childList: true, subtree: true });
 </script>"""
+# textual-serve opens a window for a file, which browsers block as a popup when it does not follow
+# a key at once; a link that saves is never blocked and leaves no empty window behind.
+_SAVE = """<script>
+  const openWindow = window.open.bind(window);
+  window.open = (url, ...rest) => {
+    if (!String(url).startsWith(`${location.origin}/download/`)) return openWindow(url, ...rest);
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = "";
+    link.click();
+    return null;
+  };
+</script>"""
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws://{host}; "
@@ -95,7 +108,7 @@ class DashboardServer(Server):
         self.public_url = f"http://{request.host}"
         page: Any = await super().handle_index(request)
         font = _OWN_FONT.format(static=f"{self.public_url}/static/")
-        page.text = _FOREIGN_FONT.sub(lambda _: font + _FOCUS, page.text or "")
+        page.text = _FOREIGN_FONT.sub(lambda _: font + _FOCUS + _SAVE, page.text or "")
         page.headers["Content-Security-Policy"] = _POLICY.format(host=request.host)
         page.headers["Cache-Control"] = "no-store"
         return page

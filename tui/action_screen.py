@@ -21,6 +21,7 @@ from tui.model import ClusterView
 from tui.pages.base import Subject
 
 LINES_MAX = 500
+TAKEN_S_MAX = 1.0
 
 
 class Phase(Enum):
@@ -48,6 +49,9 @@ class ActionScreen(ModalScreen[int | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave"),
         Binding("enter", "go_on", "Go on", priority=True),
+        # At once, or what is typed after it still goes into the field before.
+        Binding("tab", "app.focus_next", "Next field", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "Field before", show=False, priority=True),
         Binding("ctrl+y", "copy", "Copy the command"),
     ]
 
@@ -60,6 +64,7 @@ class ActionScreen(ModalScreen[int | None]):
         self._said: list[str] = list(action.preview(view, subject))
         self._code: int | None = None
         self._refused = False
+        self._looked: Values = {}
         self.phase = Phase.ASKING
 
     def compose(self) -> ComposeResult:
@@ -114,7 +119,9 @@ class ActionScreen(ModalScreen[int | None]):
         """The command follows what is typed; what was shown before no longer holds."""
         if event.input.id == "action-typed":
             return
-        if self.phase in (Phase.AGREEING, Phase.LOOKING):
+        # The news of a letter may come after the Enter that was typed after it.
+        stale = self._values() != self._looked
+        if stale and self.phase in (Phase.AGREEING, Phase.LOOKING):
             self.workers.cancel_group(self, "look")
             self.phase = Phase.ASKING
             self._said = []
@@ -123,8 +130,10 @@ class ActionScreen(ModalScreen[int | None]):
 
     # -- going on
 
-    def action_go_on(self) -> None:
+    async def action_go_on(self) -> None:
         """Enter: look, agree, or close."""
+        if not await self._taken():
+            return
         if self.phase is Phase.ASKING:
             self._look()
         elif self.phase is Phase.AGREEING:
@@ -132,7 +141,20 @@ class ActionScreen(ModalScreen[int | None]):
         elif self.phase is Phase.DONE:
             self.dismiss(self._code)
 
+    async def _taken(self) -> bool:
+        """Whether the fields have taken all that was typed before, for Enter overtakes letters."""
+        for box in self.query(Input):
+            taken = asyncio.Event()
+            if not box.call_later(taken.set):
+                return False
+            try:
+                await asyncio.wait_for(taken.wait(), TAKEN_S_MAX)
+            except TimeoutError:
+                return False
+        return True
+
     def _look(self) -> None:
+        self._looked = self._values()
         missing = [f for f in self._fields if f.required and not self._values()[f.name]]
         if missing:
             self.query_one(f"#field-{missing[0].name}", Input).focus()

@@ -505,9 +505,12 @@ class DashboardApp(App[int]):
         self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
 
     def action_picture(self) -> None:
-        """Save the screen as an SVG picture in the working folder."""
-        path = self.save_screenshot(path=os.fspath(Path.cwd()))
-        self.notify(f"saved {path}", markup=False)
+        """Save the screen as an SVG picture: in the working folder, or where a browser saves."""
+        if self.is_web:
+            self.deliver_screenshot()  # Textual says it when the browser has it
+        else:
+            path = self.save_screenshot(path=os.fspath(Path.cwd()))
+            self.notify(f"saved {path}", markup=False)
 
     def action_copy(self) -> None:
         """Copy the name of what the cursor is on (OSC 52)."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from textual import events
 from textual.widgets import Input, Static
 
 from clusters.admin import GroupSummary
@@ -350,3 +351,29 @@ def test_every_action_is_a_command_that_exists(action) -> None:
     words = action.words(subject, values)
     extra = (["--dry-run"] if action.dry_run else []) + (["--yes"] if action.yes else [])
     parse(build(all_commands()), [*extra, *words] if "--" in words else [*words, *extra])
+
+
+async def test_enter_and_tab_do_not_overtake_letters_that_came_in_one_piece(desk, clerk) -> None:
+    app, pilot = desk
+    clerk.answers["dry"] = (0, ["would create"])
+    screen = await opened(app, pilot, "C")
+
+    def together(keys: Sequence[str]) -> None:
+        """As a slow line delivers what was typed long ago: nothing is handled in between."""
+        for key in keys:
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+
+    together([*"audit", "tab", *"12", "enter"])
+    await reach(pilot, screen, Phase.AGREEING)
+    await pilot.pause()
+    assert screen.phase is Phase.AGREEING
+    assert clerk.ran == [["topic", "create", "audit", "--partitions", "12", "--dry-run"]]
+    together(["escape"])
+    await until(pilot, lambda: app.screen is not screen, "the dialog is gone")
+
+    name = app.subject().name
+    screen = await opened(app, pilot, "D")
+    await reach(pilot, screen, Phase.AGREEING)
+    together([*name, "enter"])
+    await reach(pilot, screen, Phase.DONE)
+    assert clerk.ran[-1] == ["topic", "delete", name, "--yes"]

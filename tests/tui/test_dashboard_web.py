@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ import pyte
 import pytest
 
 import clusters
+from clusters.admin import AdminClient
 from clusters.state import Context
 from clusters.throwaway import ThrowAwayCluster
 from shell.output import Output
@@ -112,8 +114,8 @@ def bootstrap():
         asyncio.run(cluster.close())
 
 
-@pytest.fixture
-def browser():
+@pytest.fixture(scope="module")
+def browser(bootstrap):
     path = shutil.which("chromium")
     if path is None:
         if os.environ.get("LOGCTL_REQUIRE_PEERS") == "1":
@@ -136,10 +138,11 @@ class Page:
 
     def __init__(self, browser, url: str) -> None:
         self.received = b""
+        self.screen = pyte.Screen(80, 24)
         self.foreign: list[str] = []
         self.errors: list[str] = []
         self.sent: list[str] = []
-        self.page = browser.new_page(viewport={"width": 1200, "height": 700})
+        self.page = browser.new_context(viewport={"width": 1200, "height": 700}).new_page()
         self.page.on("websocket", self._opened)
         self.page.on("request", self._requested)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -166,11 +169,13 @@ class Page:
         return (sizes[-1][1]["width"], sizes[-1][1]["height"]) if sizes else (80, 24)
 
     def lines(self) -> list[str]:
-        screen = pyte.Screen(*self.size())
+        if (self.screen.columns, self.screen.lines) != self.size():
+            self.screen = pyte.Screen(*self.size())
         # Private modes with other leaders than `?` are not known to pyte.
         words = re.sub(rb"\x1b\[[<>=][0-9;]*[a-z]|\x1b\[\?[0-9]+\$p", b"", self.received)
-        pyte.ByteStream(screen).feed(words)
-        return screen.display
+        self.received = b""
+        pyte.ByteStream(self.screen).feed(words)
+        return self.screen.display
 
     def text(self) -> str:
         return "\n".join(self.lines())
@@ -194,6 +199,17 @@ class Page:
             box["y"] + (row + 0.5) * box["height"] / rows,
         )
 
+    def pasted(self) -> str:
+        """Paste into a page that knows nothing of the dashboard, as a user would."""
+        other = self.page.context.new_page()
+        other.set_content("<textarea></textarea>")
+        other.locator("textarea").focus()
+        other.keyboard.press("Control+v")
+        value = other.locator("textarea").input_value()
+        other.close()
+        self.page.bring_to_front()
+        return value
+
     def picture(self) -> bytes:
         return self.page.screenshot(path=os.environ.get("LOGCTL_TEST_PICTURE"))
 
@@ -211,11 +227,79 @@ def test_a_browser_shows_the_brokers_and_takes_keys_and_mouse(tmp_path, bootstra
         page.page.set_viewport_size({"width": 900, "height": 500})
         wide = page.size()
         until(lambda: page.size() < wide, "the new size", page.page.wait_for_timeout)
-        page.received = page.received[-1:]
         page.page.keyboard.press("2")
         page.until_shown("Brokers (3)")
         page.click("● up")
         page.until_shown("Broker 1", "Partitions on this broker (6)")
+        assert page.foreign == []
+        assert page.errors == []
+
+
+def asked(bootstrap: str) -> dict[str, int]:
+    """Names of topics and how many partitions each has, by the brokers' own word."""
+
+    async def ask() -> dict[str, int]:
+        async with AdminClient(bootstrap.split(",")) as admin:
+            return {topic.topic: topic.partitions for topic in await admin.topics()}
+
+    # The browser's driver has a loop of its own in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, ask()).result(WAIT_S)
+
+
+def test_a_browser_changes_the_brokers_copies_and_saves(tmp_path, bootstrap, browser):
+    with serving(tmp_path, "--bootstrap", bootstrap) as served:
+        page = Page(browser, served.url)
+        keyboard = page.page.keyboard
+        page.until_shown("● live")
+        keyboard.press("3")
+        page.until_shown("Topics (1)", "orders")
+
+        keyboard.press("C")
+        page.until_shown("Create topic", "Enter shows what it would do")
+        keyboard.type("audit")
+        keyboard.press("Tab")
+        keyboard.type("4")
+        page.until_shown("topic create audit", "--partitions 4")
+        keyboard.press("Enter")
+        page.until_shown("Enter does it")
+        assert "audit" not in asked(bootstrap)
+        keyboard.press("Control+y")
+        page.until_shown("copied: logctl")
+        copied = page.pasted()
+        assert copied.startswith("logctl ")
+        assert copied.endswith(" topic create audit --partitions 4")
+        keyboard.press("Enter")
+        page.until_shown("Enter or Escape closes")
+        assert asked(bootstrap) == {"orders": 6, "audit": 4}
+        keyboard.press("Enter")
+        page.until_shown("Topics (2)")
+
+        with page.page.expect_download(timeout=WAIT_S * 1000) as saving:
+            keyboard.press("Control+s")
+        assert re.fullmatch(r"logctl_[\w-]+\.svg", saving.value.suggested_filename)
+        picture = Path(saving.value.path()).read_text()
+        assert picture.startswith("<svg")
+        assert "audit" in picture
+        page.until_shown("Saved screenshot")
+        assert len(page.page.context.pages) == 1
+
+        keyboard.press("Home")
+        keyboard.press("y")
+        page.until_shown("copied audit")
+        assert page.pasted() == "audit"
+        keyboard.press("D")
+        page.until_shown("Delete topic audit", "type audit to go on", "Enter does it")
+        keyboard.type("orders")
+        keyboard.press("Enter")
+        page.until_shown("Not done: type audit to go on")
+        assert asked(bootstrap) == {"orders": 6, "audit": 4}
+        keyboard.type("audit")
+        keyboard.press("Enter")
+        page.until_shown("Enter or Escape closes")
+        keyboard.press("Enter")
+        page.until_shown("Topics (1)", "orders")
+        assert asked(bootstrap) == {"orders": 6}
         assert page.foreign == []
         assert page.errors == []
 
