@@ -1,0 +1,619 @@
+"""Every key of the dashboard: what is seen after it is pressed. A new key has no entry, and fails.
+
+The keys are read from the application: its own, those of its tables, pages and dialogs.
+"""
+
+import asyncio
+import base64
+import importlib
+import json
+import pkgutil
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+import tui
+from clusters.watch import EventKind
+from tui.action_screen import ActionScreen
+from tui.help import HelpScreen
+from tui.pages import MAIN_PAGES
+from tui.pages.base import Place
+from tui.record_screens import ReadScreen, RecordScreen
+from tui.status import guide_text
+
+WAIT_S = 5.0
+STEP_S = 0.02
+START = 60
+MANY = 120
+FORMS = ("ActionScreen", "ReadScreen")
+
+
+def keys_of_the_application() -> set[tuple[str, str]]:
+    """(class, key) of every binding that is written down anywhere in the dashboard."""
+    # Keys of Textual's own that go from field to field, whether or not a dialog names them too.
+    found = {(form, key) for form in FORMS for key in ("tab", "shift+tab")}
+    for module in pkgutil.walk_packages(tui.__path__, "tui."):
+        for each in vars(importlib.import_module(module.name)).values():
+            if isinstance(each, type) and each.__module__ == module.name:
+                for binding in vars(each).get("BINDINGS", ()):
+                    assert isinstance(binding, Binding)
+                    found |= {(each.__name__, key) for key in binding.key.split(",")}
+    return found
+
+
+class Clerk:
+    """Answers `tail` with a few records, anything else at once."""
+
+    deploys = True
+
+    def __init__(self) -> None:
+        self.ran: list[list[str]] = []
+
+    def shown(self, words: Sequence[str]) -> str:
+        return "logctl " + " ".join(words)
+
+    async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
+        self.ran.append(list(words))
+        if words[0] == "tail":
+            value = {f"field{number}": number for number in range(90)}
+            told = {"topic": "orders", "partition": 0, "key": "k", "value": value}
+            for offset in range(3):
+                on_line(json.dumps({**told, "offset": offset}))
+            await asyncio.Event().wait()
+        return 0
+
+
+class Story:
+    """A story of one step."""
+
+    busy = False
+
+    def __init__(self) -> None:
+        self.finished = False
+
+    @property
+    def text(self) -> str:
+        return "That is all." if self.finished else "Broker 2 will be stopped."
+
+    async def advance(self) -> None:
+        self.finished = True
+
+
+class Bench:
+    """A running dashboard, and what a person does with it."""
+
+    def __init__(self, app, pilot, cluster, clerk: Clerk, asked: list[int]) -> None:
+        self.app, self.pilot, self.cluster, self.clerk = app, pilot, cluster, clerk
+        self.written: list[str] = []
+        self._asked = asked
+
+    @property
+    def asked(self) -> int:
+        """How often the quorum was asked for."""
+        return len(self._asked)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        for _ in range(int(WAIT_S / STEP_S)):
+            if condition():
+                return
+            await self.pilot.pause(STEP_S)
+        raise AssertionError(f"not within {WAIT_S} s: {what}")
+
+    async def at(self, *place: str):
+        """Open a page; its main table has rows and the focus."""
+        app = self.app
+        app.open_place(Place(*place))
+        await self.until(lambda: app.page.main_table().has_focus, f"the focus on {place}")
+        table = app.page.main_table()
+        await self.until(lambda: bool(table.shown), f"rows on {place}")
+        return table
+
+    async def screen(self, kind: type[Screen]):
+        await self.until(
+            lambda: isinstance(self.app.screen, kind) and self.app.screen.is_mounted, str(kind)
+        )
+        return self.app.screen
+
+    async def closed(self) -> None:
+        await self.until(lambda: len(self.app.screen_stack) == 1, "the dialog is gone")
+
+    def line(self, name: str) -> str:
+        return str(self.app.query_one(f"#{name}", Static).content)
+
+    def told(self) -> str:
+        return [*self.app._notifications][-1].message
+
+    def osc_52(self) -> list[str]:
+        """What the terminal was told to put on the clipboard."""
+        begin = "\x1b]52;c;"
+        coded = [text.removeprefix(begin) for text in self.written if text.startswith(begin)]
+        return [base64.b64decode(each.rstrip("\a")).decode() for each in coded]
+
+
+Check = Callable[[Bench, str], Awaitable[None]]
+
+
+@pytest.fixture
+async def bench(cluster, open_dashboard, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for number in range(MANY):
+        cluster.create_topic(f"t-{number:03}", 1)
+    clerk, quorum, asked = Clerk(), cluster.quorum, []
+
+    async def counted():
+        asked.append(cluster.now_ms)
+        return await quorum()
+
+    cluster.quorum = counted
+    app = open_dashboard(cluster, commander=clerk, guide=Story())
+    async with app.run_test(size=(120, 40)) as pilot:
+        made = Bench(app, pilot, cluster, clerk, asked)
+        monkeypatch.setattr(app._driver, "write", made.written.append)
+        await cluster.tell(replaying=True)
+        await made.until(lambda: len(app.store.view.topics) == MANY + 2, "the cluster")
+        yield made
+
+
+# -- everywhere
+
+
+async def helps(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    text = str((await b.screen(HelpScreen)).query_one(Static).content)
+    assert text.startswith("Topics\n")
+    await b.press("escape")
+    await b.closed()
+
+
+async def opens_the_line(b: Bench, key: str) -> None:
+    await b.at("topics")
+    bar = b.app.query_one("#bar", Input)
+    assert not bar.display
+    await b.press(key)
+    assert bar.display
+    assert b.app.focused is bar
+    assert bar.placeholder.startswith({"slash": "/", "colon": ":"}[key])
+    await b.press("escape")
+    assert not bar.display
+
+
+async def filters(b: Bench, key: str) -> None:
+    await opens_the_line(b, key)
+    table = await b.at("topics")
+    await b.press(key, *"t-11", "enter")
+    assert [row.name for row in table.shown] == [f"t-{n}" for n in range(110, 120)]
+    assert "10 of 122" in str(table.border_title)
+    await b.press("escape")
+    assert len(table.shown) == MANY + 2
+
+
+async def goes(b: Bench, key: str) -> None:
+    await opens_the_line(b, key)
+    await b.press(key, *"broker 2", "enter")
+    assert b.app.place == Place("broker", "2")
+    assert "» broker 2" in b.line("tabs")
+
+
+async def reads_records(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    assert b.app.place == Place("records", "orders")
+    await b.until(lambda: b.clerk.ran[-1:] != [] and b.clerk.ran[-1][0] == "tail", "the reader")
+    await b.press("escape")
+    assert b.app.place == Place("topics")
+
+
+async def sorts(b: Bench, key: str) -> None:
+    table = await b.at("topics")
+    before = table.render_line(0).text
+    await b.press(key)
+    after = table.render_line(0).text
+    assert before.index("▲") < after.index("▲")
+    table.sort_by(0)
+    assert table.render_line(0).text == before
+
+
+async def reverses(b: Bench, key: str) -> None:
+    table = await b.at("topics")
+    names = [row.name for row in table.shown]
+    await b.press(key)
+    assert [row.name for row in table.shown] == names[::-1]
+    assert "▼" in table.render_line(0).text
+    await b.press(key)
+    assert [row.name for row in table.shown] == names
+
+
+async def next_panel(b: Bench, key: str) -> None:
+    table = await b.at("overview")
+    await b.press(key)
+    other = b.app.focused
+    assert other is not table
+    assert other in b.app.page.tables.values()
+    await b.press("shift+tab")
+    assert b.app.focused is table
+
+
+async def opens_a_page(b: Bench, key: str) -> None:
+    kind, page = [*MAIN_PAGES.items()][int(key) - 1]
+    await b.at("events" if kind != "events" else "topics")
+    await b.press(key)
+    assert b.app.place == Place(kind)
+    assert b.app.page.display
+    where = b.line("tabs").index(f"{key} {page.TITLE}")
+    tabs = b.app.query_one("#tabs", Static).content
+    assert [s for s in tabs.spans if s.start <= where < s.end and "reverse" in str(s.style)]
+
+
+async def goes_back(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.at("topic", "signups")
+    await b.press(key)
+    assert b.app.place == Place("topics")
+
+
+async def copies_the_name(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    assert b.osc_52()[-1] == "orders"
+    assert b.told() == "copied orders"
+
+
+async def copies_the_row(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    assert json.loads(b.osc_52()[-1])["name"] == "orders"
+
+
+async def asks_again(b: Bench, key: str) -> None:
+    await b.at("quorum")
+    await b.until(lambda: b.asked > 0, "the first question")
+    before = b.asked
+    await b.pilot.pause(STEP_S)
+    assert b.asked == before
+    await b.press(key)
+    await b.until(lambda: b.asked == before + 1, "the question again")
+
+
+async def changes_the_theme(b: Bench, key: str) -> None:
+    before = b.app.theme, b.app.screen.styles.background
+    await b.press(key)
+    assert b.app.theme != before[0]
+    assert b.app.screen.styles.background != before[1]
+    await b.press(key)
+    assert (b.app.theme, b.app.screen.styles.background) == before
+
+
+async def tells_the_next_step(b: Bench, key: str) -> None:
+    assert "Broker 2 will be stopped.  Press n." in b.line("guide")
+    await b.press(key)
+    await b.until(lambda: "That is all." in b.line("guide"), "the next step")
+    assert b.line("guide") == str(guide_text(b.app._guide))
+
+
+async def saves_a_picture(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    (path,) = Path.cwd().glob("*.svg")
+    assert "signups" in path.read_text()
+    assert b.told() == f"saved {path}"
+
+
+async def quits(b: Bench, key: str) -> None:
+    await b.press(key)
+    await b.until(lambda: b.app._exit, "the end")
+    assert b.app.return_code in (None, 0)
+
+
+# -- tables
+
+
+def moves(rows: Callable[[int], int]) -> Check:
+    """The cursor goes from row START to the row that `rows` of the table's height says."""
+
+    async def check(b: Bench, key: str) -> None:
+        table = await b.at("topics")
+        table.move_to_key(table.shown[START].name)
+        expected = max(0, min(rows(table.size.height), len(table.shown) - 1))
+        await b.press(key)
+        assert table.shown.index(table.cursor_row) == expected
+        place = table.region_of_cursor().y
+        assert 1 <= place < table.size.height
+        assert f" {table.cursor_row.name} " in table.render_line(place).text
+
+    return check
+
+
+async def opens_the_row(b: Bench, key: str) -> None:
+    table = await b.at("topics")
+    table.move_to_key("signups")
+    await b.press(key)
+    await b.until(lambda: b.app.place == Place("topic", "signups"), "the topic")
+
+
+# -- pages
+
+
+async def worst(b: Bench, key: str) -> None:
+    await b.at("overview")
+    await b.press(key)
+    assert b.told() == "Nothing needs attention."
+    assert b.app.place == Place("overview")
+    b.cluster.kill(2)
+    await b.cluster.tell()
+    await b.until(lambda: "broker 2 fenced" in b.line("attention"), "what needs attention")
+    await b.press(key)
+    await b.until(lambda: b.app.place == Place("broker", "2"), "the page of the broker")
+
+
+def only_events(*kinds: EventKind) -> Check:
+    async def check(b: Bench, key: str) -> None:
+        table = await b.at("events")
+        if EventKind.BROKER_FENCED not in {event.kind for event in table.shown}:
+            b.cluster.kill(2)
+            b.cluster.create_topic("audit", 1)
+            await b.cluster.tell()
+            await b.until(lambda: table.shown[-1].topic == "audit", "the newest event")
+        everything = len(table.shown)
+        await b.press(key)
+        assert {event.kind for event in table.shown} == set(kinds)
+        assert 0 < len(table.shown) < everything
+        assert f"{len(table.shown)} of {everything}" in str(table.border_title)
+        await b.press(key)
+        assert len(table.shown) == everything
+
+    return check
+
+
+def only_partitions(*names: str) -> Check:
+    async def check(b: Bench, key: str) -> None:
+        if not any(row.min_isr for row in b.app.store.view.partitions):
+            b.cluster.min_isr("orders", 2)
+            b.cluster.min_isr("signups", 3)
+            b.cluster.change("orders", 0, isr=(1, 2))
+            b.cluster.change("orders", 1, isr=(2,), leader=-1)
+            b.cluster.change("signups", 0, isr=(1, 2))
+            b.cluster.change("orders", 2, leader=1)
+            await b.cluster.tell()
+        table = await b.at("partitions")
+        await b.until(lambda: any(row.leader < 0 for row in table.shown), "the offline one")
+        everything = len(table.shown)
+        await b.press(key)
+        assert [row.name for row in table.shown] == [*names]
+        await b.press(key)
+        assert len(table.shown) == everything
+
+    return check
+
+
+async def pauses(b: Bench, key: str) -> None:
+    table = await b.at("records", "orders")
+    await b.press(key)
+    assert "⏸ paused" in str(table.border_title)
+    await b.press(key)
+    assert "paused" not in str(table.border_title)
+
+
+async def asks_where_from(b: Bench, key: str) -> None:
+    await b.at("records", "orders")
+    await b.press(key)
+    screen = await b.screen(ReadScreen)
+    assert screen.query_one("#read-from", Input).value == "-50"
+    await b.press("escape")
+    await b.closed()
+
+
+# -- dialogs
+
+
+async def closes_help(b: Bench, key: str) -> None:
+    await b.press("question_mark")
+    await b.screen(HelpScreen)
+    await b.press(key)
+    await b.closed()
+
+
+async def record(b: Bench) -> RecordScreen:
+    table = await b.at("records", "orders")
+    await b.until(lambda: len(table.shown) == 3, "records")
+    await b.press("enter")
+    return await b.screen(RecordScreen)
+
+
+async def closes_the_record(b: Bench, key: str) -> None:
+    await record(b)
+    await b.press(key)
+    await b.closed()
+    assert b.app.place == Place("records", "orders")
+
+
+async def shows_bytes(b: Bench, key: str) -> None:
+    text = (await record(b)).query_one("#record-text", Static)
+    assert '"field1": 1' in str(text.content)
+    await b.press(key)
+    assert "00000000  7b 22 66 69" in str(text.content)
+    await b.press(key)
+    assert '"field1": 1' in str(text.content)
+    await b.press("escape")
+
+
+async def copies_the_value(b: Bench, key: str) -> None:
+    await record(b)
+    await b.press(key)
+    assert json.loads(b.osc_52()[-1])["field89"] == 89
+    await b.press("escape")
+
+
+def scrolls(step: int) -> Check:
+    async def check(b: Bench, key: str) -> None:
+        scroll = (await record(b)).query_one("#record-scroll")
+        await b.until(lambda: scroll.max_scroll_y > 10, "more than fits")
+        scroll.scroll_to(y=5, animate=False, immediate=True)
+        await b.press(key)
+        await b.until(lambda: scroll.scroll_y == 5 + step, f"one line, not {scroll.scroll_y}")
+        await b.press("escape")
+
+    return check
+
+
+async def read_from(b: Bench, key: str) -> None:
+    """Enter reads from there, Escape leaves all as it was."""
+    table = await b.at("records", "orders")
+    await b.press("f")
+    (await b.screen(ReadScreen)).query_one("#read-from", Input).value = "1500"
+    await b.press(key)
+    await b.closed()
+    if key == "enter":
+        await b.until(lambda: b.clerk.ran[-1][-2:] == ["--from", "1500"], "the reader from there")
+        await b.until(lambda: "from 1500" in str(table.border_title), "the title")
+    else:
+        assert b.clerk.ran[-1][-2:] != ["--from", "1500"]
+
+
+async def dialog(b: Bench, key: str) -> None:
+    """Enter asks what is missing, Ctrl+Y copies the command, Escape leaves."""
+    await b.at("topics")
+    await b.press("C")
+    screen = await b.screen(ActionScreen)
+    await b.press(key)
+    if key == "enter":
+        assert "Name is needed." in str(screen.query_one("#action-said", Static).content)
+    elif key == "ctrl+y":
+        assert b.osc_52()[-1].startswith("logctl topic create")
+    if key != "escape":
+        await b.press("escape")
+    await b.closed()
+    assert not [words for words in b.clerk.ran if words[0] != "tail"]
+
+
+async def next_field(b: Bench, key: str) -> None:
+    """Typed words go into the next field, the one before, and round again."""
+    await b.at("topics")
+    await b.press("C")
+    await in_order(b, await b.screen(ActionScreen), key)
+    await b.press("escape")
+    await b.closed()
+
+
+async def next_question(b: Bench, key: str) -> None:
+    await b.at("records", "orders")
+    await b.press("f")
+    await in_order(b, await b.screen(ReadScreen), key)
+    await b.press("escape")
+    await b.closed()
+
+
+async def in_order(b: Bench, screen: Screen, key: str) -> None:
+    fields = [box for box in screen.query(Input) if box.display]
+    assert len(fields) > 2
+    order = [*fields, fields[0]] if key == "tab" else [fields[0], *fields[::-1]]
+    for number, box in enumerate(order):
+        await b.until(lambda box=box: b.app.focused is box, f"the focus on {box.id}")
+        await b.press(str(number))
+        assert box.value.endswith(str(number))
+        await b.press(key)
+
+
+def each(name: str, checks: dict[str, Check]) -> dict[tuple[str, str], Check]:
+    return {(name, key): check for keys, check in checks.items() for key in keys.split()}
+
+
+OFFLINE, LOW, AT = "orders-1", ("orders-1", "signups-0"), "orders-0"
+SEEN: dict[tuple[str, str], Check] = {
+    **each(
+        "DashboardApp",
+        {
+            "question_mark": helps,
+            "slash": filters,
+            "colon": goes,
+            "v": reads_records,
+            "s": sorts,
+            "S": reverses,
+            "tab": next_panel,
+            "1 2 3 4 5 6 7": opens_a_page,
+            "escape backspace": goes_back,
+            "y": copies_the_name,
+            "Y": copies_the_row,
+            "r": asks_again,
+            "T": changes_the_theme,
+            "n": tells_the_next_step,
+            "ctrl+s": saves_a_picture,
+            "q": quits,
+        },
+    ),
+    **each(
+        "LiveTable",
+        {
+            "up k": moves(lambda _: START - 1),
+            "down j": moves(lambda _: START + 1),
+            "pageup ctrl+b": moves(lambda height: START - (height - 2)),
+            "pagedown ctrl+f": moves(lambda height: START + (height - 2)),
+            "ctrl+d": moves(lambda height: START + height // 2),
+            "ctrl+u": moves(lambda height: START - height // 2),
+            "home g": moves(lambda _: 0),
+            "end G": moves(lambda _: MANY + 1),
+            "enter": opens_the_row,
+        },
+    ),
+    **each("OverviewPage", {"exclamation_mark": worst}),
+    **each(
+        "EventsPage",
+        {
+            "l": only_events(EventKind.LEADER_MOVED),
+            "i": only_events(EventKind.ISR_SHRUNK),
+            "b": only_events(
+                EventKind.BROKER_JOINED, EventKind.BROKER_UNFENCED, EventKind.BROKER_FENCED
+            ),
+            "t": only_events(EventKind.TOPIC_CREATED),
+        },
+    ),
+    **each(
+        "PartitionsPage",
+        {
+            "u": only_partitions("orders-0", "orders-1", "signups-0"),
+            "o": only_partitions(OFFLINE),
+            "m": only_partitions("signups-0"),
+            "a": only_partitions(AT),
+            "p": only_partitions("orders-1", "orders-2"),
+        },
+    ),
+    **each("RecordsPage", {"space": pauses, "f": asks_where_from}),
+    **each("HelpScreen", {"escape q question_mark": closes_help}),
+    **each(
+        "RecordScreen",
+        {
+            "escape q enter": closes_the_record,
+            "x": shows_bytes,
+            "y": copies_the_value,
+            "j down": scrolls(1),
+            "k up": scrolls(-1),
+        },
+    ),
+    **each("ReadScreen", {"escape enter": read_from, "tab shift+tab": next_question}),
+    **each("ActionScreen", {"escape enter ctrl+y": dialog, "tab shift+tab": next_field}),
+}
+
+
+def test_every_key_has_its_entry() -> None:
+    known = keys_of_the_application()
+    assert ("DashboardApp", "q") in known
+    assert not known - SEEN.keys(), f"nothing says what is seen after {known - SEEN.keys()}"
+    assert not SEEN.keys() - known, f"there are no such keys: {SEEN.keys() - known}"
+
+
+@pytest.mark.parametrize("owner", sorted({owner for owner, _ in SEEN}))
+async def test_every_key_does_what_is_said(bench: Bench, owner: str) -> None:
+    for (name, key), check in SEEN.items():
+        if name == owner:
+            try:
+                await check(bench, key)
+            except Exception as error:
+                error.add_note(f"the key was {key} of {owner}")
+                raise
