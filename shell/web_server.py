@@ -50,6 +50,27 @@ _SAVE = """<script>
     return null;
   };
 </script>"""
+# The dashboard cannot know whether a browser lets its page copy, and has said "copied"; a page that
+# may not shows the text, so that it is never lost in silence.
+_COPY = """<script>
+  const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+  navigator.clipboard.writeText = (text) => write(text).catch(() => {
+    const dialog = document.createElement("dialog");
+    const field = document.createElement("textarea");
+    dialog.id = "not-copied";
+    dialog.textContent = "The browser kept this page from copying. Copy it here, then press Esc.";
+    Object.assign(field, { value: text, readOnly: true, rows: 8, cols: 80 });
+    field.style.display = "block";
+    dialog.append(field);
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      document.querySelector(".xterm-helper-textarea").focus();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    field.select();
+  });
+</script>"""
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self' ws://{host}; "
@@ -108,7 +129,7 @@ class DashboardServer(Server):
         self.public_url = f"http://{request.host}"
         page: Any = await super().handle_index(request)
         font = _OWN_FONT.format(static=f"{self.public_url}/static/")
-        page.text = _FOREIGN_FONT.sub(lambda _: font + _FOCUS + _SAVE, page.text or "")
+        page.text = _FOREIGN_FONT.sub(lambda _: font + _FOCUS + _SAVE + _COPY, page.text or "")
         page.headers["Content-Security-Policy"] = _POLICY.format(host=request.host)
         page.headers["Cache-Control"] = "no-store"
         return page

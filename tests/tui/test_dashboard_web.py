@@ -300,6 +300,18 @@ def test_a_browser_changes_the_brokers_copies_and_saves(tmp_path, bootstrap, bro
         keyboard.press("Enter")
         page.until_shown("Topics (1)", "orders")
         assert asked(bootstrap) == {"orders": 6}
+
+        # A permission takes away all that are not named with it: the page may not write now.
+        page.page.context.grant_permissions(["clipboard-read"])
+        keyboard.press("y")
+        refused = page.page.locator("#not-copied")
+        refused.wait_for(timeout=WAIT_S * 1000)
+        assert "kept this page from copying" in refused.inner_text()
+        assert refused.locator("textarea").input_value() == "orders"
+        keyboard.press("Escape")
+        refused.wait_for(state="detached", timeout=WAIT_S * 1000)
+        keyboard.press("2")
+        page.until_shown("Brokers (3)")
         assert page.foreign == []
         assert page.errors == []
 
