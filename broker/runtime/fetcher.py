@@ -335,8 +335,15 @@ class PeerFetcher:
         It may have been appended under another leader, or by this broker when it led.
         """
         wants = self._pool.flusher.wants
-        while unsynced := [slot.hosted for slot in self._dirty if wants(slot.hosted)]:
+        unsynced = [slot.hosted for slot in self._dirty if wants(slot.hosted)]
+        if unsynced:
+            # Once: what the disk would not take now is left out of the request, and the others fetch.
             await self._pool.flusher.commit(unsynced)
+
+    @staticmethod
+    def _may_be_told(hosted: HostedPartition) -> bool:
+        """Whether a leader may count what this replica has: nothing that a power cut can take."""
+        return not hosted.partition.local.needs_flush
 
     def _candidates(self, now_ms: int) -> Iterable[Slot]:
         """The partitions that may have something new to tell; now and then all of them."""
@@ -354,8 +361,8 @@ class PeerFetcher:
             follower = partition.follower
             if follower is None:
                 continue
-            if partition.local.needs_flush:
-                unsynced.append(slot)  # the leader would count what a power cut can take
+            if not self._may_be_told(slot.hosted):
+                unsynced.append(slot)
                 continue
             slot.asked = asked = follower.position()
             if not session.must_tell(slot.key, asked):

@@ -17,6 +17,7 @@ from broker.replication.follower import Applied, FollowerRole
 from broker.replication.leader import LeaderRole
 from broker.replication.local import LocalReplica
 from broker.replication.partition import Partition
+from broker.runtime.fetcher import PeerFetcher
 from broker.runtime.replica_disk import Flusher
 from broker.simulation.violations import LivenessViolation, SafetyViolation
 from broker.storage.producers import ProducerState
@@ -70,7 +71,10 @@ def followers_answer_before_the_disk_has_it() -> Iterator[None]:
     async def commit(self: Flusher, partitions: Any) -> None:
         return None
 
-    with patch.object(Flusher, "commit", commit):
+    with (
+        patch.object(Flusher, "commit", commit),
+        patch.object(PeerFetcher, "_may_be_told", staticmethod(lambda _: True)),
+    ):
         yield
 
 
