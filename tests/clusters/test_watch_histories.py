@@ -22,10 +22,11 @@ from broker.protocol.batch import (
     read_header,
 )
 from broker.protocol.errors import ErrorCode
-from broker.protocol.image import EMPTY_IMAGE, apply, image_records, same_contents
+from broker.protocol.image import EMPTY_IMAGE, apply, delta_between, image_records, same_contents
 from broker.protocol.metadata_records import encode_record
 from broker.protocol.struct import Struct
 from clusters.watch import ClusterFeed, EventKind
+from clusters.watch.differences import Stamp, events_of
 from clusters.watch.log_reader import read_committed
 from clusters.watch.projector import Projector
 
@@ -116,6 +117,8 @@ class Quorum:
         self.committed = self.image = EMPTY_IMAGE
         self.images = {0: EMPTY_IMAGE}  # by the offset after it
         self.calm, self.honest = True, False
+        # One that never fails: who has not caught up yet, and finds nobody, rightly samples.
+        self.steady: int | None = None
         self.open = asyncio.Event()
         self.open.set()
         self.asked_offset = self.answers = 0
@@ -123,7 +126,9 @@ class Quorum:
         self.faults: list[str] = []
         self.jumps: list[tuple[int, int]] = []
         self._jump: tuple[int, int] | None = None
+        self.snapshots: dict[int, tuple[int, int, bytes]] = {}  # old ones are kept for a while
         for node, server in cluster.controllers.items():
+            server.serve(ApiKey.FETCH_SNAPSHOT, 0, 1, lambda body, _: self.snapshot_part(body))
             server.serve(ApiKey.FETCH, 4, 17, lambda body, _, node=node: self.fetch(node, body))
 
     # History
@@ -195,7 +200,7 @@ class Quorum:
                 ),
             ]
         )
-        self.cluster.snapshot = (end, epoch, content)
+        self.cluster.snapshot = self.snapshots[end] = (end, epoch, content)
         self.cluster.log_start = end
         self.cluster.batches = [each for each in self.cluster.batches if each[1] >= end]
 
@@ -206,6 +211,8 @@ class Quorum:
     # Answers
 
     def drop(self) -> None:
+        if self.cluster.leader_id == self.steady:
+            return
         for transport in list(self.cluster.controllers[self.cluster.leader_id]._transports):
             transport.abort()
 
@@ -230,8 +237,10 @@ class Quorum:
         cluster, rng = self.cluster, self.server_rng
         asked = body.topics[0].partitions[0]
         answer = Struct(partition_index=0, error_code=0, high_watermark=-1, records=b"")
-        await self.open.wait()
-        if node == cluster.leader_id and not self.calm and rng.random() < 0.15:
+        if node == cluster.leader_id:
+            await self.open.wait()
+        fails = node == cluster.leader_id != self.steady and not self.calm
+        if fails and rng.random() < 0.15:
             self.drop()
             await asyncio.Event().wait()
         leads = (cluster.leader_id, cluster.epoch) == (node, asked.current_leader_epoch)
@@ -255,6 +264,15 @@ class Quorum:
         self.answers += 1
         self._answered.set()
         return Struct(responses=responses)
+
+    def snapshot_part(self, body: Struct) -> Struct:
+        """Of the snapshot that is asked for, though there may be a newer one by now."""
+        asked = body.topics[0].partitions[0].snapshot_id
+        newest, self.cluster.snapshot = self.cluster.snapshot, self.snapshots[asked.end_offset]
+        try:
+            return self.cluster._fetch_snapshot(body)
+        finally:
+            self.cluster.snapshot = newest
 
     def _answer(self, asked: Struct, answer: Struct) -> None:
         cluster, rng, offset = self.cluster, self.server_rng, asked.fetch_offset
@@ -298,7 +316,7 @@ async def trouble(quorum: Quorum, steps: int) -> None:
         match rng.randrange(12):
             case 0:
                 quorum.elect()
-            case 1:
+            case 1 if cluster.leader_id != quorum.steady:
                 dead = cluster.controllers[cluster.leader_id]
                 await dead.stop()
                 quorum.elect()
@@ -331,6 +349,7 @@ async def follow(cluster, seed: int, steps: int, from_start: bool) -> tuple[Quor
     quorum.elect()
     begin = 0 if from_start else cluster.end_offset
     quorum.calm, quorum.honest = False, not from_start
+    quorum.steady = 1 if from_start else None
     async with ClusterFeed(cluster.bootstrap, from_start=from_start) as feed:
         reader = asyncio.ensure_future(collect(feed, updates))
         while not from_start and feed.status.mode != "live":
@@ -355,8 +374,12 @@ def check(quorum: Quorum, begin: int, updates: list) -> None:
     for at_offset, to_offset in quorum.jumps:
         if to_offset > begin:
             expected += read_committed(oracle, whole, at_offset)
-            records = image_records(quorum.images[to_offset])
-            expected += oracle.load_snapshot(to_offset, quorum.epoch_at(to_offset - 1), 9, records)
+            before, after = oracle.image, quorum.images[to_offset]
+            records, stamp = image_records(after), Stamp(to_offset - 1, 9)
+            oracle.load_snapshot(to_offset, quorum.epoch_at(to_offset - 1), 9, records)
+            if at_offset > 0:
+                delta = delta_between(before, after)
+                expected += events_of(before, after, delta, lambda _, stamp=stamp: stamp)
     expected += read_committed(oracle, whole, quorum.cluster.high_watermark)
     assert told == [event for event in expected if event.offset >= begin]
     # The view is what applying the committed records plainly gives, at the end and on the way.
