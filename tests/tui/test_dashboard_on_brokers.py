@@ -80,7 +80,7 @@ async def create(bootstrap: list[str], topic: str) -> None:
                 await asyncio.sleep(0.2)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_what_happens_is_on_the_screen(brokers) -> None:
     bootstrap = brokers.bootstrap.split(",")
     await create(bootstrap, "orders")
@@ -167,7 +167,7 @@ def told_by_watch(bootstrap: str, folder: Path) -> Iterator[SimpleQueue[tuple[st
         reader.join(20)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
     topic, bootstrap = "payments", brokers.bootstrap
     asyncio.run(create(bootstrap.split(","), topic))
