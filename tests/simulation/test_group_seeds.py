@@ -24,7 +24,7 @@ pytestmark = pytest.mark.simulation
 
 SEEDS = int(os.environ.get("GROUP_SIMULATION_SEEDS", "32"))
 CHUNK = 4
-BUG_SEEDS_MAX = 40
+BUG_SEEDS_MAX = 80
 
 
 def play(seed: int) -> None:
