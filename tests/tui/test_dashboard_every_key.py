@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.command import CommandPalette
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Input, OptionList, Static
 
 import tui
 from clusters.watch import EventKind
@@ -617,3 +618,46 @@ async def test_every_key_does_what_is_said(bench: Bench, owner: str) -> None:
             except Exception as error:
                 error.add_note(f"the key was {key} of {owner}")
                 raise
+
+
+@pytest.mark.parametrize("key", ["ctrl+c", "ctrl+q"])
+async def test_keys_that_always_leave(bench: Bench, key: str) -> None:
+    await bench.at("topics")
+    await quits(bench, key)
+
+
+async def test_a_mouse_does_what_keys_do(bench: Bench) -> None:
+    app, click = bench.app, bench.pilot.click
+    table = await bench.at("topics")
+    first = table.render_line(0).text
+    where = first.index("topic") + 2, 1
+    assert await click(table, offset=where)
+    await bench.until(lambda: "▼" in table.render_line(0).text, "the order of the title")
+    assert table.cursor_row.name == "orders"
+    assert table.shown[0].name == f"t-{MANY - 1:03}"
+    assert await click(table, offset=where)
+    await bench.until(lambda: table.render_line(0).text == first, "the order as before")
+    assert await click(table, offset=(10, 3))
+    await bench.until(lambda: app.place == Place("topic", "signups"), "the topic of the row")
+    assert await click("#tabs", offset=(bench.line("tabs").index("5 Groups") + 1, 0))
+    await bench.until(lambda: app.place == Place("groups"), "the page of the name")
+    await bench.at("topics")
+    assert await click("#keys", offset=(bench.line("keys").index("Help") + 1, 0))
+    await bench.screen(HelpScreen)
+    await bench.press("escape")
+    await bench.closed()
+
+
+async def test_the_palette_lists_pages_and_actions(bench: Bench) -> None:
+    await bench.at("topics")
+    await bench.press("ctrl+p")
+    palette = await bench.screen(CommandPalette)
+    palette.query_one(Input).value = "Delete topic orders"
+    found = palette.query_one(OptionList)
+    await bench.until(lambda: found.option_count > 0, "what was looked for")
+    await bench.until(lambda: found.highlighted is not None, "the first of it")
+    await bench.press("enter")
+    screen = await bench.screen(ActionScreen)
+    assert "topic delete orders" in str(screen.query_one("#action-command", Static).content)
+    await bench.press("escape")
+    await bench.closed()
