@@ -247,7 +247,7 @@ READING = (
     "query 'quorum where lag < 1000'",
     "query 'brokers where disk_free > 1MiB'",
 )
-_PASSES = re.compile(r"^(last|lag|log_end|high_water|usable|total|used|size)_|_ms$|_bytes$")
+_PASSES = re.compile(r"^high_watermark$|^(last|lag|log_end|usable|total|used|size)_|_ms$|_bytes$")
 
 
 def lasting(value: Any) -> Any:
