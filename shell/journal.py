@@ -39,6 +39,10 @@ def start_journal(*, debug: bool) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 class _LazyFile(logging.Handler):
     """Opens its file for each record: logctl logs seldom, and mostly not at all."""
 
@@ -48,7 +52,7 @@ class _LazyFile(logging.Handler):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             if os.path.exists(path) and os.path.getsize(path) > _BYTES_LIMIT:
                 os.replace(path, path + ".1")
-            with open(path, "a", encoding="utf-8", errors="replace") as file:
+            with open(path, "a", encoding="utf-8", errors="replace", opener=_private) as file:
                 file.write(self.format(record) + "\n")
         except OSError:
             return

@@ -292,7 +292,9 @@ def test_an_internal_error_is_one_line_and_a_log_entry(logctl, tmp_path):
     assert result.code == ExitCode.FAILED
     assert "Internal error: KeyError: 'surprise'" in result.err
     assert "Traceback" not in result.err
-    log = (tmp_path / "state" / "logctl" / "logctl.log").read_text()
+    path = tmp_path / "state" / "logctl" / "logctl.log"
+    assert path.stat().st_mode & 0o077 == 0, "for its owner alone"
+    log = path.read_text()
     assert "Traceback" in log
     assert "KeyError: 'surprise'" in log
 
