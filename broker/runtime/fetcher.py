@@ -337,7 +337,7 @@ class PeerFetcher:
         wants = self._pool.flusher.wants
         unsynced = [slot.hosted for slot in self._dirty if wants(slot.hosted)]
         if unsynced:
-            # Once: what the disk would not take now is left out of the request, and the others fetch.
+            # Once: what the disk would not take is left out of the request, the others fetch.
             await self._pool.flusher.commit(unsynced)
 
     @staticmethod
