@@ -306,6 +306,8 @@ async def hurt_and_seen(cluster, pilot: Pilot[int], app: DashboardApp) -> None:
     view = app.store.view
     await until(pilot, lambda: bool(view.trails) and not app._paint_due, "what happened")
     cluster.now_ms += 5_000
+    # What is lit goes out with a tick; the next comes in half a second, and may be late.
+    app._tick()
     await until(pilot, lambda: not view.sweeping(app.now_ms()), "the light goes out")
 
 
