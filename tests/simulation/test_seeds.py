@@ -13,7 +13,7 @@ from broker.simulation.scenario import plan_of, run_seed
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "48"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "24"))
 CHUNK = 8
 FIRST = 1000
 
