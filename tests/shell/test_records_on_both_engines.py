@@ -259,10 +259,9 @@ def test_a_frozen_broker_costs_its_own_part_of_an_answer_and_no_more_time_than_a
     assert not slow
     for line, (answer, _) in found.items():
         assert answer.out or answer.err, line
-        assert answer.code in {0, 10} or (answer.code == 1 and "broker 2" in answer.err.lower()), (
-            line,
-            answer,
-        )
+        # What only the controller knows waits for it, when it is the one that is frozen.
+        told = "broker 2" in answer.err.lower() or "did not answer" in answer.err
+        assert answer.code in {0, 10} or (answer.code == 1 and told), (line, answer)
     assert len(found["topic describe sick"][0].data["partitions"]) == 3
     assert len(found["partition list sick"][0].data) == 3
     assert len(found["broker list"][0].data) == 3
