@@ -309,6 +309,9 @@ async def hurt_and_seen(cluster, pilot: Pilot[int], app: DashboardApp) -> None:
     # What is lit goes out with a tick; the next comes in half a second, and may be late.
     app._tick()
     await until(pilot, lambda: not view.sweeping(app.now_ms()), "the light goes out")
+    # Ages are told when something is painted, which nothing asks for while the clock stands still.
+    app._paint()
+    await until(pilot, lambda: not app._paint_due, "ages as of now")
 
 
 @pytest.fixture(autouse=True)
