@@ -14,7 +14,7 @@ CSS = """
 }
 """
 _WORDS = {"wrong cluster": "✖ WRONG CLUSTER", "not let in": "✖ NOT LET IN"}
-_TODO = {
+_WHAT_TO_DO = {
     "wrong cluster": "Nothing of it is shown. Mend the addresses, or pin the new cluster with "
     "`logctl context add … --pin`.",
     "not let in": "Mend the user, the password or the mechanism of the context.",
@@ -26,5 +26,5 @@ def refusal_text(name: str, status: FeedStatus) -> Text:
     _, _, reason = status.message.partition(": ")
     text = Text()
     text.append(f"{_WORDS[status.refusal]}  {name}  ", "bold reverse")
-    text.append(f" {reason or status.message}. {_TODO[status.refusal]}")
+    text.append(f" {reason or status.message}. {_WHAT_TO_DO[status.refusal]}")
     return text
