@@ -73,8 +73,12 @@ def test_describe_topics(admin: Any, topic: str) -> None:
     # Leaders are spread over the brokers.
     assert {each["leader_id"] for each in partitions} == {1, 2, 3}
     until(lambda: topic in admin.list_topics(), "every broker lists it")
-    pages = admin.describe_topic_partitions([topic])
-    (page,) = pages["topics"]
+
+    def pages() -> Any:
+        (page,) = admin.describe_topic_partitions([topic])["topics"]
+        return page if page["error_code"] == 0 else None
+
+    page = until(pages, f"the partitions of {topic} are known")
     assert len(page["partitions"]) == 3
     assert str(page["topic_id"]) == str(found["topic_id"])
 
@@ -82,17 +86,23 @@ def test_describe_topics(admin: Any, topic: str) -> None:
 def test_describe_configs(admin: Any, topic: str) -> None:
     from kafka.admin import ConfigResource, ConfigResourceType
 
-    described(admin, topic)
     asked = ConfigResource(ConfigResourceType.TOPIC, topic)
-    modified = admin.describe_configs([asked])["topic"][topic]
-    own = {
-        name: each["value"]
-        for name, each in modified.items()
-        if each["config_source"] == "DYNAMIC_TOPIC_CONFIG"
-    }
-    assert own == SETTINGS
-    every = admin.describe_configs([asked], include_synonyms=True, config_filter="all")
-    entries = every["topic"][topic]
+
+    def own_settings() -> dict[str, str]:
+        """None yet of a broker that has not heard of the topic: the client drops its error."""
+        return {
+            name: each["value"]
+            for name, each in admin.describe_configs([asked])["topic"][topic].items()
+            if each["config_source"] == "DYNAMIC_TOPIC_CONFIG"
+        }
+
+    assert until(own_settings, f"the settings of {topic} are known") == SETTINGS
+    entries = until(
+        lambda: admin.describe_configs([asked], include_synonyms=True, config_filter="all")[
+            "topic"
+        ][topic],
+        f"all settings of {topic} are known",  # The client asks any broker each time.
+    )
     assert {"cleanup.policy", "segment.bytes", "min.insync.replicas"} <= set(entries)
     retention = entries["retention.ms"]
     assert retention["config_type"] == "LONG"
