@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-FIRST = ("hosts", "librdkafka", "interop", "simulation", "clusters", "differential", "shell", "tui")
+FIRST = (
+    *("hosts", "librdkafka", "interop", "simulation", "clusters", "differential"),
+    *("secured", "shell", "tui"),
+)
 HERE = Path(__file__).parent
 
 

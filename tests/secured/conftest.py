@@ -5,28 +5,23 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import kafka_libs
-from broker.protocol.errors import LogctlError
 from clusters import state
-from clusters.admin import AdminClient
 from clusters.admin.security import Security, read_security
 from shell.cli import build
 from shell.commands import all_commands
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors
+from tests.real_kafka import require_kafka, until_up
 from tests.secured.certificates import Certificates, make, write_private
 from tests.secured.secured_kafka import MECHANISMS, PASSWORDS, SecuredKafka, secret_file
 from tests.shell.in_process import Answer
 
-# A virtual machine of Java on a busy machine starts slowly.
-START_S = 150.0
 WRONG = "not-the-password-4e21"
 
 LogctlAt = Callable[..., Answer]
@@ -41,29 +36,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="session")
 def kafka(certificates: Certificates) -> Iterator[SecuredKafka]:
     """The broker, up; fails where peers are required and Java's jars are absent."""
-    if kafka_libs() is None:
-        reason = "java, or Maven to fetch Apache Kafka's jars with, is not installed"
-        if os.environ.get("LOGCTL_REQUIRE_PEERS"):
-            pytest.fail(f"{reason}, and LOGCTL_REQUIRE_PEERS is set")
-        pytest.skip(reason)
+    require_kafka()
     with SecuredKafka(certificates) as kafka:
-        asyncio.run(_until_up(kafka))
+        asyncio.run(until_up([kafka.place("SASL")], 1, security_of(kafka, "operator")))
         yield kafka
-
-
-async def _until_up(kafka: SecuredKafka) -> None:
-    limit = time.monotonic() + START_S
-    while True:
-        try:
-            async with AdminClient(
-                [kafka.place("SASL")], timeout_ms=5_000, security=security_of(kafka, "operator")
-            ) as admin:
-                if [each.state for each in await admin.brokers()] == ["up"]:
-                    return
-        except LogctlError as error:
-            if time.monotonic() > limit:
-                raise AssertionError(f"the broker did not come up: {error}") from error
-        await asyncio.sleep(0.2)
+        kafka.kill(1)  # its folder goes away: nothing is gained by an orderly end
 
 
 def properties_of(kafka: SecuredKafka, user: str, mechanism: str = "PLAIN") -> dict[str, str]:

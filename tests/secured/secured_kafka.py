@@ -10,7 +10,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from benchmarks.peers import ApacheKafka, free_ports
+from benchmarks.peers import free_ports
+from tests.real_kafka import QuickKafka
 from tests.secured.certificates import Certificates, Pair, write_private
 
 # A session by PLAIN is over after this long unless the client proves itself anew (KIP-368).
@@ -33,7 +34,7 @@ LISTENERS = {
 }
 
 
-class SecuredKafka(ApacheKafka):
+class SecuredKafka(QuickKafka):
     """A broker and controller; use as a context manager. `place(listener)` is `localhost:port`."""
 
     def __init__(self, certificates: Certificates) -> None:
@@ -75,11 +76,6 @@ class SecuredKafka(ApacheKafka):
         for name in ("sasl", "controller"):
             made[f"listener.name.{name}.plain.connections.max.reauth.ms"] = str(SESSION_MS)
         return made
-
-    def java(self, *arguments: str) -> list[str]:
-        """Java that is up soon; nothing here runs long enough to be compiled well."""
-        fast = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512M"]
-        return [*fast, *super().java(*arguments)[4:]]
 
     def prepare(self, node: int, config: Path) -> None:
         """Format the disk with the users of SCRAM."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import time
 
 import pytest
 
-from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
 from shell.cli import build
 from shell.commands import all_commands
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors
+from tests.both_engines import ENGINES, running
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
@@ -64,27 +62,10 @@ class Shell:
         return out.getvalue().decode(), err.getvalue()
 
 
-@pytest.fixture(scope="module", params=["logd", "apache-kafka"])
+@pytest.fixture(scope="module", params=ENGINES)
 def shell(request):
-    engine: type[Cluster] = Logd if request.param == "logd" else ApacheKafka
-    if engine is ApacheKafka and kafka_libs() is None:
-        missing = "Apache Kafka's jars can't be had: Java or Maven is absent, or Maven failed"
-        if os.environ.get("LOGCTL_REQUIRE_PEERS") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with engine(1) as cluster:
-        shell = Shell(cluster.bootstrap)
-        # A virtual machine of Java starts slowly on a busy machine.
-        deadline = time.monotonic() + 150
-        while True:
-            try:
-                shell("query", "--assert", "count(brokers where state = up) = 1")
-            except AssertionError:
-                assert time.monotonic() < deadline, "the broker did not come up"
-                time.sleep(0.2)
-            else:
-                break
-        yield shell
+    with running(request.param, 1) as cluster:
+        yield Shell(cluster.bootstrap)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,9 +16,9 @@ from queue import SimpleQueue
 import pexpect
 import pytest
 
-from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
 from clusters.admin import AdminClient
 from clusters.watch.events import EventKind
+from tests.both_engines import ENGINES, running
 from tests.shell.terminal import Terminal
 from tui.app import DashboardApp
 from tui.table import LiveTable
@@ -31,26 +30,10 @@ STEP_S = 0.05
 SEEN_AFTER_S_MAX, LOST_S_MAX = 5.0, 8.0
 
 
-def require(kind: type[Cluster]) -> None:
-    if kind is not ApacheKafka or (shutil.which("java") and kafka_libs() is not None):
-        return
-    why = "Java and Apache Kafka's jars are not here"
-    if os.environ.get("LOGCTL_REQUIRE_PEERS"):
-        pytest.fail(f"{why}, and LOGCTL_REQUIRE_PEERS is set")
-    pytest.skip(f"left out: {why}")
-
-
-@pytest.fixture(
-    scope="module",
-    params=[Logd, ApacheKafka],
-    ids=lambda kind: kind.kind.replace(" ", "-").lower(),
-)
+@pytest.fixture(scope="module", params=ENGINES)
 def brokers(request):
-    require(request.param)
-    with request.param(3) as cluster:
+    with running(request.param) as cluster:
         yield cluster
-        for each in list(cluster.processes):
-            cluster.kill(each)  # their folder goes away: nothing is gained by an orderly end
 
 
 async def until(pilot, condition, what: str, seconds: float = 30) -> None:
