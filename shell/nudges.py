@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from broker.protocol.errors import LogctlError
+from clusters.watch.ending import end_task
 from clusters.watch.status import SystemClock
 from shell.exits import ShellError
 from shell.session import Session
@@ -45,10 +46,7 @@ class Nudges:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def pause(self, longest_ms: int, look_ms: int = 0) -> None:
         """Wait for a change, at most `longest_ms`; `look_ms` is what a look costs.

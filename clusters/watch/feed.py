@@ -22,6 +22,7 @@ from clusters.admin.errors import AdminError, WrongCluster
 from clusters.admin.opening import Opener, split_address
 from clusters.watch.differences import Stamp, events_of
 from clusters.watch.discovery import Discovery, NobodyAnswers, discover
+from clusters.watch.ending import end_task
 from clusters.watch.events import ClusterEvent
 from clusters.watch.log_reader import read_committed, snapshot_records
 from clusters.watch.projector import ProjectionError, Projector
@@ -119,9 +120,7 @@ class ClusterFeed:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task)
 
     @property
     def status(self) -> FeedStatus:
@@ -333,6 +332,7 @@ class ClusterFeed:
             content = await reader.snapshot(end_offset, epoch, self._quorum_epoch)
             at_ms, records = snapshot_records(content)
             events = projector.load_snapshot(end_offset, epoch, at_ms, records)
+            events += projector.learn_leader(fetched.leader_id, fetched.leader_epoch, at_ms)
         else:
             if self._target < 0:
                 self._target = fetched.high_watermark

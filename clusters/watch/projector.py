@@ -81,20 +81,35 @@ class Projector:
         if offset < self.next_offset:
             return []
         self._advance(offset, offset, epoch)
+        return [self._controller_event(offset, epoch, at_ms, leader_id)]
+
+    def learn_leader(self, leader_id: int, epoch: int, at_ms: int) -> list[ClusterEvent]:
+        """Take who leads from an answer, where a snapshot has swallowed the control record.
+
+        A snapshot holds no control records. Only the leader of the epoch reached is taken: that of
+        a later one has its own record, which is yet to come. The first one ever is no event.
+        """
+        if leader_id < 0 or epoch != self.last_epoch or epoch <= self.controller_epoch:
+            return []
+        known = self.controller_id >= 0
+        event = self._controller_event(self.next_offset - 1, epoch, at_ms, leader_id)
+        return [event] if known else []
+
+    def _controller_event(
+        self, offset: int, epoch: int, at_ms: int, leader_id: int
+    ) -> ClusterEvent:
         before = self.controller_id if self.controller_id >= 0 else None
         self.controller_id = leader_id
         self.controller_epoch = epoch
-        return [
-            ClusterEvent(
-                at_ms=at_ms,
-                offset=offset,
-                kind=EventKind.CONTROLLER_CHANGED,
-                broker=leader_id,
-                before=before,
-                after=leader_id,
-                leader_epoch=epoch,
-            )
-        ]
+        return ClusterEvent(
+            at_ms=at_ms,
+            offset=offset,
+            kind=EventKind.CONTROLLER_CHANGED,
+            broker=leader_id,
+            before=before,
+            after=leader_id,
+            leader_epoch=epoch,
+        )
 
     def load_snapshot(
         self, end_offset: int, epoch: int, at_ms: int, records: Sequence[rec.MetadataRecord]

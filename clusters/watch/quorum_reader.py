@@ -48,10 +48,14 @@ class LogChanged(LogctlError):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer: record batches, or the id of a snapshot to fetch first."""
+    """An answer: record batches, or the id of a snapshot to fetch first.
+
+    `leader_id` leads the quorum in `leader_epoch`; -1 where it was not told.
+    """
 
     records: Buffer
     high_watermark: int
+    leader_id: int
     leader_epoch: int
     snapshot: tuple[int, int] | None
 
@@ -155,6 +159,7 @@ def _fetched(partition: Struct) -> Fetched:
     return Fetched(
         records=partition.records or b"",
         high_watermark=partition.high_watermark,
+        leader_id=leader.leader_id if leader is not None else -1,
         leader_epoch=leader.leader_epoch if leader is not None else -1,
         snapshot=(snapshot.end_offset, snapshot.epoch) if has_snapshot else None,
     )

@@ -200,32 +200,61 @@ async def test_when_everything_is_gone_it_says_so_and_comes_back(fake_cluster):
         assert len(watcher.events) == 1
 
 
-async def test_a_trimmed_log_starts_from_its_snapshot(fake_cluster):
-    fake_cluster.append(*topic())
-    end = fake_cluster.end_offset
+def trim_to_a_snapshot(cluster, records):
+    """The log is gone up to its end; a snapshot holds `records`, without who leads."""
+    epoch = cluster.epoch
     content = b"".join(
         [
             encode_snapshot_header(
-                base_offset=0, leader_epoch=1, timestamp_ms=1, last_contained_log_timestamp=1
+                base_offset=0, leader_epoch=epoch, timestamp_ms=1, last_contained_log_timestamp=1
             ),
             encode_batch(
-                [Record(1 + i, 1, None, encode_record(each)) for i, each in enumerate(topic())],
+                [Record(1 + i, 1, None, encode_record(each)) for i, each in enumerate(records)],
                 base_offset=1,
-                leader_epoch=1,
+                leader_epoch=epoch,
             ),
-            encode_snapshot_footer(base_offset=3, leader_epoch=1, timestamp_ms=1),
+            encode_snapshot_footer(
+                base_offset=1 + len(records), leader_epoch=epoch, timestamp_ms=1
+            ),
         ]
     )
-    fake_cluster.snapshot = (end, 1, content)
-    fake_cluster.log_start = end
-    fake_cluster.batches.clear()
+    cluster.snapshot = (cluster.end_offset, epoch, content)
+    cluster.log_start = cluster.end_offset
+    cluster.batches.clear()
+
+
+async def test_a_trimmed_log_starts_from_its_snapshot(fake_cluster):
+    fake_cluster.append(*topic())
+    end = fake_cluster.end_offset
+    trim_to_a_snapshot(fake_cluster, topic())
     async with watching(fake_cluster.bootstrap) as watcher:
         first = await watcher.live()
         assert first.image.partition("orders", 0).replicas == (1, 2, 3)
+        assert first.status.controller_id == 1, "the answer told, the snapshot cannot"
         assert watcher.events == []
         fake_cluster.append(change(leader=3))
         moved = await watcher.event(EventKind.LEADER_MOVED)
         assert moved.offset == end
+
+
+async def test_a_jump_over_a_snapshot_tells_the_new_controller(fake_cluster):
+    fake_cluster.elect(1)
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        first = await watcher.live()
+        assert first.status.controller_id == 1
+        await fake_cluster.stop()
+        end = fake_cluster.elect(2) + 1
+        trim_to_a_snapshot(fake_cluster, topic())
+        for server in [*fake_cluster.brokers.values(), *fake_cluster.controllers.values()]:
+            await server.start()
+        told = await watcher.event(EventKind.CONTROLLER_CHANGED)
+        assert (told.offset, told.before, told.after) == (end - 1, 1, 2)
+        status = watcher.feed.status
+        assert (status.controller_id, status.controller_epoch) == (2, fake_cluster.epoch)
+        fake_cluster.append(change(leader=3))
+        await watcher.event(EventKind.LEADER_MOVED)
+        assert len(watcher.events) == 2
 
 
 async def test_a_cluster_made_anew_is_read_from_the_beginning(fake_cluster):

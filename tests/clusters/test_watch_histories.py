@@ -124,8 +124,9 @@ class Quorum:
         self.asked_offset = self.answers = 0
         self._answered = asyncio.Event()
         self.faults: list[str] = []
-        self.jumps: list[tuple[int, int]] = []
-        self._jump: tuple[int, int] | None = None
+        # (from, to, who led, in which epoch) of each jump over a snapshot
+        self.jumps: list[tuple[int, int, int, int]] = []
+        self._jump: tuple[int, int, int, int] | None = None
         self.snapshots: dict[int, tuple[int, int, bytes]] = {}  # old ones are kept for a while
         for node, server in cluster.controllers.items():
             server.serve(ApiKey.FETCH_SNAPSHOT, 0, 1, lambda body, _: self.snapshot_part(body))
@@ -279,7 +280,7 @@ class Quorum:
         answer.high_watermark = cluster.high_watermark
         if offset < cluster.log_start:
             end_offset, epoch, _ = cluster.snapshot
-            self._jump = (offset, end_offset)
+            self._jump = (offset, end_offset, cluster.leader_id, cluster.epoch)
             answer.snapshot_id = Struct(end_offset=end_offset, epoch=epoch)
             return
         if offset > cluster.high_watermark or (
@@ -371,7 +372,7 @@ def check(quorum: Quorum, begin: int, updates: list) -> None:
     told = [event for update in updates for event in update.events]
     whole = b"".join(content for _, _, content in quorum.full)
     oracle, expected = Projector(), []
-    for at_offset, to_offset in quorum.jumps:
+    for at_offset, to_offset, *leader in quorum.jumps:
         if to_offset > begin:
             expected += read_committed(oracle, whole, at_offset)
             before, after = oracle.image, quorum.images[to_offset]
@@ -380,6 +381,7 @@ def check(quorum: Quorum, begin: int, updates: list) -> None:
             if at_offset > 0:
                 delta = delta_between(before, after)
                 expected += events_of(before, after, delta, lambda _, stamp=stamp: stamp)
+            expected += oracle.learn_leader(*leader, 9)
     expected += read_committed(oracle, whole, quorum.cluster.high_watermark)
     assert told == [event for event in expected if event.offset >= begin]
     # The view is what applying the committed records plainly gives, at the end and on the way.
