@@ -31,7 +31,7 @@ from clusters.watch import ClusterFeed, FeedUpdate
 from tui import preferences
 from tui.actions import ACTIONS, Action, Offer, named_subject, offers
 from tui.collecting import Collector
-from tui.commands import CommandProblem, Said, complete, read_command
+from tui.commands import CommandProblem, Said, read_command
 from tui.doors import (
     Commander,
     Feed,
@@ -45,13 +45,13 @@ from tui.doors import (
 )
 from tui.ending import told_to_end
 from tui.help import HelpScreen
+from tui.line import WordsLine
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
 from tui.status import guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
-from tui.suggest import LineSuggester
 from tui.table import LiveTable
 
 PAINT_S = 0.03
@@ -85,8 +85,9 @@ class DashboardApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit", id="quit"),
         Binding("question_mark", "help", "Help", id="help"),
-        Binding("slash", "filter", "Filter", id="filter"),
-        Binding("colon", "command", "Go to", id="command"),
+        # At once: the letters that follow are words, and must not be taken for keys of the page.
+        Binding("slash", "filter", "Filter", id="filter", priority=True),
+        Binding("colon", "command", "Go to", id="command", priority=True),
         Binding("v", "records", "Records", id="records"),
         Binding("s", "sort", "Sort", id="sort"),
         Binding("S", "reverse", "Reverse", show=False, id="reverse"),
@@ -146,15 +147,13 @@ class DashboardApp(App[int]):
         self._painted_s = 0.0
         self._last_input_ms = 0
         self._collector: Collector | None = None
-        self._bar_mode = ""
         self._chosen_keys: dict[str, str] = {}
         # Held here and not looked up: a page on top must not hide them.
         self._status = Static(id="status")
         self._tabs = Static(id="tabs")
         self._body = Container(id="body")
         self._guide_line = Static(id="guide")
-        self._bar = Input(id="bar")
-        self._bar.display = False
+        self._bar = WordsLine()
         # One line of text: Textual's Footer makes a widget of each key, anew for each page.
         self._keys = Static(id="keys")
         self._drawn: dict[Static, Any] = {}
@@ -286,6 +285,8 @@ class DashboardApp(App[int]):
             subject = self.subject() if self._places and self.page.is_mounted else None
             known = subject is not None and subject.kind in ("topic", "partition")
             return known and self.commander is not None and self.place.kind != "records"
+        if action in ("filter", "command"):
+            return len(self.screen_stack) == 1 and not isinstance(self.focused, Input)
         if action == "advance":
             return self._guide is not None and not self._guide.finished
         return True
@@ -456,7 +457,7 @@ class DashboardApp(App[int]):
     def action_step_back(self) -> None:
         """Close what is open, then clear what narrows the rows, then go back."""
         if self._bar.display:
-            self._close_bar()
+            self._bar.close()
             return
         narrowed = [t for t in self.page.tables.values() if t.filter_text or t.is_narrowed]
         if narrowed:
@@ -618,22 +619,20 @@ class DashboardApp(App[int]):
 
     def action_filter(self) -> None:
         """Type a filter for the focused table."""
-        table = self.page.focused_table()
-        if table is not None and len(self.screen_stack) == 1:
-            self._filtered = table
-            hint = "words, !without" + (", or a condition" if table.query_table else "")
-            self._open_bar("filter", f"/ {hint}; Escape shows all", table.filter_text)
+        if (table := self.page.focused_table()) is not None:
+            self._bar.ask_filter(table, self._refocus)
 
     def action_command(self) -> None:
         """Type where to go."""
-        if len(self.screen_stack) == 1:
-            self._type_command("")
+        self._type_command("")
 
     def _type_command(self, begun: str) -> None:
-        known = self.known_names()
         kinds = {name: action.kinds for name, action in self.all_actions().items()}
-        self._bar.suggester = LineSuggester(lambda text: complete(text, known, kinds))
-        self._open_bar("command", ": topic NAME, broker ID, group NAME, events ...", begun)
+        self._bar.ask_command(begun, self.known_names(), kinds, self._refocus)
+
+    def _refocus(self) -> None:
+        if (table := self.page.focused_table()) is not None:
+            self.screen.set_focus(table)
 
     def known_names(self) -> dict[str, list[str]]:
         """Names that a command can take, by kind."""
@@ -653,39 +652,9 @@ class DashboardApp(App[int]):
             "context": contexts,
         }
 
-    def _open_bar(self, mode: str, placeholder: str, value: str) -> None:
-        self._bar_mode = mode
-        if mode == "filter":
-            self._bar.suggester = None
-        self._bar.placeholder = placeholder
-        self._bar.value = value
-        self._bar.display = True
-        self._bar.focus()
-
-    def _close_bar(self) -> None:
-        self._bar.display = False
-        self._bar_mode = ""
-        if (table := self.page.focused_table()) is not None:
-            table.focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while typing."""
-        if event.input is self._bar and self._bar_mode == "filter" and event.input.display:
-            self._filtered.set_filter(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter, or go where the words lead."""
-        if event.input is not self._bar:
-            return
-        mode, text = self._bar_mode, event.value
-        filtered = getattr(self, "_filtered", None)
-        self._close_bar()
-        if mode == "filter" and filtered is not None:
-            filtered.focus()
-            if filtered.filter_problem:
-                self.notify(filtered.filter_problem, severity="warning", markup=False)
-        elif mode == "command" and text.strip():
-            self.run_command(text)
+    def on_words_line_command(self, message: WordsLine.Command) -> None:
+        """Go where the words lead."""
+        self.run_command(message.text)
 
     def run_command(self, text: str) -> None:
         """Do what was typed after `:`."""

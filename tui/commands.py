@@ -1,7 +1,8 @@
 """The `:` line. Pure: text in, a place or a word to the application out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from types import MappingProxyType
 
 from clusters.nearest import nearest
@@ -88,26 +89,37 @@ def complete(
     known: Mapping[str, Iterable[str]],
     actions: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> str | None:
-    """The command that was begun, whole; None when nothing begins so.
+    """The command that was begun, whole; None when nothing begins so, or nothing was begun."""
+    word, space, rest = text.lstrip().partition(" ")
+    if not word or (space and not rest):
+        return None
+    return next(completions(text, known, actions), None)
+
+
+def completions(
+    text: str,
+    known: Mapping[str, Iterable[str]],
+    actions: Mapping[str, Iterable[str]] = MappingProxyType({}),
+) -> Iterator[str]:
+    """Every command that begins so, the likeliest first.
 
     `actions` are words of actions and the kinds of things that each is about. Names are looked at
-    only where one can stand.
+    only where one can stand, and no further than somebody asks.
     """
-    word, space, rest = text.lstrip().partition(" ")
-    if not word:
-        return None
+    text = text.lstrip()
+    word, space, _ = text.partition(" ")
     if not space:
         words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, *OTHERS, *actions]
-        return _first(text, (each for each in words if each != word)) or _first(
-            text, (name for kind in ("topic", "group") for name in known.get(kind, ()))
-        )
+        names = (name for kind in ("topic", "group") for name in known.get(kind, ()))
+        yield from _beginning(text, (each for each in chain(words, names) if each != word))
+        return
     command = ALIASES.get(word, word)
     kinds = {"topic"} if command == RECORDS else {command} if command in WITH_NAME else set()
     kinds |= {"topic" if kind == "partition" else kind for kind in actions.get(command, ())}
     names = (name for kind in sorted(kinds) for name in known.get(kind, ()))
-    return _first(text, (f"{word} {name}" for name in names)) if rest else None
+    yield from _beginning(text, (f"{word} {name}" for name in names))
 
 
-def _first(text: str, candidates: Iterable[str]) -> str | None:
+def _beginning(text: str, candidates: Iterable[str]) -> Iterator[str]:
     begun = text.casefold()
-    return next((each for each in candidates if each.casefold().startswith(begun)), None)
+    return (each for each in candidates if each.casefold().startswith(begun))

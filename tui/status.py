@@ -70,14 +70,16 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
 def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width: int) -> Text:
     """The main pages with their keys, a click opens one; `crumb` is where else one is."""
     text = Text(no_wrap=True, overflow="ellipsis")
-    short = width < sum(len(title) + 4 for _, title in pages) + len(crumb) + 4
+    elsewhere = current not in {kind for kind, _ in pages}
+    crumbs = len(crumb) + 4 if elsewhere else 0
+    short = width < sum(len(title) + 4 for _, title in pages) + crumbs
     for number, (kind, title) in enumerate(pages, 1):
         click = Style.from_meta({"@click": f"app.main('{kind}')"})
         if kind == current:
             text.append(f" {number} {title} ", Style(bold=True, reverse=True) + click)
         else:
             text.append(f" {number} {title[:4] if short else title} ", click)
-    if current not in {kind for kind, _ in pages}:
+    if elsewhere:
         text.append(f" » {crumb} ", "bold reverse")
     return text
 
