@@ -2,6 +2,7 @@
 
 Real brokers, a real pseudo-terminal. The first picture has the frame and the tabs; the full one says `live` and shows
 partitions. Wall time is what a person waits; processor time, of the dashboard alone, stays the same on a busy machine.
+The first round is not counted: it compiles what later ones find compiled, as after an installation.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import signal
 import statistics
 import struct
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -28,12 +30,16 @@ LIMIT_S = 60
 ESCAPES = re.compile(rb"\x1b\[[0-9;?<>=]*[A-Za-z]")
 
 
-def start(words: list[str]) -> tuple[float, float, float, float]:
-    """Milliseconds to the first and to the full picture: wall, wall, processor, processor."""
+def start(words: list[str], compiled: str) -> tuple[float, float, float, float]:
+    """Milliseconds to the first and to the full picture: wall, wall, processor, processor.
+
+    `compiled` is the folder for Python's bytecode, so that no setting of the caller matters.
+    """
     started = time.perf_counter()
     pid, terminal = pty.fork()
     if pid == 0:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environment |= {"PYTHONPYCACHEPREFIX": compiled, "PYTHONDONTWRITEBYTECODE": ""}
         os.execve(sys.executable, [sys.executable, "-m", "shell.main", *words], environment)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     seen, first = b"", None
@@ -88,7 +94,10 @@ def main() -> None:
     cluster.prepare()
     try:
         bootstrap = asyncio.run(prepare(cluster))
-        took = [start(["--bootstrap", bootstrap, "dash"]) for _ in range(rounds)]
+        words = ["--bootstrap", bootstrap, "dash"]
+        with tempfile.TemporaryDirectory() as compiled:
+            start(words, compiled)
+            took = [start(words, compiled) for _ in range(rounds)]
     finally:
         asyncio.run(cluster.close())
     names = (
