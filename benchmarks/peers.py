@@ -4,10 +4,10 @@ Processes are ended by the ids that started them. Nothing listens beyond loopbac
 """
 
 import base64
+import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +15,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from benchmarks.ports import free_ports
 
 KAFKA_VERSION = "4.3.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logctl"
@@ -28,18 +30,6 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0<
 </dependency></dependencies></project>"""
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 def kafka_libs() -> Path | None:
     """The folder of Apache Kafka's jars, fetched with Maven once; None when that can't be done."""
     if given := os.environ.get("LOGCTL_KAFKA_LIBS"):
@@ -51,6 +41,14 @@ def kafka_libs() -> Path | None:
     if not shutil.which("java") or not shutil.which("mvn"):
         return None
     home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching them
+        if not (home / ".complete").exists() and not _fetch(home):
+            return None
+    return libs
+
+
+def _fetch(home: Path) -> bool:
     (home / "pom.xml").write_text(POM.format(version=KAFKA_VERSION))
     done = subprocess.run(
         [
@@ -67,9 +65,9 @@ def kafka_libs() -> Path | None:
         timeout=600,
     )
     if done.returncode:
-        return None
+        return False
     (home / ".complete").touch()
-    return libs
+    return True
 
 
 @dataclass

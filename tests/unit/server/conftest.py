@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import random
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from benchmarks.ports import free_ports
 from broker.config import BrokerConfig
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import Record, encode_batch
@@ -21,16 +21,6 @@ from broker.runtime.doors import AsyncioNetwork, RealDisk, SystemClock, ThreadOf
 from broker.server import Broker
 
 WAIT_SECONDS = 15
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 async def until(condition: Callable[[], Any]) -> None:
