@@ -1,5 +1,7 @@
 """Dialogs of the records page: one record in full, and where to read from. They change nothing."""
 
+import json
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,6 +12,8 @@ from textual.widgets import Input, Static
 
 from tui.records import Record, whole
 
+HINT = "n next   p before   x bytes or text   y copies the value, Y all as JSON   Escape closes"
+
 
 class RecordScreen(ModalScreen[None]):
     """One record: key, headers, value as pretty JSON, text or bytes."""
@@ -18,13 +22,20 @@ class RecordScreen(ModalScreen[None]):
         Binding("escape,q,enter", "dismiss", "Close"),
         Binding("x", "hex", "Bytes"),
         Binding("y", "copy", "Copy the value"),
+        Binding("Y", "copy_whole", "Copy as JSON"),
+        Binding("n,right,l", "other(1)", "Next", show=False),
+        Binding("p,left,h", "other(-1)", "Before", show=False),
         Binding("j,down", "scroll(1)", "Down", show=False),
         Binding("k,up", "scroll(-1)", "Up", show=False),
     ]
 
-    def __init__(self, record: Record) -> None:
+    def __init__(
+        self, record: Record, beside: Callable[[Record, int], Record | None] = lambda _, __: None
+    ) -> None:
+        """`beside(record, step)` is the one after (1) or before (-1), None at the end."""
         super().__init__()
         self.record = record
+        self._beside = beside
         self._hex = False
 
     def compose(self) -> ComposeResult:
@@ -32,19 +43,43 @@ class RecordScreen(ModalScreen[None]):
         with Vertical(id="record"):
             with VerticalScroll(id="record-scroll"):
                 yield Static(whole(self.record), id="record-text", markup=False)
-            yield Static("x bytes or text   y copies the value   Escape closes", id="record-hint")
+            yield Static(HINT, id="record-hint")
 
     def action_hex(self) -> None:
         """Show bytes, or text again."""
         self._hex = not self._hex
+        self._show()
+
+    def action_other(self, step: int) -> None:
+        """The record after this, or before it, as the table has them."""
+        record = self._beside(self.record, step)
+        if record is None:
+            self.notify("that is the last one" if step > 0 else "that is the first one")
+            return
+        self.record = record
+        self._show()
+        self.query_one("#record-scroll", VerticalScroll).scroll_home(animate=False)
+
+    def _show(self) -> None:
         text = whole(self.record, as_hex=self._hex)
         self.query_one("#record-text", Static).update(text)
 
     def action_copy(self) -> None:
-        """Copy the value (OSC 52)."""
-        data = self.record.value_bytes() or b""
-        self.app.copy_to_clipboard(data.decode(errors="replace"))
-        self.notify("copied the value")
+        """Copy the value (OSC 52); bytes that are no text as base64."""
+        record = self.record
+        if record.value_bytes() is None:
+            self.notify("nothing to copy: a tombstone has no value", severity="warning")
+        elif record.is_text:
+            self.app.copy_to_clipboard((record.value_bytes() or b"").decode(errors="replace"))
+            self.notify("copied the value")
+        else:
+            self.app.copy_to_clipboard(str(record.told.get("value")))
+            self.notify("copied the value as base64: it is no text")
+
+    def action_copy_whole(self) -> None:
+        """Copy all of it as JSON (OSC 52)."""
+        self.app.copy_to_clipboard(json.dumps(self.record.to_json(), ensure_ascii=False))
+        self.notify("copied the record as JSON")
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""

@@ -9,6 +9,7 @@ from typing import Any
 
 HEX_WIDTH = 16
 HEX_LINES_MAX = 4_096
+BYTES_SHOWN = 48
 TEXT_MAX = 1_000_000
 
 
@@ -29,13 +30,17 @@ class Record:
     @property
     def key(self) -> str:
         """Its key in one line; "" without one."""
-        return one_line(self.told.get("key"))
+        return _told(self.told, "key", "key_encoding")
 
     @property
     def value(self) -> str:
         """Its value in one line; ∅ for a tombstone."""
-        value = self.told.get("value")
-        return "∅" if value is None else one_line(value)
+        return "∅" if self.told.get("value") is None else _told(self.told, "value", "encoding")
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its value is text, JSON or nothing; else it came as base64."""
+        return self.told.get("encoding") != "base64"
 
     def to_json(self) -> dict[str, Any]:
         """The line as it came."""
@@ -55,6 +60,15 @@ def read_record(line: str) -> Record | None:
         return Record(str(told["topic"]), int(told["partition"]), int(told["offset"]), told)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _told(told: Mapping[str, Any], name: str, encoding: str) -> str:
+    """Text in one line; of bytes how many, and the first of them."""
+    value = told.get(name)
+    if told.get(encoding) != "base64":
+        return one_line(value)
+    data = _bytes(value, "base64") or b""
+    return f"({len(data)} bytes) {data[:BYTES_SHOWN].hex(' ')}{' …' * (len(data) > BYTES_SHOWN)}"
 
 
 def one_line(value: Any) -> str:
@@ -101,7 +115,8 @@ def whole(record: Record, *, as_hex: bool = False) -> str:
         f"key        {record.key if told.get('key') is not None else '(none)'}",
     ]
     lines += [
-        f"header     {header.get('name')} = {one_line(header.get('value'))}"
+        f"header     {one_line(header.get('name'))} = "
+        + ("∅" if header.get("value") is None else _told(header, "value", "encoding"))
         for header in told.get("headers") or ()
     ]
     data = record.value_bytes()

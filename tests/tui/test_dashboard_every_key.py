@@ -452,6 +452,27 @@ async def copies_the_value(b: Bench, key: str) -> None:
     await b.press("escape")
 
 
+async def copies_the_record(b: Bench, key: str) -> None:
+    await record(b)
+    await b.press(key)
+    assert json.loads(b.osc_52()[-1])["offset"] == 2
+    await b.press("escape")
+
+
+def goes_beside(step: int) -> Check:
+    async def check(b: Bench, key: str) -> None:
+        screen = await record(b)
+        b.app.table("records").action_edge(0)
+        screen.record = b.app.table("records").cursor_row
+        if step < 0:
+            await b.press("n")
+        await b.press(key)
+        assert screen.record.offset == (1 if step > 0 else 0)
+        await b.press("escape")
+
+    return check
+
+
 def scrolls(step: int) -> Check:
     async def check(b: Bench, key: str) -> None:
         scroll = (await record(b)).query_one("#record-scroll")
@@ -593,6 +614,9 @@ SEEN: dict[tuple[str, str], Check] = {
             "escape q enter": closes_the_record,
             "x": shows_bytes,
             "y": copies_the_value,
+            "Y": copies_the_record,
+            "n right l": goes_beside(1),
+            "p left h": goes_beside(-1),
             "j down": scrolls(1),
             "k up": scrolls(-1),
         },

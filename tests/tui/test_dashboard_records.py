@@ -144,6 +144,47 @@ async def test_a_record_in_full_and_its_bytes(reading) -> None:
     assert app.clipboard == '{"total": 12, "sku": "A1"}'
 
 
+async def test_from_one_record_to_the_next(reading) -> None:
+    app, pilot, reader = reading
+    for offset in range(3):
+        reader.lines.put_nowait(line(offset, f"value {offset}"))
+    await until(pilot, lambda: offsets(app) == [0, 1, 2], "three records")
+    await pilot.press("g", "enter")
+    await until(pilot, lambda: isinstance(app.screen, RecordScreen), "the record")
+
+    def shown() -> str:
+        return str(app.screen.query_one("#record-text", Static).render())
+
+    await pilot.press("n")
+    assert "value 1" in shown()
+    # One that comes meanwhile takes nothing away.
+    reader.lines.put_nowait(line(3, "value 3"))
+    await until(pilot, lambda: offsets(app) == [0, 1, 2, 3], "one more")
+    await pilot.press("right", "n", "n")
+    assert "value 3" in shown()
+    await pilot.press("p", "left", "h", "h")
+    assert "value 0" in shown()
+    await pilot.press("escape")
+    await until(pilot, lambda: not isinstance(app.screen, RecordScreen), "closed")
+    assert app.table("records").cursor_row.offset == 0
+
+
+async def test_what_is_copied_of_bytes_and_of_nothing(reading) -> None:
+    app, pilot, reader = reading
+    reader.lines.put_nowait(line(0, "/wAB", encoding="base64"))
+    reader.lines.put_nowait(line(1, None))
+    await until(pilot, lambda: offsets(app) == [0, 1], "two records")
+    await pilot.press("g", "enter")
+    await until(pilot, lambda: isinstance(app.screen, RecordScreen), "the record")
+    await pilot.press("y")
+    assert app.clipboard == "/wAB"
+    await pilot.press("Y")
+    assert json.loads(app.clipboard)["encoding"] == "base64"
+    await pilot.press("n", "y")
+    assert json.loads(app.clipboard)["offset"] == 0
+    assert any("tombstone" in note.message for note in app._notifications)
+
+
 async def test_what_the_reader_says_is_shown(reading) -> None:
     app, pilot, reader = reading
     reader.lines.put_nowait("warning: partition 3 has no leader")
@@ -162,6 +203,21 @@ def test_binary_values_are_shown_as_bytes() -> None:
     assert record is not None
     assert record.value_bytes() == b"\x00\x01\x02\xff"
     assert "00 01 02 ff" in whole(record)
+
+
+def test_bytes_in_a_row_are_told_as_such() -> None:
+    more = {"encoding": "base64", "key_encoding": "base64"}
+    headers = [
+        {"name": "b", "value": "/wA=", "encoding": "base64"},
+        {"name": "none", "value": None, "encoding": "utf-8"},
+    ]
+    record = read_record(line(1, "AAEC/w==", key="/w==", headers=headers, **more))
+    assert record is not None
+    assert record.value == "(4 bytes) 00 01 02 ff"
+    assert record.key == "(1 bytes) ff"
+    assert "key        (1 bytes) ff" in whole(record)
+    assert "header     b = (2 bytes) ff 00" in whole(record)
+    assert "header     none = ∅" in whole(record)
 
 
 def test_a_tombstone_is_no_empty_value() -> None:

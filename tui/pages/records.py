@@ -171,7 +171,22 @@ class RecordsPage(Page):
     def on_live_table_selected(self, message: LiveTable.Selected) -> None:
         """Enter shows a record in full."""
         message.stop()
-        self.app.push_screen(RecordScreen(message.row))
+        self.app.push_screen(RecordScreen(message.row, self._beside))
+
+    def _beside(self, record: Record, step: int) -> Record | None:
+        """The one after or before it; the cursor goes along, so that it is seen behind."""
+        table = self.tables["records"]
+        # Those that came meanwhile may have taken the cursor along.
+        table.move_to_key(_key(record))
+        if table.cursor_row is None or _key(table.cursor_row) != _key(record):
+            return None
+        table.action_cursor(step)
+        found: Record = table.cursor_row
+        return None if _key(found) == _key(record) else found
+
+
+def _key(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
 
 
 def _records_table() -> LiveTable[Record]:
@@ -184,7 +199,7 @@ def _records_table() -> LiveTable[Record]:
     ]
     return LiveTable(
         columns,
-        key=lambda r: (r.topic, r.partition, r.offset),
+        key=_key,
         search=lambda r: f"{r.partition} {r.offset} {r.key} {r.value}",
         title="Records",
         sort_column=None,
