@@ -1,7 +1,7 @@
 """How the dashboard feels: changes, keys, idling, and keys under a storm of events.
 
 `python -m benchmarks.dashboard [--storm SECONDS] [--size 120x40]`. It uses a cluster in memory with 10,000 partitions,
-drawn without a terminal. Each time is told twice: by a watch, and in processor time, which other work does not stretch.
+drawn in a pseudo-terminal. Each time is told twice: by a watch, and in processor time, which other work does not stretch.
 For the start see `benchmarks.dashboard_start`, for memory `benchmarks.dashboard_soak`.
 """
 
@@ -10,7 +10,16 @@ import asyncio
 import time
 
 from benchmarks.dashboard_soak import told
-from benchmarks.dashboard_storm import EVENTS_PER_S, PARTITIONS, Answers, Holds, Storm, press
+from benchmarks.dashboard_storm import (
+    EVENTS_PER_S,
+    PARTITIONS,
+    Answers,
+    Holds,
+    Pressing,
+    Storm,
+    in_terminal,
+    say,
+)
 from tui.app import DashboardApp
 
 KEYS = ("j", "j", "k", "pagedown", "G", "g", "4", "j", "G", "1", "3", "j", "6", "k", "2")
@@ -22,39 +31,40 @@ async def run(storm_s: float, size: tuple[int, int]) -> None:
     storm = Storm()
     started, cpu = time.perf_counter(), time.process_time()
     app = DashboardApp(["127.0.0.1:1"], feed=storm.cluster, kinds=storm.kinds())
-    async with app.run_test(size=size):
+    async with in_terminal(app, size):
+        pressing = Pressing(app)
         await storm.cluster.tell(replaying=True)
         while len(app.store.view.partitions) < PARTITIONS:
             await asyncio.sleep(0.002)
         await drawn(app)
-        print(
+        say(
             f"{PARTITIONS} partitions taken in and drawn: watch {since(started):.0f}, processor {spent(cpu):.0f} ms"
         )
         await measure_changes(app, storm)
         quiet = Answers()
         for key in KEYS:
-            await press(app, key, Answers())
+            await pressing.press(key, Answers())
         for key in KEYS * 5:
-            await press(app, key, quiet)
+            await pressing.press(key, quiet)
             await asyncio.sleep(0.02)
         show("key, quiet", quiet)
-        await press(app, "1", Answers())
+        await pressing.press("1", Answers())
         await asyncio.sleep(5)
         cpu = time.process_time()
         await asyncio.sleep(IDLE_S)
-        print(f"idle on the overview: {spent(cpu) / IDLE_S / 10:.1f} % of a core")
+        say(f"idle on the overview: {spent(cpu) / IDLE_S / 10:.1f} % of a core")
         busy, cpu = Answers(), time.process_time()
         blowing = asyncio.create_task(storm.blow(storm_s))
         with Holds() as holds:
             while not blowing.done():
                 for key in KEYS:
-                    await press(app, key, busy)
+                    await pressing.press(key, busy)
                     await asyncio.sleep(0.05)
-        print(
+        say(
             f"events: {storm.sent / storm_s:.0f} of {EVENTS_PER_S} a second; {spent(cpu) / storm_s / 10:.0f} % of a core"
         )
         show("key, in the storm", busy)
-        print(holds.told())
+        say(holds.told())
 
 
 def since(started: float) -> float:
@@ -66,9 +76,8 @@ def spent(before: float) -> float:
 
 
 def show(what: str, answers: Answers) -> None:
-    print(
+    say(
         f"{what}: watch {told(answers.wall_ms)}; processor {told(answers.cpu_ms)}; most: {answers.worst()}",
-        flush=True,
     )
 
 

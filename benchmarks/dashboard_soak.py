@@ -14,7 +14,7 @@ import tracemalloc
 
 import psutil
 
-from benchmarks.dashboard_storm import VISITS, Answers, Holds, Storm, Teller, press
+from benchmarks.dashboard_storm import VISITS, Answers, Holds, Pressing, Storm, Teller
 from tui.app import DashboardApp
 
 SIZES = ((120, 40), (250, 70), (80, 24), (160, 50))
@@ -46,11 +46,11 @@ async def soak(minutes: float) -> None:
         await storm.cluster.tell(replaying=True)
         blowing = asyncio.create_task(storm.blow(minutes * 60))
         started = last = time.perf_counter()
-        keys, visit = Answers(), 0
+        keys, visit, pressing = Answers(), 0, Pressing(app)
         with Holds() as holds:
             while not blowing.done():
                 for key in VISITS[visit % len(VISITS)]:
-                    await press(app, key, keys)
+                    await pressing.press(key, keys)
                     await asyncio.sleep(0.1)
                 visit += 1
                 if visit % len(VISITS) == 0:

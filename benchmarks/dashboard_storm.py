@@ -5,11 +5,19 @@ time of this process, which other work on the machine does not stretch.
 """
 
 import asyncio
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import random
+import struct
+import subprocess
+import sys
+import termios
 import time
 from asyncio import events as loop_events
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +33,7 @@ EVENTS_PER_S = 1_000
 # After a pause of the machine no more than this is caught up with at once.
 AT_ONCE_MAX = 200
 SLICE_S = 0.02
+CHARACTERS = {"slash": "/", "question_mark": "?", "space": " "}
 # Every page, with what one does there; each line is one visit.
 VISITS = (
     ("1", "j", "j", "k", "tab", "j", "shift+tab"),
@@ -183,20 +192,101 @@ class Answers:
         return ", ".join(f"{key} {took:.0f}" for took, key in found)
 
 
-async def press(app: Any, key: str, into: Answers) -> None:
-    """Press a key as a terminal would, and wait until what it changed is drawn; no pauses of tests."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    character = {"slash": "/", "question_mark": "?", "space": " "}.get(
-        key, key if len(key) == 1 else None
+def say(words: str) -> None:
+    """Tell a result past the application, which keeps what is printed for itself."""
+    print(words, file=sys.__stdout__, flush=True)
+
+
+class Pressing:
+    """Presses keys as a terminal would and waits until what each changed stands on the screen.
+
+    A key is taken by the widget with the focus and goes up from there; what it changes is drawn later, with whatever
+    else is to be drawn then. So: all of those have done with the key, then one drawing of all that they left to draw.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._drawn = asyncio.Event()
+        self._drawn_s = self._drawn_cpu_s = 0.0
+        app.post_display_hook = self._note
+
+    def _note(self) -> None:
+        self._drawn_s, self._drawn_cpu_s = time.perf_counter(), time.process_time()
+        self._drawn.set()
+
+    async def press(self, key: str, into: Answers) -> None:
+        """Press a key; how long it took goes into `into`."""
+        app = self._app
+        wall, cpu = time.perf_counter(), time.process_time()
+        app.post_message(Key(key, CHARACTERS.get(key, key if len(key) == 1 else None)))
+        await self._passed(app)
+        # Behind the key in the queue of each that it goes through, and behind what was put off until then.
+        for node in [*(app.focused or app.screen).ancestors_with_self, app]:
+            await self._passed(node)
+        while not app.page.is_mounted:
+            await asyncio.sleep(0.001)
+        await self._passed(app.page)
+        self._drawn_s, self._drawn_cpu_s = time.perf_counter(), time.process_time()
+        left = self._undrawn()
+        while left:
+            self._drawn.clear()
+            await asyncio.wait_for(self._drawn.wait(), 60)
+            left &= self._undrawn()
+        into.wall_ms.append((self._drawn_s - wall) * 1000)
+        into.cpu_ms.append((self._drawn_cpu_s - cpu) * 1000)
+        into.keys.append(f"{app.place.kind}:{key}")
+
+    async def _passed(self, node: Any) -> None:
+        done = asyncio.Event()
+        if node.call_later(done.set):
+            await asyncio.wait_for(done.wait(), 60)
+
+    def _undrawn(self) -> set[Any]:
+        """What is still to be drawn of what can be seen."""
+        screen = self._app.screen
+        waiting = {each for each in screen.walk_children(with_self=True) if _waits(each)}
+        return waiting | set(screen._dirty_widgets)
+
+
+def _waits(widget: Any) -> bool:
+    asked = (
+        widget._repaint_required
+        or widget._layout_required
+        or widget._scroll_required
+        or widget._recompose_required
     )
-    app.post_message(Key(key, character))
-    done = asyncio.Event()
-    # Behind the key in the application's queue, then behind the painting that follows.
-    app.call_later(app.call_after_refresh, done.set)
-    await asyncio.wait_for(done.wait(), 60)
-    into.wall_ms.append((time.perf_counter() - wall) * 1000)
-    into.cpu_ms.append((time.process_time() - cpu) * 1000)
-    into.keys.append(f"{app.place.kind}:{key}")
+    return asked and all(each.display for each in widget.ancestors_with_self)
+
+
+@contextlib.asynccontextmanager
+async def in_terminal(app: Any, size: tuple[int, int]) -> AsyncIterator[Any]:
+    """The application in a pseudo-terminal that somebody reads, so that writing to it is paid for, too.
+
+    Standard input and error of this process are that terminal meanwhile; results go to standard output.
+    """
+    columns, lines = size
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    before = os.dup(0), os.dup(2)
+    reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=before[1])
+    os.dup2(theirs, 0)
+    os.dup2(theirs, 2)
+    running = asyncio.create_task(app.run_async(size=size))
+    try:
+        while not (app.is_running and app._dom_ready):
+            if running.done():
+                running.result()
+            await asyncio.sleep(0.005)
+        yield app
+    finally:
+        app.exit()
+        await running
+        os.dup2(before[0], 0)
+        os.dup2(before[1], 2)
+        reader.kill()
+        reader.wait()
+        for each in (ours, theirs, *before):
+            os.close(each)
 
 
 class Holds:

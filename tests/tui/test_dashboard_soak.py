@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.dashboard_storm import VISITS, Answers, Holds, Storm, Teller, press
+from benchmarks.dashboard_storm import VISITS, Answers, Holds, Pressing, Storm, Teller
 from clusters.polls import Answer, Poll
 from clusters.watch import FeedStatus
 from tui.app import DashboardApp
@@ -46,12 +46,12 @@ async def test_every_key_is_answered_in_a_storm_and_what_is_kept_is_bounded() ->
             while len(app.store.view.partitions) < 2_000:
                 await pilot.pause(0.02)
         blowing = asyncio.create_task(storm.blow(STORM_S_MAX))
-        keys = Answers()
+        keys, pressing = Answers(), Pressing(app)
         with Holds() as holds:
             for number, visit in enumerate(VISITS):
                 # `press` raises when a key is not answered and drawn within its time.
                 for key in visit[:3]:
-                    await press(app, key, keys)
+                    await pressing.press(key, keys)
                 await pilot.resize_terminal(*((80, 24), (160, 50))[number % 2])
         blowing.cancel()
         await asyncio.gather(blowing, return_exceptions=True)
