@@ -9,7 +9,7 @@ source, and never guess: a record that does not fit the image raises ``ImageErro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,6 +17,7 @@ from uuid import UUID
 
 from broker.protocol import metadata_records as rec
 from broker.protocol.errors import LogctlError
+from broker.protocol.lazy_dataclass import dataclass
 
 RESOURCE_TOPIC: Final = 2
 RESOURCE_BROKER: Final = 4

@@ -7,10 +7,11 @@ Nothing here decides what a record means; that is the image's work.
 """
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Final, cast, get_args
 
 from broker.protocol.errors import DecodeError, EncodeError, InvalidValue, TrailingBytes
+from broker.protocol.lazy_dataclass import dataclass
 from broker.protocol.primitives import Buffer, encode_uvarint, read_uvarint
 from broker.protocol.record_codec import decode_fields, encode_fields
 

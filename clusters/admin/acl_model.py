@@ -7,8 +7,10 @@ number (`operation-99`), so that what was read can be written back unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
+
+from broker.protocol.lazy_dataclass import dataclass
 
 RESOURCE_TYPES: Mapping[str, int] = {
     "topic": 2,

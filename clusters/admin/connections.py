@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
@@ -19,6 +18,7 @@ from broker.protocol.errors import (
     UnsupportedVersion,
     WireError,
 )
+from broker.protocol.lazy_dataclass import dataclass
 from broker.protocol.struct import Struct
 from clusters.admin.errors import AccessRefused, AuthenticationRefused, ClusterUnreachable
 from clusters.admin.opening import CLIENT_ID, Opener, split_address

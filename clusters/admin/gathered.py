@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Generic, Protocol, TypeVar
+
+from broker.protocol.lazy_dataclass import dataclass
 
 
 class _Shown(Protocol):

@@ -6,8 +6,10 @@ An `int | None` offset is None when the partition's leader did not answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Literal
+
+from broker.protocol.lazy_dataclass import dataclass
 
 BrokerState = Literal["up", "fenced", "down"]
 

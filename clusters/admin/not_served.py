@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
+from broker.protocol.lazy_dataclass import dataclass
 from clusters.admin.errors import AdminError, code_words
 
 AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"

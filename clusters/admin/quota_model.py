@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from broker.protocol.lazy_dataclass import dataclass
 
 # Who a quota is for: parts of an entity by type; None for the name means: the default.
 Entity = tuple[tuple[str, str | None], ...]

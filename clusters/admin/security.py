@@ -16,11 +16,12 @@ import shlex
 import ssl
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ErrorCode
+from broker.protocol.lazy_dataclass import dataclass
 from broker.protocol.network import AsyncioNetwork, Network, ProtocolFactory
 from broker.protocol.struct import Struct
 from broker.protocol.tls_words import NO_TLS, tls_words
