@@ -142,6 +142,7 @@ class DashboardApp(App[int]):
         self._places: list[Place] = []
         self._waiting: list[FeedUpdate] = []
         self._paint_due = False
+        self._sweep_due = False
         self._last_source = ""
         self._paint_took_s = 0.0
         self._painted_s = 0.0
@@ -247,6 +248,7 @@ class DashboardApp(App[int]):
             page.display = False
             if other not in kept and other not in MAIN_PAGES:
                 del self._pages[other]
+                page.forget()
                 page.remove()
         if id_ not in self._pages:
             desk = Desk(self.store, self.now_ms, self.wall_ms, self.commander)
@@ -356,8 +358,7 @@ class DashboardApp(App[int]):
             self.page.paint()
         if self._poller is not None and waiting:
             self._poller.want(self._wanted())
-        if view.sweeping(self.now_ms()):
-            self.set_timer(SWEEP_FRAME_S, self._sweep)
+        self._sweep_on()
         if view.is_behind:
             self._schedule()
         self.call_after_refresh(self._painted, started)
@@ -367,10 +368,17 @@ class DashboardApp(App[int]):
         self._paint_took_s = time.thread_time() - started_s
         self._painted_s = time.perf_counter()
 
-    def _sweep(self) -> None:
-        self.page.refresh_trails()
-        if self.store.view.sweeping(self.now_ms()):
+    def _sweep_on(self) -> None:
+        # One timer at a time, however often is painted meanwhile.
+        if not self._sweep_due and self.store.view.sweeping(self.now_ms()):
+            self._sweep_due = True
             self.set_timer(SWEEP_FRAME_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_due = False
+        if self._places:
+            self.page.refresh_trails()
+        self._sweep_on()
 
     def _paint_status(self) -> None:
         store = self.store
@@ -702,6 +710,7 @@ class DashboardApp(App[int]):
         for group in ("feed", "polls", "action"):
             self.workers.cancel_group(self, group)
         for page in self._pages.values():
+            page.forget()
             await page.remove()
         self._pages.clear()
         self._places.clear()

@@ -163,6 +163,12 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         else:
             self._draw_changed(shift)
 
+    def forget(self) -> None:
+        """Let go of rows and drawn lines: for a table that is not shown any more."""
+        self._all, self._version, self._order = (), None, Order()
+        self._phases.clear()
+        self._styles_cache.clear()
+
     @property
     def shown(self) -> list[R]:
         """The rows that are shown, in their order; not to be changed."""

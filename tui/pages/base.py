@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from textual.containers import Container
+from textual.geometry import Size
 from textual.message import Message
+from textual.widget import Widget, _RenderCache
 from textual.widgets import Static
 
 from clusters.polls import Answer, Poll
@@ -18,6 +20,8 @@ from tui.drawing import age
 from tui.panel import Panel
 from tui.store import STALE_MS, Store
 from tui.table import LiveTable
+
+_NOTHING_DRAWN = _RenderCache(Size(0, 0), [])
 
 
 class Place(NamedTuple):
@@ -120,6 +124,18 @@ class Page(Container):
             table.set_class(lost and name != "events", "stale")
         for panel in self.texts.values():
             panel.set_class(lost, "stale")
+
+    def forget(self) -> None:
+        """Let go of rows and drawn lines once this page is closed.
+
+        Widgets refer to one another in rings, which only the garbage collector finds, and it waits
+        for a quiet moment: until then a closed page must not hold the rows of a large cluster.
+        """
+        for table in self.tables.values():
+            table.forget()
+        for widget in self.walk_children(Widget, with_self=True):
+            widget._styles_cache.clear()
+            widget._render_cache = _NOTHING_DRAWN
 
     def refresh_trails(self) -> None:
         """Draw again what fades."""
