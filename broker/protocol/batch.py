@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from crc32c import crc32c
-
+from broker.protocol.checksum import crc32c
 from broker.protocol.codec import encode_data
 from broker.protocol.compression import (
     DECOMPRESSED_BYTES_MAX,
