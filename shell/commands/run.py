@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 async def _run(
     session: Session,
     *,
-    file: str,
+    file: str | None,
     set: Sequence[tuple[str, str]],  # noqa: A002 - the option's name
     from_: str | None,
     dry_run: bool,
     check: bool,
+    schema: bool,
     record: str | None,
 ) -> ExitCode:
+    if schema:
+        return _schema(session)
+    if file is None:
+        raise UsageProblem("A file is missing.", hint="logctl run FILE")
     from clusters.declared.variables import Variables, typed
     from clusters.watch.events import iso_time
     from clusters.watch.status import SystemClock
@@ -71,6 +76,16 @@ async def _run(
     if session.output.format != "table":
         session.output.document(log.to_json(), list)
     return code
+
+
+def _schema(session: Session) -> ExitCode:
+    import json
+
+    from shell.commands import all_commands
+    from shell.runbook.schema import runbook_schema
+
+    session.output.text(json.dumps(runbook_schema(all_commands()), indent=2))
+    return ExitCode.DONE
 
 
 def _tell_end(session: Session, log: Any, given: dict[str, Any]) -> None:
@@ -149,18 +164,20 @@ COMMANDS = (
         details="The file is checked whole before its first step. Ctrl-C and failures tell how to "
         "go on with --from. A record of each run is kept as JSON and Markdown. The files are "
         "described in docs/runbooks.md.",
-        arguments=(Argument("FILE", "The runbook, a YAML file.", Kind.FILE),),
+        arguments=(Argument("FILE", "The runbook, a YAML file.", Kind.FILE, required=False),),
         options=(
             Option(("--set",), "Give a variable of the runbook a value.", Kind.PAIR, many=True),
             Option(("--from",), "Begin with this step: its number or name.", metavar="STEP"),
             Option(("--dry-run",), "Show each step; change nothing.", kind=Kind.FLAG),
             Option(("--check",), "Only check the file.", kind=Kind.FLAG),
+            Option(("--schema",), "Write the JSON schema of runbooks.", kind=Kind.FLAG),
             Option(("--record",), "Keep the record in this folder.", Kind.FILE, metavar="DIR"),
         ),
         examples=(
             "run broker-died.yaml --set broker=2",
             "run broker-died.yaml --dry-run",
             "run broker-died.yaml --from 4",
+            "run --schema > runbook.schema.json",
         ),
         run=_run,
     ),

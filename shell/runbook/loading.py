@@ -22,16 +22,16 @@ from shell.cli import parse as parse_words
 from shell.exits import UsageProblem
 from shell.registry import Command, Registry
 from shell.runbook import filling
-from shell.runbook.model import Action, Runbook, Step
+from shell.runbook.model import ON_FAILURE, Action, Runbook, Step
 from shell.script import parse_line
 
 if TYPE_CHECKING:
     import click
 
 DEPTH_MAX = 8
-_KEYS = ("runbook", "description", "variables", "steps", "on_failure")
-_COMMON = ("name", "when", "on_failure")
-_MORE: dict[Action, tuple[str, ...]] = {
+KEYS = ("runbook", "description", "variables", "steps", "on_failure")
+COMMON_KEYS = ("name", "when", "on_failure")
+STEP_KEYS: dict[Action, tuple[str, ...]] = {
     Action.RUN: ("with", "save", "expect", "timeout", "retry", "every"),
     Action.WAIT: ("for", "timeout", "every"),
     Action.ASSERT: ("message",),
@@ -43,7 +43,7 @@ _MORE: dict[Action, tuple[str, ...]] = {
 }
 _LIMITS = ("for", "timeout", "every", "retry")
 _VARIABLE = re.compile(r"\$\{[^{}]*\}")
-_NAME = re.compile(r"[A-Za-z_]\w*")
+NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 def load_runbook(path: str, registry: Registry, tree: click.Group, variables: Variables) -> Runbook:
@@ -78,13 +78,13 @@ class _Loader:
 
     def load(self, path: str) -> Runbook:
         fields = Fields(self.document, (), self.document.data)
-        fields.known(_KEYS)
+        fields.known(KEYS)
         declared = fields.inside("variables").data
         # Other files are named from where the runbook is, not from where it is started.
         self.variables.declared["here"] = os.path.dirname(path) or "."
         self.variables.declared.update({k: v for k, v in declared.items() if v is not None})
         for name in declared:
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 fields.problem("a variable's name has letters, digits and _", "variables", name)
             elif declared[name] is None and name not in self.variables.given:
                 fields.problem(f"must be given: --set {name}=VALUE", "variables", name)
@@ -133,14 +133,14 @@ class _Loader:
         action = self._action(fields)
         if action is None:
             return None
-        fields.known((str(action), *_COMMON, *_MORE[action]))
+        fields.known((str(action), *COMMON_KEYS, *STEP_KEYS[action]))
         when = fields.text("when") or ""
         if when and not _VARIABLE.fullmatch(when.strip()):
             self._condition(fields, "when", when)
         elif when:
             self._known(fields, "when", when)
         save = fields.text("save") or ""
-        if save and not _NAME.fullmatch(save):
+        if save and not NAME.fullmatch(save):
             fields.problem("a variable's name has letters, digits and _", "save")
         words, text = self._content(fields, action)
         items, variable, inside = self._inside(fields, action, address, depth)
@@ -193,7 +193,7 @@ class _Loader:
         if found:
             fields.problem(f"does {' and '.join(found)}; a step does one thing")
             return None
-        known = [*Action, *_COMMON]
+        known = [*Action, *COMMON_KEYS]
         for key in fields.data:
             match = nearest(key, known)
             if match is not None and key not in known:
@@ -257,7 +257,7 @@ class _Loader:
         if isinstance(data, list):
             path = (*fields.path, "on_failure")
             return self.steps(path, data, f"{address}.on_failure.", depth + 1)
-        return fields.choice("on_failure", ("stop", "continue"), "stop") or "stop"
+        return fields.choice("on_failure", ON_FAILURE, "stop") or "stop"
 
     # Commands
 

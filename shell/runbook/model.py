@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+# What a step may say instead of steps to take when it fails.
+ON_FAILURE = ("stop", "continue")
+
 
 class Action(StrEnum):
     """What a step does."""
