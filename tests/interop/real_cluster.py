@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -22,6 +22,7 @@ from broker.protocol.errors import LogctlError
 from clusters.admin import AdminClient, TopicDetail
 
 T = TypeVar("T")
+Question = Callable[[AdminClient], Awaitable[T]]
 # The machine may be busy with other things: these bound a hang, they do not measure anything.
 START_SECONDS = 60.0
 WAIT_SECONDS = 60.0
@@ -37,6 +38,22 @@ def until(check: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T
         assert time.monotonic() < limit, f"not within {seconds} s: {what}; last: {answer!r}"
         time.sleep(0.02)
     return answer
+
+
+def blocking(waiting: Coroutine[Any, Any, T]) -> T:
+    """Run to its end, on a loop of its own in another thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, waiting).result()
+
+
+async def _answer(addresses: list[str], question: Question[T]) -> T | None:
+    """None while it cannot be answered, or not by one of these."""
+    try:
+        async with AdminClient(addresses, timeout_ms=5_000) as admin:
+            answer = await question(admin)
+            return answer if admin.source in addresses else None
+    except LogctlError:
+        return None
 
 
 class RealCluster(Engine):  # type: ignore[valid-type,misc]
@@ -124,38 +141,90 @@ class RealCluster(Engine):  # type: ignore[valid-type,misc]
 
     # -- the cluster's word
 
-    async def ask(self, question: Callable[[AdminClient], Any]) -> Any:
+    async def ask(self, question: Question[T]) -> T | None:
         """One question to the cluster; None while it cannot be answered."""
+        return await _answer(self.bootstrap.split(","), question)
+
+    async def everywhere(
+        self, question: Question[bool], what: str, seconds: float = WAIT_SECONDS
+    ) -> None:
+        """Wait until each broker that runs says yes, asked by itself.
+
+        What one broker knows another may hear of later, and clients ask any of them.
+        """
+        silent = sorted(self.processes)
         try:
-            async with AdminClient(self.bootstrap.split(","), timeout_ms=5_000) as admin:
-                return await question(admin)
-        except LogctlError:
-            return None
+            async with asyncio.timeout(seconds):
+                while silent:
+                    for node, process in self.processes.items():
+                        assert process.poll() is None, self.log(node)[-4000:]
+                    said = [_answer([self.address(n)], question) for n in silent]
+                    found = zip(silent, await asyncio.gather(*said), strict=True)
+                    silent = [node for node, yes in found if not yes]
+                    if silent:
+                        await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"not on brokers {silent} within {seconds} s: {what}") from None
 
-    async def topic(self, name: str) -> TopicDetail | None:
-        found: TopicDetail | None = await self.ask(lambda admin: admin.topic(name))
-        return found
+    async def whole(self, seconds: float = START_SECONDS) -> None:
+        """Every broker knows that all take part and that all replicas are in sync."""
+        await self.everywhere(self._is_whole, "the cluster is whole", seconds)
 
-    async def is_whole(self) -> bool:
-        """Every broker takes part and every partition has all its replicas in sync."""
-        brokers = await self.ask(lambda admin: admin.brokers())
-        topics = await self.ask(lambda admin: admin.topics())
-        if brokers is None or topics is None:
-            return False
+    async def _is_whole(self, admin: AdminClient) -> bool:
+        brokers, topics = await asyncio.gather(admin.brokers(), admin.topics())
         up = {broker.id for broker in brokers if broker.state == "up"}
         return up == set(self.ports) and not any(t.under_replicated or t.offline for t in topics)
 
-    async def whole(self, seconds: float = START_SECONDS) -> None:
-        async with asyncio.timeout(seconds):
-            while not await self.is_whole():
-                for node, process in self.processes.items():
-                    assert process.poll() is None, self.log(node)[-4000:]
-                await asyncio.sleep(0.05)
+    async def without(self, node: int) -> None:
+        """Every other broker knows that this one takes no part."""
+
+        async def is_without(admin: AdminClient) -> bool:
+            return node not in {each.id for each in await admin.brokers() if each.state == "up"}
+
+        await self.everywhere(is_without, f"broker {node} is gone")
+
+    async def heard(self, topic: str, partitions: int) -> None:
+        """Every broker knows the topic, its leaders, and that all replicas are in sync."""
+
+        async def knows(admin: AdminClient) -> bool:
+            named = {each.topic: each for each in await admin.topics()}
+            found = named.get(topic)
+            return (
+                found is not None
+                and found.partitions == partitions
+                and not (found.under_replicated or found.offline)
+            )
+
+        await self.everywhere(knows, f"{topic} with {partitions} partitions")
+
+    async def forgotten(self, topic: str) -> None:
+        """No broker knows the topic any longer."""
+
+        async def is_gone(admin: AdminClient) -> bool:
+            return topic not in {each.topic for each in await admin.topics()}
+
+        await self.everywhere(is_gone, f"{topic} is deleted")
+
+    async def make_topic(
+        self, topic: str, partitions: int, configs: dict[str, str] | None = None
+    ) -> None:
+        """Three replicas of each partition; returns when every broker knows the topic."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            # An attempt that is not answered may have been carried out all the same.
+            while await self.topic(topic) is None:
+                await self.ask(lambda admin: admin.create_topic(topic, partitions, 3, configs))
+        await self.heard(topic, partitions)
+
+    async def topic(self, name: str) -> TopicDetail | None:
+        return await self.ask(lambda admin: admin.topic(name, offsets=False))
 
     def wait_whole(self, seconds: float = START_SECONDS) -> None:
         """Blocking, and all the same usable where a loop runs."""
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, self.whole(seconds)).result()
+        blocking(self.whole(seconds))
+
+    def wait_heard(self, topic: str, partitions: int) -> None:
+        """Blocking `heard`."""
+        blocking(self.heard(topic, partitions))
 
     async def leader(self, topic: str, partition: int) -> int:
         """Who leads now; waits until somebody does."""
@@ -167,10 +236,15 @@ class RealCluster(Engine):  # type: ignore[valid-type,misc]
                     return leader
                 await asyncio.sleep(0.05)
 
-    async def leader_epoch(self, topic: str, partition: int) -> int:
-        detail = await self.topic(topic)
-        assert detail is not None
-        return detail.partitions[partition].leader_epoch
+    async def leader_epoch(self, topic: str, partition: int, *, after: int = -1) -> int:
+        """The epoch of its leader; waits for one that is larger than `after`."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                detail = await self.topic(topic)
+                epoch = -1 if detail is None else detail.partitions[partition].leader_epoch
+                if epoch > after:
+                    return epoch
+                await asyncio.sleep(0.05)
 
     # -- files
 

@@ -29,13 +29,15 @@ def admin(brokers: RealCluster, request: pytest.FixtureRequest) -> Iterator[Any]
 
 
 @pytest.fixture
-def topic(admin: Any, request: pytest.FixtureRequest) -> str:
+def topic(admin: Any, brokers: RealCluster, request: pytest.FixtureRequest) -> str:
     from kafka.admin import NewTopic
 
     name = request.node.name.replace("[", "-").strip("]")
     admin.create_topics(
         [NewTopic(name, num_partitions=3, replication_factor=3, topic_configs=SETTINGS)]
     )
+    # The client asks any broker each time, and one may hear of the topic later than another.
+    brokers.wait_heard(name, 3)
     return str(name)
 
 

@@ -42,6 +42,7 @@ def run(kcat: str, brokers: RealCluster) -> Kcat:
 def topic(brokers: RealCluster, request: pytest.FixtureRequest) -> str:
     name = request.node.name.replace("[", "-").strip("]")
     Confluent().create_topic(brokers.bootstrap, name, 2, {})
+    brokers.wait_heard(name, 2)
     return str(name)
 
 

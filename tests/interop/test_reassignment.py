@@ -65,10 +65,7 @@ def check_everything(
 
 
 async def test_replicas_move_under_load(cluster: RealCluster) -> None:
-    await cluster.ask(
-        lambda admin: admin.create_topic(TOPIC, PARTITIONS, 3, {"min.insync.replicas": "2"})
-    )
-    await cluster.whole()
+    await cluster.make_topic(TOPIC, PARTITIONS, {"min.insync.replicas": "2"})
     mover = await Mover.open(cluster.address(1), TOPIC)
     async with producing(cluster.bootstrap, TOPIC) as ledgers:
         for turn in range(ROUNDS):
@@ -89,12 +86,12 @@ async def test_replicas_move_under_load(cluster: RealCluster) -> None:
 
 
 async def test_a_move_to_a_dead_broker_waits_and_can_be_given_up(cluster: RealCluster) -> None:
-    await cluster.ask(lambda admin: admin.create_topic(TOPIC, 1, 3, {}))
-    await cluster.whole()
+    await cluster.make_topic(TOPIC, 1)
     mover = await Mover.open(cluster.address(1), TOPIC)
     await mover.move({0: [1, 2, 3]})
     await mover.finished()
-    cluster.stop(4)
+    await asyncio.to_thread(cluster.stop, 4)
+    await cluster.without(4)
     assert await mover.move({0: [1, 2, 4]}) == {0: ErrorCode.none}
     row = (await mover.under_way())[0]
     assert (row.replicas, row.adding_replicas, row.removing_replicas) == (
