@@ -46,8 +46,9 @@ from clusters.nearest import hint
 from clusters.secret_sources import check_source
 
 KEYS = (*SECTIONS, "protect_principals")
-_USER_KEYS = ("password", "mechanisms", "iterations", "rotate", "state", "labels")
-_ACL_KEYS = ("principal", "host", "allow", "deny", "pattern", "state", "labels", *RESOURCE_TYPES)
+QUOTA_KEYS = (*ENTITY_TYPES, "limits", "state", "labels")
+USER_KEYS = ("password", "mechanisms", "iterations", "rotate", "state", "labels")
+ACL_KEYS = ("principal", "host", "allow", "deny", "pattern", "state", "labels", *RESOURCE_TYPES)
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class AccessReader:
     # Users
 
     def _user(self, fields: Fields, name: str) -> None:
-        fields.known(_USER_KEYS)
+        fields.known(USER_KEYS)
         where = Where(fields.document.file, fields.line())
         if not name.strip() or name.startswith("User:"):
             fields.problem("a user is named without User:, as in billing")
@@ -121,7 +122,7 @@ class AccessReader:
     # Rules
 
     def _acls(self, fields: Fields) -> None:
-        fields.known(_ACL_KEYS)
+        fields.known(ACL_KEYS)
         where = Where(fields.document.file, fields.line())
         permission = "deny" if "deny" in fields.data else "allow"
         if ("allow" in fields.data) == ("deny" in fields.data):
@@ -154,7 +155,7 @@ class AccessReader:
     # Quotas
 
     def _quota(self, fields: Fields) -> None:
-        fields.known((*ENTITY_TYPES, "limits", "state", "labels"))
+        fields.known(QUOTA_KEYS)
         where = Where(fields.document.file, fields.line())
         parts: dict[str, str | None] = {}
         for kind in ENTITY_TYPES:

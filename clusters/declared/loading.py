@@ -34,7 +34,7 @@ from clusters.units import setting_text
 
 FILES_MAX = 500
 KEYS = ("variables", "include", "defaults", "policies", "protect", "topics", "groups", *ACCESS_KEYS)
-_TOPIC_KEYS = (
+TOPIC_KEYS = (
     "partitions",
     "replication",
     "placement",
@@ -44,7 +44,19 @@ _TOPIC_KEYS = (
     "protect",
     "state",
 )
-_TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+DEFAULTS_KEYS = ("partitions", "replication", "placement", "configs", "labels")
+PLACEMENT_KEYS = ("brokers", "spread")
+GROUP_KEYS = ("topics", "labels")
+OFFSETS_KEYS = ("at", "offsets", "when")
+POLICY_KEYS = ("match", "name", "replication", "partitions", "labels", "configs")
+BOUNDS_KEYS = ("min", "max")
+RULE_KEYS = (*BOUNDS_KEYS, "allowed", "required", "forbidden")
+STATES = ("present", "absent")
+SPREADS = ("racks", "any")
+WHENS = ("missing", "always")
+PARTITIONS_MAX = 100_000
+REPLICATION_MAX = 100
+TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 def load_declared(
@@ -154,7 +166,7 @@ class _Loader:
                 where = Where(document.file, fields.line("protect", index))
                 self.protected.append((pattern, where))
             defaults = fields.inside("defaults")
-            defaults.known(("partitions", "replication", "placement", "configs", "labels"))
+            defaults.known(DEFAULTS_KEYS)
             topics = fields.inside("topics")
             for name in topics.data:
                 self._read_topic(topics.inside(name), name, defaults)
@@ -172,14 +184,14 @@ class _Loader:
                 self.problems.append(Problem(file=f"--set {name}", line=0, message=message))
 
     def _read_topic(self, fields: Fields, name: str, defaults: Fields) -> None:
-        fields.known(_TOPIC_KEYS)
+        fields.known(TOPIC_KEYS)
         where = Where(fields.document.file, fields.line())
-        if not _TOPIC_NAME.fullmatch(name) or name in {".", ".."}:
+        if not TOPIC_NAME.fullmatch(name) or name in {".", ".."}:
             fields.problem("a topic's name has 1 to 249 of a-z A-Z 0-9 . _ -")
         before = self.topics.get(name)
         if before is not None:
             fields.problem(f"is declared twice; the first is at {before.where}")
-        absent = fields.choice("state", ("present", "absent"), "present") == "absent"
+        absent = fields.choice("state", STATES, "present") == "absent"
         if absent:
             others = [key for key in fields.data if key not in {"state", "labels"}]
             if others:
@@ -194,8 +206,8 @@ class _Loader:
             if "placement" in fields.data:
                 fields.problem("give either assignment or placement", "placement")
             placement = Placement(assignment=assignment)
-        partitions = fields.integer("partitions", minimum=1, maximum=100_000)
-        replication = fields.integer("replication", minimum=1, maximum=100)
+        partitions = fields.integer("partitions", minimum=1, maximum=PARTITIONS_MAX)
+        replication = fields.integer("replication", minimum=1, maximum=REPLICATION_MAX)
         if assignment is not None:
             _check_assignment(fields, assignment, partitions, replication)
             partitions = len(assignment)
@@ -203,8 +215,10 @@ class _Loader:
         self.topics[name] = DeclaredTopic(
             name=name,
             where=where,
-            partitions=partitions or defaults.integer("partitions", minimum=1, maximum=100_000),
-            replication=replication or defaults.integer("replication", minimum=1, maximum=100),
+            partitions=partitions
+            or defaults.integer("partitions", minimum=1, maximum=PARTITIONS_MAX),
+            replication=replication
+            or defaults.integer("replication", minimum=1, maximum=REPLICATION_MAX),
             placement=placement,
             configs=configs,
             labels=labels,
@@ -214,18 +228,18 @@ class _Loader:
         )
 
     def _read_group(self, fields: Fields, name: str) -> None:
-        fields.known(("topics", "labels"))
+        fields.known(GROUP_KEYS)
         labels = _labels(fields)
         topics = fields.inside("topics")
         if not topics.data:
             fields.problem("names no topics", "topics")
         for topic in topics.data:
             each = topics.inside(topic)
-            each.known(("at", "offsets", "when"))
+            each.known(OFFSETS_KEYS)
             at, offsets = _position(each), _offsets(each)
             if (at is None) == (not offsets) and not each.document.problems:
                 each.problem("give either `at` or `offsets`")
-            when = each.choice("when", ("missing", "always"), "always" if offsets else "missing")
+            when = each.choice("when", WHENS, "always" if offsets else "missing")
             where = Where(each.document.file, each.line())
             twice = [o for o in self.offsets if (o.group, o.topic) == (name, topic)]
             if twice:
@@ -245,7 +259,7 @@ class _Loader:
     def _read_policies(self, fields: Fields) -> None:
         for index, data in enumerate(fields.items("policies")):
             each = Fields.at(fields.document, ("policies", index), data)
-            each.known(("match", "name", "replication", "partitions", "labels", "configs"))
+            each.known(POLICY_KEYS)
             name = each.text("name")
             if name is not None:
                 try:
@@ -297,9 +311,9 @@ def _placement(fields: Fields) -> Placement:
         fields.problem(f'"{data}" is not possible; known: any, racks', "placement")
         return Placement()
     inside = fields.inside("placement")
-    inside.known(("brokers", "spread"))
+    inside.known(PLACEMENT_KEYS)
     brokers = _ids(inside, "brokers", inside.data.get("brokers"))
-    spread = inside.choice("spread", ("racks", "any"), "any")
+    spread = inside.choice("spread", SPREADS, "any")
     return Placement(
         brokers=frozenset(brokers) if brokers else None, spread_racks=spread == "racks"
     )
@@ -381,12 +395,12 @@ def _offsets(fields: Fields) -> dict[int, int]:
 
 
 def _bounds(fields: Fields) -> tuple[int | None, int | None]:
-    fields.known(("min", "max"))
+    fields.known(BOUNDS_KEYS)
     return fields.integer("min"), fields.integer("max")
 
 
 def _rule(fields: Fields, name: str) -> ConfigRule:
-    fields.known(("min", "max", "allowed", "required", "forbidden"))
+    fields.known(RULE_KEYS)
     return ConfigRule(
         minimum=_limit(fields, "min", name),
         maximum=_limit(fields, "max", name),

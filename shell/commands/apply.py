@@ -27,7 +27,15 @@ async def _diff(
     set: Sequence[tuple[str, str]],  # noqa: A002 - the option's name
     only: Sequence[str],
     prune: bool,
+    schema: bool,
 ) -> ExitCode:
+    if schema:
+        import json
+
+        from clusters.declared.schema import declared_schema
+
+        session.output.text(json.dumps(declared_schema(), indent=2))
+        return ExitCode.DONE
     plan = await _planned(session, file, set, only, prune)
     _show(session.output, plan)
     if plan.refusals:
@@ -408,10 +416,12 @@ def _write_new(path: str, text: str) -> None:
         raise Refused(f"{path} exists and is not overwritten.", hint=hint) from None
 
 
-_FILES = Argument(
+# Missing files are told by the command: with a saved plan, or for the schema, none is needed.
+_OPTIONAL_FILES = Argument(
     "FILE",
     "YAML files that declare topics, offsets, users, access rules and quotas.",
     Kind.FILE,
+    required=False,
     many=True,
 )
 _SET = Option(("--set",), "Give a variable of the files a value.", kind=Kind.PAIR, many=True)
@@ -434,9 +444,18 @@ COMMANDS = (
         summary="Show how a cluster differs from what files declare.",
         details="Exit code 0: no differences. 3: there are some. 10: not all could be compared. "
         "4: what is declared is refused. The files are described in docs/declared-state.md.",
-        arguments=(_FILES,),
-        options=(_SET, _ONLY, _PRUNE),
-        examples=("diff state.yaml", "diff state.yaml --set env=prod --only topic=orders*"),
+        arguments=(_OPTIONAL_FILES,),
+        options=(
+            _SET,
+            _ONLY,
+            _PRUNE,
+            Option(("--schema",), "Write the JSON schema of such files.", kind=Kind.FLAG),
+        ),
+        examples=(
+            "diff state.yaml",
+            "diff state.yaml --set env=prod --only topic=orders*",
+            "diff --schema > state.schema.json",
+        ),
         run=_diff,
     ),
     Command(
@@ -445,7 +464,7 @@ COMMANDS = (
         details="Nothing is removed unless it is declared absent or --prune is given. Broken off, "
         "it is gone on with by the same command: what is done already is left alone.\n\n"
         "A plan that was saved is done only while the world is as it was when it was made.",
-        arguments=(Argument(_FILES.name, _FILES.help, Kind.FILE, required=False, many=True),),
+        arguments=(_OPTIONAL_FILES,),
         options=(
             _SET,
             _ONLY,
