@@ -97,6 +97,7 @@ def test_a_topic_is_made_described_changed_and_deleted(
     eventually(lambda: len(admin.describe_topic(topic)) == 5, "partitions are added")
     refused(lambda: admin.add_partitions(topic, 2), "partitions")
     eventually(lambda: len(admin.describe_topic(topic)) == 5, "there are 5 partitions")
+    asyncio.run(brokers.heard(topic, 5))
 
     rows = [Row(b"%d" % n, b"v", (), START_MS) for n in range(10)]
     assert CONFLUENT.produce(brokers.bootstrap, topic, 4, rows) == list(range(10))
@@ -114,7 +115,7 @@ def test_a_group_is_listed_described_and_deleted(
 ) -> None:
     topic = group = f"grouped-by-{client.name}"
     admin.create_topic(topic, 2, {})
-    asyncio.run(brokers.whole())
+    asyncio.run(brokers.heard(topic, 2))
     rows = [Row(None, b"v", (), START_MS)] * 7
     for partition in range(2):
         CONFLUENT.produce(brokers.bootstrap, topic, partition, rows)
@@ -131,7 +132,7 @@ def test_a_group_is_listed_described_and_deleted(
             refused(lambda: admin.delete_group(group), r"no[nt].?empty")
     finally:
         member.close()
-    assert admin.describe_group(group) == Group("Empty", ())
+    eventually(lambda: admin.describe_group(group) == Group("Empty", ()), "nobody is left")
     assert admin.committed(group, topic) == {0: 7, 1: 7}
     if "delete_group" not in admin.lacks:
         admin.delete_group(group)

@@ -43,8 +43,7 @@ def topic(cluster: RealCluster, to: list[str], request: pytest.FixtureRequest) -
         "--partitions", "3", "--replication-factor", "3", "--config", "retention.ms=3600000",
     )  # fmt: skip
     assert f"Created topic {name}." in made
-    asyncio.run(cluster.whole())
-    until(lambda: name in tool("kafka-topics", *to, "--list").split(), f"{name} is listed")
+    cluster.wait_heard(name, 3)
     return str(name)
 
 
@@ -90,12 +89,13 @@ def test_kafka_topics(cluster: RealCluster, to: list[str], topic: str) -> None:
     assert tool("kafka-topics", *to, "--create", "--if-not-exists", "--topic", topic) == ""
     tool("kafka-topics", *to, "--alter", "--topic", topic, "--partitions", "5")
     until(lambda: len(described(to, topic)) == 5, "partitions are added")
-    asyncio.run(cluster.whole())
+    asyncio.run(cluster.heard(topic, 5))
     assert tool("kafka-topics", *to, "--describe", "--under-replicated-partitions") == ""
     assert tool("kafka-topics", *to, "--describe", "--unavailable-partitions") == ""
     assert topic in tool("kafka-topics", *to, "--describe", "--topics-with-overrides")
     tool("kafka-topics", *to, "--delete", "--topic", topic)
-    until(lambda: topic not in tool("kafka-topics", *to, "--list").split(), "it is gone")
+    asyncio.run(cluster.forgotten(topic))
+    assert topic not in tool("kafka-topics", *to, "--list").split()
     gone = run_tool("kafka-topics", *to, "--describe", "--topic", topic)
     assert gone.code == 1
     assert f"Topic '{topic}' does not exist" in gone.out
@@ -110,10 +110,13 @@ def test_kafka_topics_while_a_broker_is_down(
             lambda: all(sorted(numbers(p["Isr"])) == [1, 2] for p in described(to, topic).values()),
             "the ISR shrinks",
         )
-        told = tool("kafka-topics", *to, "--describe", "--under-replicated-partitions")
-        assert told.count(f"Topic: {topic}\t") == 3
-        told = tool("kafka-topics", *to, "--describe", "--at-min-isr-partitions")
-        assert told.count(f"Topic: {topic}\t") == 3
+        for which in ("--under-replicated-partitions", "--at-min-isr-partitions"):
+            until(
+                lambda which=which: (
+                    tool("kafka-topics", *to, "--describe", which).count(f"Topic: {topic}\t") == 3
+                ),
+                f"the broker that is asked tells {which}",
+            )
         assert tool("kafka-topics", *to, "--describe", "--unavailable-partitions") == ""
     finally:
         cluster.start(3)
@@ -326,13 +329,18 @@ def test_kafka_reassign_partitions(
     said = reassign("--reassignment-json-file", two, "--execute")
     assert f"Successfully started partition reassignments for {topic}-0" in said
     until(lambda: verified(two), "the moves are completed")
-    assert [each["Replicas"] for _, each in sorted(described(to, topic).items())] == [
-        "1,2", "2,1", "1,2",
-    ]  # fmt: skip
+    until(
+        lambda: (
+            [each["Replicas"] for _, each in sorted(described(to, topic).items())]
+            == ["1,2", "2,1", "1,2"]
+        ),
+        "the broker that is asked knows where they are",
+    )
 
     # To a broker that is down: it stays under way, and can be given up.
     asyncio.run(cluster.whole())
     cluster.stop(3)
+    asyncio.run(cluster.without(3))
     try:
         other = file_of(tmp_path, "other.json", move(topic, [1, 3]))
         # The tool itself refuses to begin it.
