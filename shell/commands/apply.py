@@ -279,7 +279,8 @@ def _confirm(session: Session, plan: Plan) -> None:
     texts = []
     if topics:
         texts.append(
-            f"This deletes {len(topics)} topics and all of their records: {', '.join(topics)}."
+            f"This deletes {len(topics)} topics and all of their records: {', '.join(topics)}. "
+            "This cannot be undone."
         )
     if rules:
         whose = ", ".join(step.name for step in doomed if step.kind == "remove acls")

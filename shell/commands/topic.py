@@ -161,7 +161,9 @@ async def _delete(session: Session, *, topic: str, dry_run: bool) -> None:
 
 def _delete_question(session: Session, *, topic: str, **_: Any) -> Question:
     card = card_text(session, [topic])
-    return Question(f"This deletes topic {topic} and all of its records.\n{card}")
+    return Question(
+        f"This deletes topic {topic} and all of its records. This cannot be undone.\n{card}"
+    )
 
 
 COMMANDS = (

@@ -134,7 +134,8 @@ async def _trim(
     topics = sorted({topic for topic, _ in todo})
     confirm(
         session,
-        f"This deletes {total} records of {', '.join(topics)}.\n{card_text(session, topics)}",
+        f"This deletes {total} records of {', '.join(topics)}. This cannot be undone.\n"
+        f"{card_text(session, topics)}",
     )
     async with session.admin() as admin:
         low = await admin.delete_records(todo)
