@@ -24,7 +24,12 @@ StartCluster = Callable[..., RealCluster]
 @pytest.fixture(scope="session")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     """One cluster for every test that only uses it."""
-    settings = {"num.partitions": "2", "min.insync.replicas": "2"}
+    settings = {
+        "num.partitions": "2",
+        "min.insync.replicas": "2",
+        # Nobody kills these brokers: one that a busy machine keeps waiting is not to be fenced.
+        "broker.session.timeout.ms": "60000",
+    }
     with RealCluster(tmp_path_factory.mktemp("brokers"), settings) as cluster:
         _RUNNING.append(cluster)
         yield cluster

@@ -71,10 +71,7 @@ async def disturb(cluster: RealCluster, ledgers: list[Ledger]) -> list[int]:
 
 
 async def play(cluster: RealCluster, names: list[str]) -> Outcome:
-    await cluster.ask(
-        lambda admin: admin.create_topic(TOPIC, PARTITIONS, 3, {"min.insync.replicas": "2"})
-    )
-    await cluster.whole()
+    await cluster.make_topic(TOPIC, PARTITIONS, {"min.insync.replicas": "2"})
     kinds = [LOADS[name] for name in names]
     async with producing(cluster.bootstrap, TOPIC, kinds) as ledgers:
         killed = await disturb(cluster, ledgers)
