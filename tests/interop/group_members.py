@@ -112,9 +112,10 @@ class ConfluentRange(Member):
             while not self.ended:
                 messages = consumer.consume(500, POLL_SECONDS)
                 found = [(m.partition(), m.offset()) for m in messages if m.error() is None]
+                # In this order, so that whoever sees a record never takes it for committed.
+                self.uncommitted |= bool(found)
                 self.seen += found
                 self.assigned = frozenset(each.partition for each in consumer.assignment())
-                self.uncommitted |= bool(found)
                 if self.uncommitted:
                     try:
                         consumer.commit(asynchronous=False)
@@ -158,9 +159,9 @@ class Aio(Member):
         try:
             while not self.ended:
                 batches = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000))
+                self.uncommitted |= bool(batches)
                 self.seen += [(r.partition, r.offset) for rows in batches.values() for r in rows]
                 self.assigned = frozenset(each.partition for each in consumer.assignment())
-                self.uncommitted |= bool(batches)
                 if self.uncommitted:
                     try:
                         await consumer.commit()
@@ -193,9 +194,9 @@ class KafkaPython(Member):
         try:
             while not self.ended:
                 batches = consumer.poll(timeout_ms=int(POLL_SECONDS * 1000))
+                self.uncommitted |= bool(batches)
                 self.seen += [(r.partition, r.offset) for rows in batches.values() for r in rows]
                 self.assigned = frozenset(each.partition for each in consumer.assignment())
-                self.uncommitted |= bool(batches)
                 if self.uncommitted:
                     try:
                         consumer.commit()

@@ -173,8 +173,7 @@ async def talking(cluster: RealCluster) -> AsyncIterator[Talker]:
 
 
 async def make_topic(cluster: RealCluster, topic: str) -> None:
-    await cluster.ask(lambda admin: admin.create_topic(topic, PARTITIONS, 3))
-    await cluster.whole()
+    await cluster.make_topic(topic, PARTITIONS)
 
 
 def produce(cluster: RealCluster, topic: str, count: int) -> None:
@@ -248,7 +247,10 @@ def test_members_share_the_partitions_as_they_come_and_go(
     first.close()
     until(lambda: second.assigned == EVERY, "who stays takes over", crowd)
     produce(cluster, topic, 20)
-    until(lambda: everything(60), "who stays sees everything", crowd)
+    until(
+        lambda: everything(60) and not second.uncommitted,
+        "who stays sees and commits everything", crowd,
+    )  # fmt: skip
     second.close()
     produce(cluster, topic, 5)
     third = kind(cluster.bootstrap, group, topic)
@@ -459,7 +461,10 @@ def test_kafkas_own_tool_reads_and_changes_groups(
     produce(cluster, "tooled", 10)
     member = ConfluentRange(cluster.bootstrap, "tooled", "tooled")
     crowd.append(member)
-    until(lambda: len(member.seen) == 60, "the member has read everything", crowd)
+    until(
+        lambda: len(member.seen) == 60 and not member.uncommitted,
+        "the member has read and committed everything", crowd,
+    )  # fmt: skip
 
     assert ["tooled", "Stable"] in groups.rows("--list", "--state")
     described = groups.rows("--describe", "--group", "tooled")
