@@ -14,8 +14,8 @@ EVERY_MS = 60_000
 # What was there at one collection is passed over by the next ones, but for these: after some
 # minutes when nobody is about, and at last in any case.
 WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 1_800_000
-# Somebody may press keys for hours; then it has to be borne.
-AT_LATEST_MS = 600_000
+# Somebody may press keys for hours; then it has to be borne, before closed pages pile up.
+AT_LATEST_MS = 120_000
 
 
 class Collector:

@@ -118,6 +118,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._phases: dict[int, tuple[Any, bool]] = {}
         self._grew = False
         self.note = ""
+        self._size_drawn = Size(0, 0)
         self._style: Style | None = None
         self.follow_end = follow_end
         self._order: Order[R] = Order()
@@ -477,7 +478,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
                 self._draw_row(index)
 
     def on_resize(self) -> None:
-        """Take the new width."""
+        """Take the new width; nothing is to be done for a table that is only shown again."""
+        if self.size == self._size_drawn:
+            return
+        self._size_drawn = self.size
         self._fitted = None
         self.virtual_size = Size(self._content_width(), len(self.shown) + 1)
         self.refresh()

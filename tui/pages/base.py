@@ -65,6 +65,9 @@ class Desk:
 class Page(Container):
     """`KIND` is its name in commands, `TITLE` in the header, `HELP` what the help page says."""
 
+    # All of it lies under its parts: to draw it costs as much as to draw them.
+    BLANK = True
+    _size_painted = Size(0, 0)
     KIND: ClassVar[str] = ""
     TITLE: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
@@ -87,8 +90,14 @@ class Page(Container):
 
     def on_resize(self) -> None:
         """Fit what is drawn to the new size, once its parts know theirs."""
-        if self.display:
+        if self.display and self.size != self._size_painted:
+            self._size_painted = self.size
             self.call_after_refresh(self.paint)
+
+    @property
+    def size(self) -> Size:
+        """Its size; while it is hidden the last one, so that it is fitted before it is shown."""
+        return super().size or self._size_painted
 
     def add_table(self, table: LiveTable[Any]) -> LiveTable[Any]:
         """Keep a table by its id."""
