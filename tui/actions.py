@@ -250,6 +250,22 @@ def _broker_preview(view: "ClusterView", subject: Subject | None) -> Sequence[st
     return said
 
 
+def _start_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
+    """What a broker that comes back brings along."""
+    node = int(_name(subject))
+    state = next((row.state for row in view.brokers if row.id == node), "not known")
+    if state == "up":
+        return (f"Broker {node} is up: nothing is to be started.",)
+    touched = [row for row in view.partitions if node in row.replicas]
+    behind = sum(1 for row in touched if node not in row.isr)
+    offline = [row for row in touched if row.leader < 0]
+    holds = f"It holds {len(touched)} replicas; {behind} are behind and will catch up."
+    said = [f"Broker {node} is {state}. {holds}"]
+    if offline:
+        said.append(f"{len(offline)} partitions are offline until it is back: {_some(offline)}")
+    return said
+
+
 def _some(rows: Sequence[Any], most: int = 4) -> str:
     names = ", ".join(f"{row.topic}-{row.partition}" for row in rows[:most])
     return names + (" ..." if len(rows) > most else "")
@@ -262,7 +278,7 @@ def _broker(verb: str, key: str, title: str) -> Action:
         title=title,
         kinds=frozenset({"broker"}),
         words=lambda subject, _: ["broker", verb, _name(subject)],
-        preview=_no_words if verb == "start" else _broker_preview,
+        preview=_start_preview if verb == "start" else _broker_preview,
         dry_run=False,
         deploys=True,
         yes=False,

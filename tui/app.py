@@ -251,7 +251,7 @@ class DashboardApp(App[int]):
                 page.forget()
                 page.remove()
         if id_ not in self._pages:
-            desk = Desk(self.store, self.now_ms, self.wall_ms, self.commander)
+            desk = Desk(self.store, self.now_ms, self.wall_ms, self.commander, self.read_only)
             page = self._pages[id_] = make_page(place, desk)
             self._body.mount(page)
         page = self.page
@@ -388,13 +388,15 @@ class DashboardApp(App[int]):
         lost = not store.is_live()
         self.page.mark_stale(lost)
         self._status.set_class(lost, "lost")
-        name = self.cluster_name + (" (read-only)" if self.read_only else "")
+        name = self.cluster_name or _address(self.bootstrap)
+        name += " (read-only)" if self.read_only else ""
         refused = bool(store.status.refusal)
         self._status.set_class(refused, "refused")
         if refused:
             self._draw(self._status, refusal_text(name, store.status))
         else:
-            self._draw(self._status, status_text(name, store.status, store.view, self.wall_ms()))
+            now, width = self.wall_ms(), self.size.width
+            self._draw(self._status, status_text(name, store.status, store.view, now, width))
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)
         self._draw(self._keys, keys_text(self._shown_keys()))
@@ -736,6 +738,12 @@ def _saved(name: str) -> Target:
         raise TargetProblem(f'There is no context "{name}".{meant}')
     context = known[name]
     return Target(name=name, bootstrap=context.bootstrap, read_only=context.read_only)
+
+
+def _address(bootstrap: Sequence[str]) -> str:
+    """What a cluster without a name is called: the first address of it."""
+    more = f" +{len(bootstrap) - 1}" if len(bootstrap) > 1 else ""
+    return f"{bootstrap[0]}{more}" if bootstrap else ""
 
 
 def _page_id(place: Place) -> str:

@@ -11,7 +11,7 @@ from clusters.watch.events import EventKind
 from tui.drawing import age, size
 from tui.model import DOWN, BrokerRow, Health, PartitionRow
 from tui.pages.base import Place
-from tui.store import LOG_DIRS, QUORUM, Store
+from tui.store import ENDS, LOG_DIRS, QUORUM, Store
 
 DISK_FULL = 0.85
 VOTER_BEHIND = 200
@@ -32,9 +32,10 @@ class Trouble:
 
 
 def troubles(
-    store: Store, wall_ms: int, *, now_ms: int = 0, deploys: bool = False
+    store: Store, wall_ms: int, *, now_ms: int = 0, deploys: bool = False, acts: bool = False
 ) -> list[Trouble]:
-    """All that is wrong, the worst first; `deploys`: we run the brokers.
+    """All that is wrong, the worst first; `deploys`: brokers can be started from here, `acts`:
+    the cluster can be changed at all.
 
     `wall_ms` is since 1970, `now_ms` of the monotonic clock that answers are stamped with.
     """
@@ -42,9 +43,10 @@ def troubles(
         *_offline(store),
         *_down(store, wall_ms, deploys),
         *_quorum(store, wall_ms, now_ms),
+        *_unanswered(store, now_ms),
         *_short_of_replicas(store),
         *_disks(store),
-        *_not_preferred(store),
+        *_not_preferred(store, acts),
     ]
     return sorted(found, key=lambda each: each.tone != "error")
 
@@ -125,10 +127,12 @@ def _quorum(store: Store, wall_ms: int, now_ms: int) -> Iterator[Trouble]:
     answered_ms = wall_ms - (answer.age_ms(now_ms) or 0)
     away = []
     down = {broker.id for broker in store.view.brokers if broker.state not in ("up", "stopping")}
+    # The log tells of a new one at once; an answer may be from before it.
+    leader = store.view.controller_id if store.view.controller_id >= 0 else quorum.leader_id
     for voter in quorum.voters:
         lag = quorum.lag(voter)
         silent_ms = answered_ms - voter.last_fetch_ms if voter.last_fetch_ms > 0 else 0
-        if voter.id == quorum.leader_id:
+        if voter.id == leader and voter.id not in down:
             continue
         if silent_ms > VOTER_SILENT_MS or voter.id in down:
             away.append(voter.id)
@@ -143,6 +147,19 @@ def _quorum(store: Store, wall_ms: int, now_ms: int) -> Iterator[Trouble]:
         elif here == needed:
             words += "; one loss more and nothing can be changed"
         yield Trouble("★", "warning", words, "", place)
+
+
+def _unanswered(store: Store, now_ms: int) -> Iterator[Trouble]:
+    """What could not be asked: a node that hangs is noticed here before it is fenced."""
+    asked = [(QUORUM, "the quorum"), (ENDS, "offsets"), (LOG_DIRS, "sizes")]
+    failed = [(store.answer(poll), what) for poll, what in asked if store.answer(poll).problem]
+    if not failed or not store.is_live():
+        return
+    oldest = max(answer.age_ms(now_ms) or 0 for answer, _ in failed)
+    since = f" for {age(oldest)}" if oldest else ""
+    names = ", ".join(what for _, what in failed)
+    words = f"not told{since}: {names} ({failed[0][0].problem})"
+    yield Trouble("?", "warning", words, "", Place("brokers"))
 
 
 def _short_of_replicas(store: Store) -> Iterator[Trouble]:
@@ -173,9 +190,10 @@ def _disks(store: Store) -> Iterator[Trouble]:
             yield Trouble("✖", "error", words, "", Place("broker", str(each.broker)))
 
 
-def _not_preferred(store: Store) -> Iterator[Trouble]:
+def _not_preferred(store: Store, acts: bool) -> Iterator[Trouble]:
     health = store.view.health()
     # While a broker is down its leaders have to be elsewhere.
     if health.not_preferred > health.offline and health.brokers == health.brokers_up:
         words = f"{_some(health.not_preferred, 'partition')} not on the preferred leader"
-        yield Trouble("≠", "warning", words, ":elect", Place("partitions", "not-preferred"))
+        todo = ":elect-all" if acts else ""
+        yield Trouble("≠", "warning", words, todo, Place("partitions", "not-preferred"))

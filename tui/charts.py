@@ -32,7 +32,9 @@ def chart(
         base = max(0.0, min(shown) - (highest - min(shown)) / 10)
     rows = max(1, height - (1 if over_ms else 0))
     for number, line in enumerate(plot([value - base for value in shown], cells, rows)):
-        label = count(highest) if number == 0 else count(base) if number == rows - 1 else ""
+        # Where all is zero one line says so.
+        top = count(highest) if highest > base else ""
+        label = count(base) if number == rows - 1 else top if number == 0 else ""
         prose.line().append(f"{label:>{LABEL}}", "dim").append("┤" if label else "│", "dim")
         prose.append(line, "accent")
     if over_ms:

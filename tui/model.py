@@ -350,7 +350,12 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     if event.kind is EventKind.LEADER_MOVED:
         before, after = (None if leader == NO_LEADER else leader for leader in (before, after))
     change = f"{_value(before)} → {_value(after)}"
-    if event.before is None and event.after is not None:
+    if event.kind is EventKind.BROKER_JOINED and isinstance(after, Mapping):
+        where = f"at {after.get('host')}:{after.get('port')}"
+        return subject, where + (f", rack {after['rack']}" if after.get("rack") else "")
+    if event.kind is EventKind.CONTROLLER_CHANGED:
+        change = "is the controller" if before is None else f"controller {change}"
+    elif event.before is None and event.after is not None:
         change = _value(event.after)
     if event.before is None and event.after is None:
         change = ""

@@ -59,7 +59,7 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
         [
             Column("id", 4, lambda r: f"{r.id}{'★' if r.is_controller else ''}", lambda r: r.id),
             Column("address", 0, lambda r: r.address, lambda r: r.address),
-            Column("rack", 5, lambda r: r.rack or "-", lambda r: r.rack),
+            Column("rack", 5, lambda r: r.rack or "-", lambda r: r.rack, wide=60),
             Column("state", 10, draw_state, lambda r: r.state),
             Column("leads", 6, lambda r: str(r.leaders), lambda r: r.leaders, right=True),
             Column("holds", 6, lambda r: str(r.replicas), lambda r: r.replicas, right=True),
@@ -69,7 +69,7 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
                 lambda r: number_text(r.out_of_sync),
                 lambda r: -r.out_of_sync,
                 True,
-                wide=60,
+                wide=52,
             ),
             Column(
                 "size", 9, lambda r: size(size_of(r)[0]), lambda r: size_of(r)[0] or 0, True, 75

@@ -40,6 +40,11 @@ class Prose:
         """Begin a new line, unless this is the first."""
         return self.append("\n") if self._parts else self
 
+    @property
+    def last_line(self) -> str:
+        """The words of the line that is being written."""
+        return "".join(self._parts).rpartition("\n")[2]
+
     def content(self) -> Content:
         """All of it, without line breaks at the end."""
         text = "".join(self._parts).rstrip("\n")

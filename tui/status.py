@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tui.doors import Guide
 
 STALE_MS = 5_000
+WIDE = 100
 SAMPLED_NOTE = "sampled: may miss changes"
 MODES = {
     "live": "● live",
@@ -28,8 +29,13 @@ MODES = {
 MODE_TONES = {"live": "good", "sampled": "warning", "connecting": "warning", "lost": "bold"}
 
 
-def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -> Content:
-    """The first line: whether this is live, and how the cluster stands; `now_ms` since 1970."""
+def status_text(
+    name: str, status: FeedStatus, view: ClusterView, now_ms: int, width: int = WIDE
+) -> Content:
+    """The first line: whether this is live, and how the cluster stands.
+
+    `now_ms` is since 1970; a screen of less than `width` WIDE leaves out who tells it.
+    """
     prose = Prose()
     prose.append(f" {name or 'logctl'} ", "bold")
     prose.append(f" {MODES.get(status.mode, status.mode)}", MODE_TONES.get(status.mode, "bold"))
@@ -59,7 +65,7 @@ def status_text(name: str, status: FeedStatus, view: ClusterView, now_ms: int) -
     if view.moves_ms:
         prose.append(f"  ⇄ {len(view.moves_ms)}/min", "bold")
     prose.append(f"  partitions {health.partitions}")
-    if status.source:
+    if status.source and width >= WIDE:
         prose.append(f"  from {status.source}", "dim")
     if status.message and status.mode == "sampled":
         # The mode has said the rest already.

@@ -10,6 +10,7 @@ from textual.widgets import Input, Static
 from clusters.admin import GroupSummary
 from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS, actions_for, offers
+from tui.model import ClusterView
 from tui.pages.base import Place, Subject
 
 WAIT_S = 5.0
@@ -221,6 +222,21 @@ async def test_stopping_a_broker_says_what_it_touches(desk, cluster, clerk) -> N
     await pilot.press("enter")
     await reach(pilot, screen, Phase.DONE)
     assert clerk.ran == [["broker", "stop", node]]
+
+
+def test_starting_a_broker_says_what_comes_back(cluster) -> None:
+    view = ClusterView()
+    view.update(cluster.projector.image, (), 0)
+    start = next(each for each in ACTIONS if each.name == "start-broker")
+    up = start.preview(view, Subject("broker", "2"))
+    assert up == ("Broker 2 is up: nothing is to be started.",)
+    cluster.kill(2)
+    cluster.change("orders", 1, isr=(2,), leader=-1)
+    view.update(cluster.projector.image, cluster.update().events, 0)
+    assert start.preview(view, Subject("broker", "2")) == [
+        "Broker 2 is fenced. It holds 9 replicas; 8 are behind and will catch up.",
+        "1 partitions are offline until it is back: orders-1",
+    ]
 
 
 async def test_read_only_offers_nothing(cluster, open_dashboard, clerk) -> None:

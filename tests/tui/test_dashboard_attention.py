@@ -12,7 +12,7 @@ from clusters.polls import Answer
 from tui.attention import troubles
 from tui.charts import chart
 from tui.prose import TONES, Prose
-from tui.store import LOG_DIRS, QUORUM, Store
+from tui.store import ENDS, LOG_DIRS, QUORUM, Store
 
 
 @pytest.fixture
@@ -105,6 +105,42 @@ def test_no_voter_becomes_silent_because_the_answer_is_old(store, cluster) -> No
     voters = (voter(1, 500, -1), voter(2, 500, then - 100), voter(3, 500, then - 100))
     store.take(QUORUM, quorum(*voters))
     assert words(store, then + 60_000, now_ms=60_000) == []
+
+
+def test_a_frozen_controller_counts_as_away_though_the_last_answer_says_it_leads(
+    store, cluster
+) -> None:
+    then = cluster.now_ms
+    voters = (voter(1, 500, -1), voter(2, 500, then - 100), voter(3, 500, then - 100))
+    store.take(QUORUM, quorum(*voters))
+    cluster.kill(1)
+    store.view.update(cluster.projector.image, cluster.update().events, 0)
+    store.view.set_controller(2)
+    said = [each for each in words(store, then) if "quorum" in each]
+    assert said == ["★ quorum: 2 of 3 voters answer; one loss more and nothing can be changed"]
+
+
+def test_not_all_is_well_while_somebody_does_not_answer(store, cluster) -> None:
+    store.take(ENDS, Answer({}, 1_000, "no answer within 4 s"))
+    store.take(LOG_DIRS, Answer(None, None, "no answer within 4 s"))
+    assert words(store, 0, now_ms=13_000) == [
+        "? not told for 12 s: offsets, sizes (no answer within 4 s)"
+    ]
+    store.take(ENDS, Answer({}, 13_000))
+    store.take(LOG_DIRS, Answer(Gathered(()), 13_000))
+    assert words(store, 0, now_ms=13_000) == []
+
+
+def test_what_cannot_be_done_is_not_advised(store, cluster) -> None:
+    cluster.change("orders", 0, leader=2)
+    store.view.update(cluster.projector.image, cluster.update().events, 0)
+    assert [each.todo for each in troubles(store, 0, acts=True)] == [":elect-all"]
+    assert [each.todo for each in troubles(store, 0)] == [""]
+
+
+def test_a_plot_of_nothing_has_one_zero() -> None:
+    lines = chart(Prose(), [0, 0, 0], 30, 4).content().plain.split("\n")
+    assert [line[:7] for line in lines] == ["      │"] * 3 + ["     0┤"]
 
 
 def test_disks_that_run_full_or_fail(store) -> None:

@@ -78,7 +78,9 @@ CASES = {
     ),
     "delete-group": Case(BILLING, "group delete billing", typed="billing"),
     "stop-broker": Case(BROKER, "broker stop 2", preview="Broker 2 holds 9 replicas and leads 3"),
-    "start-broker": Case(BROKER, "broker start 2", preview=""),
+    "start-broker": Case(
+        BROKER, "broker start 2", preview="Broker 2 is up: nothing is to be started"
+    ),
     "restart-broker": Case(
         BROKER, "broker restart 2", preview="Broker 2 holds 9 replicas and leads 3"
     ),

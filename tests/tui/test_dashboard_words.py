@@ -1,17 +1,20 @@
 """Filters, commands and drawings: pure, so tested as text."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.admin import PartitionLag
 from clusters.polls import Answer, Poll
-from clusters.watch import EventKind, FeedStatus
+from clusters.watch import ClusterEvent, EventKind, FeedStatus
 from tui.commands import CommandProblem, Said, complete, read_command
 from tui.drawing import age, brokers_text, count, plot, size, sparkline, trail_text
 from tui.filters import row_filter
-from tui.model import Flash, Health, PartitionRow
+from tui.model import ClusterView, Flash, Health, PartitionRow, describe_event
 from tui.pages import Place
+from tui.status import status_text, tabs_text
 from tui.store import Store
 
 KNOWN = {"topic": ["orders", "payments"], "broker": ["1", "2"], "group": ["billing"]}
@@ -229,3 +232,33 @@ def test_failed_answers_change_no_numbers() -> None:
     store.take(Poll("ends"), Answer({("t", 0): 100}, 0, "no answer", 1))
     assert store.ends["t"].levels == [0]
     assert store.answer(Poll("ends")).problem == "no answer"
+
+
+def test_at_80_columns_the_tabs_have_their_whole_names() -> None:
+    pages = [(title.lower(), title) for title in (
+        "Overview", "Brokers", "Topics", "Partitions", "Groups", "Events", "Quorum"
+    )]  # fmt: skip
+    assert " 4 Partitions " in tabs_text(pages, "overview", "overview", 80).plain
+    narrow = tabs_text(pages, "topic", "topic orders", 80).plain
+    assert narrow.endswith(" » topic orders ")
+    assert len(narrow) <= 80
+
+
+def test_a_narrow_status_line_leaves_out_who_tells_it() -> None:
+    status = replace(STATUS, source="127.0.0.1:9093")
+    assert "from 127.0.0.1:9093" in str(status_text("c", status, ClusterView(), 0, 120))
+    assert "from" not in str(status_text("c", status, ClusterView(), 0, 80))
+
+
+def test_events_are_told_in_words() -> None:
+    def told(kind: EventKind, before, after, epoch=None) -> str:
+        made = ClusterEvent(
+            at_ms=0, offset=0, kind=kind, broker=3, before=before, after=after, leader_epoch=epoch
+        )
+        return describe_event(made)[1]
+
+    where = {"host": "kafka-3", "port": 9092, "rack": "c", "fenced": True, "epoch": 2}
+    assert told(EventKind.BROKER_JOINED, None, where) == "at kafka-3:9092, rack c"
+    assert told(EventKind.BROKER_JOINED, None, where | {"rack": None}) == "at kafka-3:9092"
+    assert told(EventKind.CONTROLLER_CHANGED, None, 3, 1) == "is the controller  epoch 1"
+    assert told(EventKind.CONTROLLER_CHANGED, 1, 3, 2) == "controller 1 → 3  epoch 2"

@@ -60,6 +60,12 @@ class Desk:
     now_ms: Callable[[], int]
     wall_ms: Callable[[], int]
     commander: Commander | None = None
+    read_only: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """Whether the cluster can be changed from here."""
+        return self.commander is not None and not self.read_only
 
 
 class Page(Container):

@@ -258,7 +258,10 @@ class GroupPage(Page):
         ]
         self.tables["lags"].set_rows(rows, (lag.at_ms, detail.at_ms))
         self.tables["lags"].set_title("Lag", self.note(lag))
-        self.texts["facts"].update(self._facts(detail.value, everything if lag.value else None))
+        # Nobody knows where reading begins there: the client's auto.offset.reset decides.
+        unread = sum(each.committed is None and bool(each.end) for each in lag.value or ())
+        known = everything if lag.value else None
+        self.texts["facts"].update(self._facts(detail.value, known, unread))
         self.texts["members"].update(self._members(detail.value, self.note(detail)))
         if self.size.width >= PLOTS_WIDTH:
             self._plot("history", store.lags.get(name), rates=False)
@@ -274,7 +277,7 @@ class GroupPage(Page):
             chart(prose, values, width, height, over_ms=span_ms, from_zero=rates)
         panel.update(prose.content())
 
-    def _facts(self, detail: Any, lag: int | None) -> Content:
+    def _facts(self, detail: Any, lag: int | None, unread: int) -> Content:
         prose = Prose()
         if detail is not None:
             tone = "warning" if detail.state in (*MOVING, *TROUBLED) else "bold"
@@ -292,8 +295,12 @@ class GroupPage(Page):
         prose.append(trend(self.store, self.about), "warning" if growing else "")
         prose.append(f"   reads {count(reads)}/s   ")
         prose.append(f"time to drain {drain(self.store, self.about)}   ")
-        if samples is not None and self.size.width < PLOTS_WIDTH:
-            prose.append(sparkline(samples.levels, 16).strip(), "accent")
+        if unread:
+            prose.line().append(f"{unread} partitions without a commit, not counted", "warning")
+        elif samples is not None and self.size.width < PLOTS_WIDTH:
+            # Frame and margin take four cells.
+            room = self.size.width - 4 - len(prose.last_line)
+            prose.append(sparkline(samples.levels, max(0, min(16, room))).strip(), "accent")
         return prose.content()
 
     def _members(self, detail: Any, note: str) -> Content:

@@ -114,9 +114,12 @@ class OverviewPage(Page):
         sizes, quorum = self.store.answer(LOG_DIRS), self.store.answer(QUORUM)
         known = (view.version, view.events_version, sizes.at_ms, quorum.at_ms, now // 1000)
         if known != self._known:
-            deploys = self.desk.commander is not None and self.desk.commander.deploys
+            desk, acts = self.desk, self.desk.acts
+            deploys = acts and desk.commander is not None and desk.commander.deploys
             self._known = known
-            self._troubles = troubles(self.store, now, now_ms=self.desk.now_ms(), deploys=deploys)
+            self._troubles = troubles(
+                self.store, now, now_ms=desk.now_ms(), deploys=deploys, acts=acts
+            )
         found, prose = self._troubles, Prose()
         panel = self.texts["attention"]
         if self.size.width < MEDIUM_WIDTH:

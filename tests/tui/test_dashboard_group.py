@@ -1,0 +1,67 @@
+"""The page of one group: what its lag counts, what it cannot count, and that its lines fit."""
+
+import pytest
+
+from clusters.admin import GroupDetail, PartitionLag
+
+UNREAD = "2 partitions without a commit, not counted"
+
+
+def lags(uncommitted: tuple[int, ...]) -> tuple[PartitionLag, ...]:
+    return tuple(
+        PartitionLag(
+            topic="orders",
+            partition=index,
+            committed=None if index in uncommitted else 10,
+            start=0,
+            end=1_000,
+            lag=None if index in uncommitted else 990,
+            member=None,
+        )
+        for index in range(6)
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80])
+async def test_lag_of_partitions_without_a_commit_is_said_to_be_missing(
+    cluster, open_dashboard, width
+) -> None:
+    answers = {"lag": lags((1, 4))}
+    cluster.polled.update(
+        {
+            "lag": lambda _: answers["lag"],
+            "group": GroupDetail(
+                group="mailer",
+                state="Stable",
+                protocol_type="consumer",
+                assignor="range",
+                coordinator=2,
+                generation=None,
+                members=(),
+            ),
+        }
+    )
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(width, 30)) as pilot:
+        await cluster.tell()
+        app.run_command("group mailer")
+        facts = app.page.texts["facts"]
+
+        async def until(words: str, there: bool = True) -> None:
+            for _ in range(250):
+                cluster.now_ms += 50
+                await pilot.pause(0.02)
+                if (words in str(facts.content)) is there:
+                    return
+            raise AssertionError(f"{words}: {facts.content}")
+
+        await until(UNREAD)
+        assert "lag 3960" in str(facts.content)
+        answers["lag"] = lags(())
+        await until(UNREAD, there=False)
+        assert "lag 5940" in str(facts.content)
+        if width >= 80:
+            # Its trend takes what is left of the line, and no more.
+            await until("█")
+            last = str(facts.content).splitlines()[-1]
+            assert len(last) <= width - 4
