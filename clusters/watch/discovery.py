@@ -21,8 +21,10 @@ from clusters.admin import parse
 from clusters.admin.connections import join_address, why
 from clusters.admin.errors import AuthenticationRefused, WrongCluster
 from clusters.admin.opening import Opener
+from clusters.watch.scouts import patience_ms
 
-ASK_MS = 800
+# All are asked at once, so that patience with one that is far away delays nothing.
+ASK_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ def _with(found: Discovery, failures: list[tuple[str, str]]) -> Discovery:
 
 
 async def _ask(opener: Opener, address: str) -> Discovery:
-    connection = await opener.open(address, opener.within_ms(ASK_MS))
+    connection = await opener.open(address, patience_ms(opener))
     try:
         try:
             metadata = await connection.request(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import LogctlError
@@ -22,7 +22,7 @@ from clusters.admin.errors import AdminError, WrongCluster
 from clusters.admin.opening import Opener, split_address
 from clusters.watch.differences import Stamp, events_of
 from clusters.watch.discovery import Discovery, NobodyAnswers, discover
-from clusters.watch.ending import end_task
+from clusters.watch.ending import end_task, in_time
 from clusters.watch.events import ClusterEvent
 from clusters.watch.log_reader import read_committed, snapshot_records
 from clusters.watch.projector import ProjectionError, Projector
@@ -32,16 +32,21 @@ from clusters.watch.quorum_reader import (
     LogChanged,
     NotLeader,
     QuorumReader,
-    Refused,
+    Unusable,
 )
 from clusters.watch.sampled import changes, kept, sample
 from clusters.watch.sampled_settings import SampledSettings, as_if_known
+from clusters.watch.scouts import Leading, Position, Scouts, patience_ms
 from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, Refusal, SystemClock
 
 if TYPE_CHECKING:
     from clusters.admin.security import Security
 
-CONNECT_MS = 700
+# Loss must be seen within a second: an answer that takes longer is told to be late.
+LATE_MS = 900
+# Nothing better was found meanwhile: then the connection is taken for dead.
+GIVE_UP_MS = 15_000
+WAIT_MS_MIN = 50
 PAUSE_S_MIN = 0.03
 PAUSE_S_MAX = 0.5
 # Uncommitted records come back at once; do not spin until they are committed.
@@ -56,6 +61,8 @@ QUEUE_UPDATES_MAX = 1_000
 NOT_LET_IN_PAUSE_S = 10.0
 WRONG_CLUSTER_PAUSE_S = 2.0
 SAMPLED_NOTE = "sampled: may miss changes"
+
+T = TypeVar("T")
 
 
 class ClusterFeed:
@@ -108,6 +115,9 @@ class ClusterFeed:
         self._last_source = ""
         self._live_at_ms = 0
         self._discovered_at_ms = 0
+        # What a request without waiting takes, and what the last answer took, waiting and all.
+        self._trip_ms = 0
+        self._answer_took_ms = 0
 
     async def __aenter__(self) -> Self:
         self._live_at_ms = self._clock.monotonic_ms()
@@ -193,80 +203,110 @@ class ClusterFeed:
     async def _run(self) -> None:
         pause_s = PAUSE_S_MIN
         while True:
-            failed: dict[str, str] = {}
-            refused = ""
-            for address in self._order():
-                try:
-                    await self._follow(address)
-                except NotLeader as moved:
-                    self._note_leader(moved)
-                    failed.setdefault(address, "")
-                    if moved.leader_id in self._controllers:
-                        break
-                except Refused as error:
-                    refused = f"{address} {why(error)}"
-                    failed[address] = refused
-                except (LogChanged, ProjectionError, ImageError) as error:
-                    self._start_over()
-                    await self._lose(address, why(error))
-                    failed[address] = why(error)
-                except LogctlError as error:
-                    self._drop_hint(address)
-                    await self._lose(address, why(error))
-                    failed[address] = why(error)
-            if self._progressed():
+            began_ms = self._clock.monotonic_ms()
+            source = ""
+            try:
+                leading = await self._find()
+                if leading is not None:
+                    source = leading.address
+                    await self._follow(leading)
+            except NotLeader as moved:
+                self._note_leader(moved)
+            except (LogChanged, ProjectionError, ImageError) as error:
+                self._start_over()
+                await self._lose(source or self._status.source, why(error))
+            except LogctlError as error:
+                self._drop_hint(source)
+                await self._lose(source, why(error))
+            if self._clock.monotonic_ms() - began_ms > REDISCOVER_MS:
                 pause_s = PAUSE_S_MIN
-            await self._between_rounds(failed, refused)
             await asyncio.sleep(pause_s)
             pause_s = min(PAUSE_S_MAX, pause_s * 1.5)
+
+    async def _find(self, *, beside: bool = False) -> Leading | None:
+        """The controller that leads; meanwhile what can be told is told.
+
+        `beside` a late answer nothing is given up: None where there is nothing but polling.
+        """
+        pause_s = PAUSE_S_MIN
+        async with Scouts(lambda: self._opener, self._position, self._note_leader) as scouts:
+            while True:
+                scouts.send(self._order())
+                quiet_ms = self._clock.monotonic_ms() - self._live_at_ms
+                in_time = self._status.mode == "live" and quiet_ms < LATE_MS
+                limit_ms = LATE_MS - quiet_ms if in_time else REDISCOVER_MS
+                leading = await scouts.found(limit_ms)
+                if leading is not None:
+                    self._trip_ms = leading.took_ms
+                    return leading
+                if self._status.mode == "live" and not beside:
+                    await self._say("connecting", "", "no controller leads; asking all of them")
+                if not await self._between_rounds(scouts, beside=beside):
+                    return None
+                await asyncio.sleep(pause_s)
+                pause_s = min(PAUSE_S_MAX, pause_s * 1.5)
+
+    def _position(self) -> Position:
+        projector = self._projector
+        return Position(projector.next_offset, projector.last_epoch, self._quorum_epoch)
 
     def _order(self) -> list[str]:
         hinted = self._controllers.get(self._hint)
         rest = [address for _, address in sorted(self._controllers.items())]
         return list(dict.fromkeys([*([hinted] if hinted else []), *rest]))
 
-    def _note_leader(self, moved: NotLeader) -> None:
+    def _note_leader(self, moved: NotLeader) -> str:
+        """Remember who leads; returns the address, "" while nobody knows it."""
         if moved.leader_epoch >= self._quorum_epoch:
             self._quorum_epoch = moved.leader_epoch
             self._hint = moved.leader_id
+        return self._controllers.get(self._hint, "")
 
     def _drop_hint(self, address: str) -> None:
         if self._controllers.get(self._hint) == address:
             self._hint = -1
 
-    def _progressed(self) -> bool:
-        return self._clock.monotonic_ms() - self._live_at_ms < REDISCOVER_MS
-
     async def _lose(self, address: str, reason: str) -> None:
-        self._left_because = f"{address}: {reason}"
-        if self._status.mode == "live":
+        self._left_because = f"{address}: {reason}" if address else reason
+        if self._status.mode in ("live", "slow"):
             self._last_source = address
             await self._say("connecting", "", f"{self._left_because}; asking the other controllers")
 
-    async def _between_rounds(self, failed: dict[str, str], refused: str) -> None:
-        """After no controller could be followed: look again, or fall back to polling."""
+    async def _between_rounds(self, scouts: Scouts, *, beside: bool) -> bool:
+        """After no controller could be followed: look again, or fall back to polling.
+
+        False where only polling is left and must not be done, or was done.
+        """
         now_ms = self._clock.monotonic_ms()
-        all_gone = all(failed.values())
-        if not all_gone and now_ms - self._discovered_at_ms < REDISCOVER_MS:
-            return  # an election is going on; the controllers themselves will know first
+        all_gone, failed, refused = scouts.all_gone, dict(scouts.failed), scouts.refused
+        some_answer = bool(self._controllers) and not refused and not all_gone
+        if some_answer and now_ms - self._discovered_at_ms < REDISCOVER_MS:
+            return True  # an election is going on; the controllers themselves will know first
         try:
             found = await discover(self._opener, self._addresses())
         except NobodyAnswers as error:
             await self._nobody(error, failed)
-            return
+            return True
         self._learn(found)
+        reason, retry_ms = "", 0
         if refused or not found.controllers:
             # A cluster that is only just starting must not be polled for a minute.
             lasting = bool(refused) or found.lasting
             retry_ms = REFUSED_RETRY_MS if lasting else NOT_TOLD_RETRY_MS
-            await self._sample(found, refused or found.reason, retry_ms)
+            reason = refused or found.reason
         elif failed and all_gone:
             reasons = "; ".join(f"{place}: {said}" for place, said in sorted(failed.items()))
-            unreachable = f"no controller is reachable ({reasons})"
+            reason = f"no controller is reachable ({reasons})"
             if self._caught_up and now_ms - self._live_at_ms < SAMPLED_AFTER_MS:
-                await self._say("connecting", "", unreachable)
+                await self._say("connecting", "", reason)
             elif set(found.controllers.values()) <= set(failed):
-                await self._sample(found, unreachable, RETRY_LOG_EVERY_MS)
+                retry_ms = RETRY_LOG_EVERY_MS
+        if not retry_ms:
+            return True
+        await scouts.end()
+        if not beside:
+            await self._sample(found, reason, retry_ms)
+        return False
 
     async def _nobody(self, error: NobodyAnswers, failed: dict[str, str]) -> None:
         if isinstance(error.refusal, WrongCluster):
@@ -299,37 +339,88 @@ class ClusterFeed:
 
     # Following the log
 
-    async def _follow(self, address: str) -> None:
-        """Follow one controller until it fails; always ends by an exception."""
-        connection = await self._opener.open(
-            address, self._opener.within_ms(CONNECT_MS), controller=True
-        )
+    async def _follow(self, leading: Leading) -> None:
+        """Follow who leads, and who leads next, until an exception ends it."""
+        self._target = -1
+        self._answered(leading.first, leading.took_ms)
+        fetched = leading.first
         try:
-            reader = QuorumReader(connection, self._opener.cluster_id)
-            self._target = -1
-            wait_ms = 0  # the first answer tells where we are, and comes at once
             while True:
-                fetched = await self._fetch(reader, wait_ms)
-                await self._take(reader, fetched, address)
-                wait_ms = MAX_WAIT_MS if self._caught_up else 0
+                await self._take(leading.reader, fetched, leading.address)
+                answer = await self._next(leading, self._wait_ms() if self._caught_up else 0)
+                if isinstance(answer, Leading):
+                    await self._lose(leading.address, "it no longer answers")
+                    leading.connection.close()
+                    leading, self._target = answer, -1
+                    self._answered(leading.first, leading.took_ms)
+                    fetched = leading.first
+                else:
+                    fetched = answer
         finally:
-            connection.close()
+            leading.connection.close()
 
-    async def _fetch(self, reader: QuorumReader, wait_ms: int) -> Fetched:
-        fetched = await reader.fetch(
-            self._projector.next_offset, self._projector.last_epoch, self._quorum_epoch, wait_ms
-        )
+    def _wait_ms(self) -> int:
+        """How long the controller may wait for news, so that its answer is here in time."""
+        return max(WAIT_MS_MIN, min(MAX_WAIT_MS, LATE_MS - 100 - 2 * self._trip_ms))
+
+    def _answered(self, fetched: Fetched, took_ms: int) -> None:
         self._quorum_epoch = max(self._quorum_epoch, fetched.leader_epoch)
         self._live_at_ms = self._clock.monotonic_ms()
+        self._answer_took_ms = took_ms
         self._touch()
-        return fetched
+
+    async def _next(self, leading: Leading, wait_ms: int) -> Fetched | Leading:
+        """The next answer, however late; or another way, when that is found before it.
+
+        A late answer alone proves nothing: the link may be slow, or this process was stopped. What
+        was asked for is still waited for, while scouts look whether it can be had elsewhere.
+        """
+        at, began_ms = self._position(), self._clock.monotonic_ms()
+        asking = asyncio.create_task(
+            leading.reader.fetch(
+                at.offset, at.last_epoch, at.quorum_epoch, wait_ms, timeout_ms=GIVE_UP_MS
+            )
+        )
+        finding: asyncio.Task[Leading | None] | None = None
+        taken: Leading | None = None
+        try:
+            if not await in_time(asking, LATE_MS):
+                await self._say("slow", leading.address, f"{leading.address} is late to answer")
+                # Where every answer takes long, there is no reason to look elsewhere yet.
+                if not await in_time(asking, wait_ms + 3 * self._trip_ms - LATE_MS):
+                    finding = asyncio.create_task(self._find(beside=True), name="beside")
+                    await asyncio.wait({asking, finding}, return_when=asyncio.FIRST_COMPLETED)
+            if finding is None or (asking.done() and asking.exception() is None):
+                fetched = asking.result()
+                took_ms = self._clock.monotonic_ms() - began_ms
+                self._note_trip(took_ms - (0 if fetched.records else wait_ms))
+                self._answered(fetched, took_ms)
+                return fetched
+            taken = await finding
+            if taken is None:
+                raise Unusable(f"no answer within {self._clock.monotonic_ms() - began_ms} ms")
+            return taken
+        finally:
+            await end_task(asking)
+            await end_task(finding)
+            if finding is not None and not finding.cancelled() and finding.exception() is None:
+                other = finding.result()
+                if other is not None and other is not taken:
+                    other.connection.close()
+
+    def _note_trip(self, took_ms: int) -> None:
+        took_ms = max(0, took_ms)
+        slower = took_ms > self._trip_ms
+        self._trip_ms = took_ms if slower else (3 * self._trip_ms + took_ms) // 4
 
     async def _take(self, reader: QuorumReader, fetched: Fetched, address: str) -> None:
         projector = self._projector
         before = projector.next_offset
         if fetched.snapshot is not None:
             end_offset, epoch = fetched.snapshot
-            content = await reader.snapshot(end_offset, epoch, self._quorum_epoch)
+            content = await self._unless_late(
+                reader.snapshot(end_offset, epoch, self._quorum_epoch), address
+            )
             at_ms, records = snapshot_records(content)
             events = projector.load_snapshot(end_offset, epoch, at_ms, records)
             events += projector.learn_leader(fetched.leader_id, fetched.leader_epoch, at_ms)
@@ -340,6 +431,16 @@ class ClusterFeed:
         await self._advance(events, address)
         if projector.next_offset == before and len(fetched.records):
             await asyncio.sleep(UNCOMMITTED_PAUSE_S)
+
+    async def _unless_late(self, asking: Coroutine[Any, Any, T], address: str, note: str = "") -> T:
+        """The answer, however late; that it is late is told."""
+        task = asyncio.create_task(asking)
+        try:
+            if not await in_time(task, LATE_MS):
+                await self._say("slow", address, f"{address} is late to answer{note}")
+            return await task
+        finally:
+            await end_task(task)
 
     async def _advance(self, events: list[ClusterEvent], address: str) -> None:
         """Tell what was read, or stay silent until the end of what was there already."""
@@ -363,18 +464,20 @@ class ClusterFeed:
         first = not self._caught_up
         self._caught_up, self._silent, self._compare_with = True, False, None
         was = self._status
+        late = self._answer_took_ms > LATE_MS
         self._status = FeedStatus(
-            mode="live",
+            mode="slow" if late else "live",
             source=address,
-            message=self._live_message(address),
+            message=self._live_message(address) + ("; its answers are late" if late else ""),
             last_contact_ms=self._clock.wall_ms(),
             controller_id=projector.controller_id,
             controller_epoch=projector.controller_epoch,
         )
+        now = self._status
         moved = (was.mode, was.source, was.controller_id) != (
-            "live",
-            address,
-            projector.controller_id,
+            now.mode,
+            now.source,
+            now.controller_id,
         )
         if events or first or moved or changed:
             await self._tell(events)
@@ -402,6 +505,14 @@ class ClusterFeed:
 
     # Polling
 
+    async def _sampled(
+        self, connection: BrokerConnection
+    ) -> tuple[MetadataImage, int, frozenset[str]]:
+        """(image, controller id, the topics whose settings are told for the first time)."""
+        image, controller_id = await sample(connection)
+        image, news = await self._with_settings(connection, image)
+        return image, controller_id, news
+
     async def _with_settings(
         self, connection: BrokerConnection, image: MetadataImage
     ) -> tuple[MetadataImage, frozenset[str]]:
@@ -415,7 +526,7 @@ class ClusterFeed:
         until_ms = self._clock.monotonic_ms() + retry_ms
         before: MetadataImage | None = self._image if self._status.mode == "sampled" else None
         try:
-            connection = await self._opener.open(found.source, self._opener.within_ms(CONNECT_MS))
+            connection = await self._opener.open(found.source, patience_ms(self._opener))
         except LogctlError as error:
             await self._lose(found.source, why(error))
             return
@@ -425,8 +536,9 @@ class ClusterFeed:
         self._silent, self._caught_up, self._compare_with = True, False, None
         try:
             while self._clock.monotonic_ms() < until_ms:
-                image, controller_id = await sample(connection)
-                image, news = await self._with_settings(connection, image)
+                image, controller_id, news = await self._unless_late(
+                    self._sampled(connection), found.source, f" ({SAMPLED_NOTE})"
+                )
                 events = []
                 if before:
                     image = kept(before, image)
@@ -435,6 +547,7 @@ class ClusterFeed:
                 # What topics have set is told without an event when it was only learned.
                 fresh = before is None or bool(news)
                 before = self._image = image
+                fresh = fresh or self._status.mode != "sampled"
                 self._status = FeedStatus(
                     mode="sampled",
                     source=found.source,

@@ -24,7 +24,8 @@ from broker.protocol.struct import ZERO_UUID, Struct
 from clusters.watch.differences import Stamp, events_of
 from clusters.watch.events import ClusterEvent
 
-SAMPLE_MS = 900
+# That it takes long is told long before.
+SAMPLE_MS = 5_000
 NO_OFFSET = -1
 
 

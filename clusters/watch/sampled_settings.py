@@ -19,7 +19,7 @@ from broker.protocol.struct import Struct
 MIN_ISR = "min.insync.replicas"
 TOPICS_AT_ONCE = 200
 ASK_EVERY_MS = 10_000
-ANSWER_WITHIN_MS = 900
+ANSWER_WITHIN_MS = 3_000
 PAUSE_MS = 60_000
 SET_ON_TOPIC = 1
 

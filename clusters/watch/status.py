@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from broker.protocol.image import MetadataImage
 from clusters.watch.events import ClusterEvent
 
-Mode = Literal["connecting", "live", "sampled", "lost"]
+Mode = Literal["connecting", "live", "slow", "sampled", "lost"]
 Refusal = Literal["", "wrong cluster", "not let in"]
 
 
@@ -39,8 +39,10 @@ class SystemClock:
 class FeedStatus:
     """How the feed is doing.
 
-    live: every change comes as it is committed. sampled: polled, may miss changes. connecting:
-    looking for the controller, the image may be old. lost: nobody answers, the image is old.
+    live: every change comes as it is committed. slow: no change is missed, but the answer is late,
+    so that the image may be as old as the last contact. sampled: polled, may miss changes.
+    connecting: looking for the controller, the image may be old. lost: nobody answers, the image is
+    old.
     `source` is the `host:port` that is read from, "" while there is none. `last_contact_ms` is
     milliseconds since 1970 of the last answer, 0 before the first. `controller_id` is -1 when
     unknown. `refusal` is set when what answers may not be used, which time alone does not mend:

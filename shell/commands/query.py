@@ -120,7 +120,7 @@ async def _past_events(session: Session) -> list[ClusterEvent] | None:
                 if update.status.mode == "sampled":
                     return None
                 found += update.events
-                if update.status.mode == "live" and not update.replaying:
+                if update.status.mode in ("live", "slow") and not update.replaying:
                     return found
     return None
 
