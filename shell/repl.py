@@ -26,7 +26,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
-from shell import preferences
+from shell import preferences, typed_ahead
 from shell.cli import Invocation
 from shell.completion import (
     file_word,
@@ -181,7 +181,8 @@ class Repl:
     async def _lines(self, prompt: PromptSession[str]) -> None:
         while True:
             try:
-                line = await prompt.prompt_async(self._prompt)
+                with typed_ahead.kept_for(prompt.app):
+                    line = await prompt.prompt_async(self._prompt)
             except KeyboardInterrupt:
                 continue
             except EOFError:
@@ -241,7 +242,8 @@ class Repl:
 
     async def _refresh_for_ever(self, drawn: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(drawn.wait(), _FIRST_DRAWING_LIMIT_S)
+            async with asyncio.timeout(_FIRST_DRAWING_LIMIT_S):
+                await drawn.wait()
         # Loading takes a while: not on the loop, which is there for the keys.
         await asyncio.to_thread(importlib.import_module, "clusters.admin")
         self._learn_preferences(tell=True)
@@ -254,8 +256,11 @@ class Repl:
                 self._hurry.clear()
                 await self.live.refresh(self._session())
             self._redraw()
+            # Not asyncio.wait_for: it forgets that it was cancelled when what it waits for comes
+            # at the same moment, and Ctrl-D right after a change would then wait for ever.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _REFRESH_S)
+                async with asyncio.timeout(_REFRESH_S):
+                    await self._hurry.wait()
 
     def _redraw(self) -> None:
         if self.prompt is not None:

@@ -91,9 +91,13 @@ class Terminal:
         return True
 
     def leave(self) -> int:
-        """Press Ctrl-D at the prompt and return the exit code."""
+        """Press Ctrl-D, once, and return the exit code."""
         self.type("\x04")
-        deadline = time.monotonic() + 20
+        return self.ended()
+
+    def ended(self, seconds: float = 60) -> int:
+        """Wait for the end of the process and return the exit code."""
+        deadline = time.monotonic() + seconds
         while self._read():
             assert time.monotonic() < deadline, f"it does not end:\n{self.text}"
         self.process.wait()

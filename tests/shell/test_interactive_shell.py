@@ -113,6 +113,20 @@ async def test_tab_completes_live_topic_names(logctl):
     assert b"signups" in logctl.out.getvalue()
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_ctrl_d_ends_the_shell_whatever_is_asked_just_then(logctl, turns):
+    """News of a change come some turns of the loop after the key: the key counts."""
+    with shell_on(logctl) as (repl, keys):
+        running = asyncio.create_task(repl.run())
+        await until(lambda: repl.live.seen and not repl._hurry.is_set())
+        keys.send_text(CTRL_D)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        repl._hurry.set()
+        async with asyncio.timeout(10):
+            assert await running == ExitCode.DONE
+
+
 async def test_names_stay_when_the_cluster_falls_silent(logctl):
     with shell_on(logctl) as (repl, _):
         await repl.live.refresh(repl._session())

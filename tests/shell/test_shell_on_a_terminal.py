@@ -210,3 +210,14 @@ def test_a_bad_configuration_is_told_and_the_shell_starts(shell, environment):
     terminal = shell()
     terminal.until(r"Did you mean 'paging'\?")
     terminal.until(r"alias bad: An alias stands for the beginning of one command")
+
+
+def test_ctrl_d_and_lines_typed_while_a_command_runs_are_the_next_prompts(shell, tmp_path):
+    terminal, go = shell(), tmp_path / "go"
+    wait = f"! sh -c 'echo begun-$((1+1)); until test -e {go}; do sleep 0.05; done'\r"
+    terminal.type(wait)
+    terminal.until(r"^begun-2")
+    terminal.type("!echo next-$((40+2))\r\x04")
+    go.touch()
+    assert terminal.ended() == 0
+    assert "next-42" in terminal.text
