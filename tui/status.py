@@ -20,13 +20,20 @@ WIDE = 100
 SAMPLED_NOTE = "sampled: may miss changes"
 MODES = {
     "live": "● live",
+    "slow": "◔ slow, may be late",
     "sampled": "◌ sampled, may miss changes",
     "connecting": "… connecting",
     "lost": "✖ LOST",
 }
 
 
-MODE_TONES = {"live": "good", "sampled": "warning", "connecting": "warning", "lost": "bold"}
+MODE_TONES = {
+    "live": "good",
+    "slow": "warning",
+    "sampled": "warning",
+    "connecting": "warning",
+    "lost": "bold",
+}
 
 
 def status_text(
@@ -41,7 +48,7 @@ def status_text(
     prose.append(f" {MODES.get(status.mode, status.mode)}", MODE_TONES.get(status.mode, "bold"))
     if status.mode != "live" and status.last_contact_ms:
         old_ms = now_ms - status.last_contact_ms
-        if status.mode == "lost" or old_ms > STALE_MS:
+        if status.mode in ("slow", "lost") or old_ms > STALE_MS:
             prose.append(f" for {age(old_ms)}", "bold")
     if status.message and status.mode not in ("live", "sampled"):
         prose.append(f"  {status.message}")

@@ -73,7 +73,7 @@ async def _follow(
     was_live = False
     async with session.feed(from_start=from_start) as feed:
         async for update in feed.updates():
-            was_live = was_live or update.status.mode in {"live", "sampled"}
+            was_live = was_live or update.status.mode in {"live", "slow", "sampled"}
             _check(update.status, was_live)
             status = f"{update.status.mode} {update.status.source} {update.status.message}".strip()
             if status != told:

@@ -250,6 +250,16 @@ def test_a_narrow_status_line_leaves_out_who_tells_it() -> None:
     assert "from" not in str(status_text("c", status, ClusterView(), 0, 80))
 
 
+def test_a_late_answer_is_told_with_its_age() -> None:
+    status = FeedStatus(
+        mode="slow", source="a:9093", message="a:9093 is late to answer", last_contact_ms=1_000
+    )
+    line = str(status_text("c", status, ClusterView(), 3_000, 120))
+    assert "slow, may be late" in line
+    assert "for 2 s" in line
+    assert "live" not in line
+
+
 def test_events_are_told_in_words() -> None:
     def told(kind: EventKind, before, after, epoch=None) -> str:
         made = ClusterEvent(
