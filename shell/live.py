@@ -81,18 +81,16 @@ class LiveState:
             self._bootstrap = bootstrap
             kept = names_module.load(names_module.cache_path(session), names_module.wall_clock_s())
             if kept is not None:
-                self.names = replace(
-                    kept,
-                    contexts=self.names.contexts,
-                    specs=self.names.specs,
-                    aliases=self.names.aliases,
-                )
+                self.names = self._with_own(kept)
         return True
 
+    def _with_own(self, names: Names) -> Names:
+        """Names of a cluster, beside what is known without one as it is now."""
+        own = self.names
+        return replace(names, contexts=own.contexts, specs=own.specs, aliases=own.aliases)
+
     def _forget(self) -> None:
-        self.names = Names(
-            contexts=self.names.contexts, specs=self.names.specs, aliases=self.names.aliases
-        )
+        self.names = self._with_own(Names())
         self._values.clear()
         self._bootstrap, self.cluster_id, self.controller_id = (), None, -1
         self.brokers_up = self.brokers_all = self.under_replicated = self.offline = 0
@@ -139,7 +137,8 @@ class LiveState:
         self.names = replace(self.names, stale=True, age_s=age_s)
 
     def _take(self, answer: Answer, session: Session) -> None:
-        self.names = answer.names
+        # An alias may have been made while the cluster was asked.
+        self.names = self._with_own(answer.names)
         if answer.cluster is not None:
             self.cluster_id = answer.cluster.cluster_id
             self.controller_id = answer.cluster.controller_id

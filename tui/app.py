@@ -160,6 +160,7 @@ class DashboardApp(App[int]):
         self._drawn: dict[Static, Any] = {}
         self.register_theme(preferences.DARK)
         self.register_theme(preferences.LIGHT)
+        self._begin_dark()
 
     # -- composition
 
@@ -190,6 +191,12 @@ class DashboardApp(App[int]):
         if isinstance(event, events.InputEvent):
             self._last_input_ms = monotonic_ms()
         await super().on_event(event)
+
+    def _begin_dark(self) -> None:
+        """Take our usual theme before any style is read: a change later reads them all again."""
+        self.set_reactive(App.theme, preferences.DARK.name)
+        self.set_class(True, f"-theme-{preferences.DARK.name}", update=False)
+        self.stylesheet.set_variables(self.get_css_variables())
 
     def _prefer(self) -> None:
         ids = [b.id for page in (self, *PAGES.values()) for b in _bindings(page) if b.id]

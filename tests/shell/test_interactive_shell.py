@@ -113,18 +113,42 @@ async def test_tab_completes_live_topic_names(logctl):
     assert b"signups" in logctl.out.getvalue()
 
 
-@pytest.mark.parametrize("turns", range(12))
-async def test_ctrl_d_ends_the_shell_whatever_is_asked_just_then(logctl, turns):
-    """News of a change come some turns of the loop after the key: the key counts."""
-    with shell_on(logctl) as (repl, keys):
-        running = asyncio.create_task(repl.run())
-        await until(lambda: repl.live.seen and not repl._hurry.is_set())
-        keys.send_text(CTRL_D)
-        for _ in range(turns):
+@pytest.mark.parametrize("turns", range(6))
+async def test_asking_ends_with_the_prompt_whatever_changes_just_then(logctl, turns):
+    """A change wakes it some turns of the loop before the prompt ends: the end counts."""
+    with shell_on(logctl) as (repl, _):
+        drawn = asyncio.Event()
+        drawn.set()
+        asking = asyncio.create_task(repl._refresh_for_ever(drawn))
+        await until(lambda: repl.live.seen and not repl._hurry.is_set(), 30)
+        for _ in range(20):  # until it waits for the next change
             await asyncio.sleep(0)
         repl._hurry.set()
-        async with asyncio.timeout(10):
-            assert await running == ExitCode.DONE
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        ended, _ = await asyncio.wait([asking], timeout=10)
+        assert ended
+
+
+async def test_an_alias_made_while_the_cluster_is_asked_stays(logctl):
+    with shell_on(logctl) as (repl, _):
+        asked, answered = asyncio.Event(), asyncio.Event()
+        topics = logctl.doors.fake.topics
+
+        async def slow_topics(*given, **named):
+            asked.set()
+            await answered.wait()
+            return await topics(*given, **named)
+
+        logctl.doors.fake.topics = slow_topics
+        refreshing = asyncio.create_task(repl.live.refresh(repl._session()))
+        await asked.wait()
+        repl.live.names = replace(repl.live.names, aliases={"hl": "help topic list"})
+        answered.set()
+        await refreshing
+        assert repl.live.names.topics["orders"] == 3
+        assert repl.live.names.aliases == {"hl": "help topic list"}
 
 
 async def test_names_stay_when_the_cluster_falls_silent(logctl):
