@@ -7,6 +7,7 @@ Sources: KIP-631, KIP-500; previous broker epoch as proof of a clean stop, KIP-9
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -304,7 +305,7 @@ def _name(code: object) -> str:
 
 
 async def _wait(event: asyncio.Event, timeout_ms: int) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), timeout_ms / 1000)
-    except TimeoutError:
-        pass
+    # Not asyncio.wait_for: in Python 3.11 it forgets a cancellation that comes with the event.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_ms / 1000):
+            await event.wait()

@@ -269,7 +269,8 @@ class MetadataQuorum:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = (offset, epoch)
         try:
-            await asyncio.wait_for(waiter, timeout_ms / 1000)
+            async with asyncio.timeout(timeout_ms / 1000):
+                await waiter
         except TimeoutError:
             raise RequestTimedOut(
                 f"metadata offset {offset} was not committed within {timeout_ms} ms"
