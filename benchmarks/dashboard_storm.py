@@ -22,8 +22,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from textual.events import Key
-
 from benchmarks.dashboard_redraw import load_fake
 from clusters.admin import GroupSummary
 from clusters.polls import PollKind
@@ -216,6 +214,8 @@ class Pressing:
 
     async def press(self, key: str, into: Answers) -> None:
         """Press a key; how long it took goes into `into`."""
+        from textual.events import Key  # not before tui, which says how often it draws
+
         app = self._app
         wall, cpu = time.perf_counter(), time.process_time()
         app.post_message(Key(key, CHARACTERS.get(key, key if len(key) == 1 else None)))

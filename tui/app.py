@@ -50,7 +50,7 @@ from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
-from tui.status import guide_text, keys_text, status_text, tabs_text
+from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
 from tui.table import LiveTable
 
@@ -58,6 +58,8 @@ PAINT_S = 0.03
 PAINT_SHARE = 3
 PAUSE_S_MAX = 0.25
 AT_ONCE_S = 0.002
+# What a key changes is drawn before what comes from the cluster meanwhile.
+KEY_FIRST_S = 0.08
 ROWS_AT_ONCE = 2_000
 TICK_S = 0.5
 SWEEP_FRAME_S = 0.06
@@ -267,7 +269,8 @@ class DashboardApp(App[int]):
             self.call_later(table.focus)
         if self._poller is not None:
             self._poller.want(self._wanted())
-        self._paint()
+        # As things were last drawn: what waits since then comes after the page stands.
+        self._draw_all(time.thread_time())
 
     def _wanted(self) -> list[Poll]:
         if self.store.status.refusal:
@@ -342,14 +345,23 @@ class DashboardApp(App[int]):
             # still find the loop free.
             pause_s = min(PAUSE_S_MAX, max(PAINT_S, PAINT_SHARE * self._paint_took_s))
             due_s = self._painted_s + pause_s - time.perf_counter()
-            self.set_timer(max(AT_ONCE_S, due_s), self._paint)
+            self.set_timer(max(AT_ONCE_S, due_s), self._paint_in_turn)
 
     # -- painting
 
+    def _paint_in_turn(self) -> None:
+        """Paint what came, after what a key has just changed, but not late where keys repeat."""
+        if not self._paint_due:
+            return
+        key_s = (self._last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
+        if 0 < key_s < self._painted_s + PAUSE_S_MAX - time.perf_counter():
+            self.set_timer(key_s, self._paint_in_turn)
+        else:
+            self._paint()
+
     def _paint(self) -> None:
         self._paint_due = False
-        started = time.thread_time()
-        view = self.store.view
+        started, view = time.thread_time(), self.store.view
         waiting, self._waiting = self._waiting, []
         for replaying, group in groupby(waiting, key=lambda update: update.replaying):
             updates = list(group)
@@ -358,17 +370,21 @@ class DashboardApp(App[int]):
             view.update(image, news, now, replaying=replaying, limit=ROWS_AT_ONCE)
         if view.is_behind and not waiting:
             view.update(view.image, (), self.now_ms(), limit=ROWS_AT_ONCE)
+        if self._draw_all(started):
+            if self._poller is not None and waiting:
+                self._poller.want(self._wanted())
+            if view.is_behind:
+                self._schedule()
+
+    def _draw_all(self, started_s: float) -> bool:
         if not self.is_running or not self._status.is_attached or not self._places:
-            return
+            return False
         self._paint_status()
         if self.page.is_mounted:
             self.page.paint()
-        if self._poller is not None and waiting:
-            self._poller.want(self._wanted())
         self._sweep_on()
-        if view.is_behind:
-            self._schedule()
-        self.call_after_refresh(self._painted, started)
+        self.call_after_refresh(self._painted, started_s)
+        return True
 
     def _painted(self, started_s: float) -> None:
         """All is on the screen: what it took of the processor, drawing and all."""
@@ -395,7 +411,7 @@ class DashboardApp(App[int]):
         lost = not store.is_live()
         self.page.mark_stale(lost)
         self._status.set_class(lost, "lost")
-        name = self.cluster_name or _address(self.bootstrap)
+        name = self.cluster_name or address_text(self.bootstrap)
         name += " (read-only)" if self.read_only else ""
         refused = bool(store.status.refusal)
         self._status.set_class(refused, "refused")
@@ -745,12 +761,6 @@ def _saved(name: str) -> Target:
         raise TargetProblem(f'There is no context "{name}".{meant}')
     context = known[name]
     return Target(name=name, bootstrap=context.bootstrap, read_only=context.read_only)
-
-
-def _address(bootstrap: Sequence[str]) -> str:
-    """What a cluster without a name is called: the first address of it."""
-    more = f" +{len(bootstrap) - 1}" if len(bootstrap) > 1 else ""
-    return f"{bootstrap[0]}{more}" if bootstrap else ""
 
 
 def _page_id(place: Place) -> str:

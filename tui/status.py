@@ -36,6 +36,12 @@ MODE_TONES = {
 }
 
 
+def address_text(bootstrap: Sequence[str]) -> str:
+    """What a cluster without a name is called: the first address of it."""
+    more = f" +{len(bootstrap) - 1}" if len(bootstrap) > 1 else ""
+    return f"{bootstrap[0]}{more}" if bootstrap else ""
+
+
 def status_text(
     name: str, status: FeedStatus, view: ClusterView, now_ms: int, width: int = WIDE
 ) -> Content:
