@@ -6,8 +6,9 @@ in which they came.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from tui.rows import Rows
@@ -15,6 +16,7 @@ from tui.rows import Rows
 R = TypeVar("R")
 # (what the row sorts by, its place); the place is negative when the order is reversed.
 Entry = tuple[Any, int]
+_KEY = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +51,25 @@ class Order(Generic[R]):
         """Take these rows and rules: goes through all rows."""
         self._rows, self.rules = rows, rules
         self._mark()
-        first = self._first
-        places: Iterable[int] = range(len(rows))
+        first, narrowed = self._first, rules.within is not None or rules.wants is not None
+        places: list[int] = list(range(len(rows)))
         if rules.within is not None:
             places = [each for each in places if rules.within(rows[each])]
-        self._entries = {first + each: None for each in places}
+        self._entries = {first + each: None for each in places} if narrowed else {}
         if rules.wants is not None:
             places = [each for each in places if rules.wants(rows[each])]
         if rules.sort is None:
             self._order = [((), first + each) for each in places]
+            self.shown = [rows[each] for each in places]
         else:
-            keys = {each: rules.sort(rows[each]) for each in places}
-            places = sorted(places, key=keys.__getitem__, reverse=rules.reverse)
-            sign = -1 if rules.reverse else 1
-            self._order = [(keys[each], sign * (first + each)) for each in places]
-        self.shown = [rows[each] for each in places]
-        for entry in self._order:
-            self._entries[abs(entry[1])] = entry
+            sort, sign = rules.sort, -1 if rules.reverse else 1
+            entries = [(sort(rows[each]), sign * (first + each)) for each in places]
+            # Of rows that sort alike the first comes first, whichever way the others go.
+            entries.sort(key=_KEY, reverse=rules.reverse)
+            self._order = entries
+            places = [sign * each - first for _, each in entries]
+            self.shown = [rows[each] for each in places]
+        self._entries.update(zip([first + each for each in places], self._order, strict=True))
 
     def follow(self, rows: Sequence[R]) -> "Shift | None":
         """Mend the order by what changed in the same rows; None when that cannot be told."""

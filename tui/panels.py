@@ -33,6 +33,8 @@ BROKERS_MAX = 12
 GRID, GRID_COLUMN = "brokers", 2
 SEVERITY = [Health.OFFLINE, Health.UNDER_MIN_ISR, Health.UNDER_REPLICATED, Health.OK]
 RANK = {health: rank for rank, health in enumerate(SEVERITY)}
+OK = Health.OK
+RANK_OK = RANK[OK]
 
 
 def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[BrokerRow]:
@@ -201,7 +203,9 @@ def partitions_table(
     def severity(row: PartitionRow) -> Any:
         # The cluster's own topics after those that people have made.
         own = row.topic.startswith("__")
-        return RANK[row.health], own, row.topic, row.partition
+        # Nearly all of thousands of rows are well, and an enum takes long to be looked up.
+        rank = RANK_OK if row.health is OK else RANK[row.health]
+        return rank, own, row.topic, row.partition
 
     return LiveTable(
         [
