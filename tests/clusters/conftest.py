@@ -34,6 +34,7 @@ class FakeServer:
         self.handlers: dict[int, Handler] = {}
         self.versions: dict[int, tuple[int, int]] = {}
         self.silent = False
+        self.delay_s = 0.0
         self.requests: list[tuple[int, int]] = []
         self.port = 0
         self._listener: Any = None
@@ -93,6 +94,8 @@ class _Session(asyncio.Protocol):
             frame = await self.queue.get()
             if self.server.silent:
                 continue
+            if self.server.delay_s:
+                await asyncio.sleep(self.server.delay_s)
             header = decode_request_header(frame)
             key, version = header.api_key, header.api_version
             self.server.requests.append((key, version))

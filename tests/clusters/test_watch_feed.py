@@ -174,6 +174,29 @@ async def test_a_controller_that_hangs_is_noticed_within_about_a_second(fake_clu
         await watcher.event(EventKind.CONTROLLER_CHANGED)
 
 
+async def test_late_answers_are_told_as_slow_and_nothing_is_given_up(fake_cluster):
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        fake_cluster.controllers[1].delay_s = 1.2
+        slow = await watcher.until(lambda update: update.status.mode == "slow")
+        assert fake_cluster.controllers[1].address in slow.status.message
+        assert "late" in slow.status.message
+        fake_cluster.append(change(leader=2))
+        await watcher.event(EventKind.LEADER_MOVED, seconds=15)
+        fake_cluster.append(change(leader=3))
+        await watcher.until(lambda update: any(event.after == 3 for event in update.events), 15)
+        fake_cluster.controllers[1].delay_s = 0.0
+        fake_cluster.append(change(leader=1))
+        await watcher.until(lambda update: any(event.after == 1 for event in update.events), 15)
+        fake_cluster.append(change(leader=2))
+        await watcher.until(
+            lambda update: update.status.mode == "live" and len(watcher.events) == 4, 15
+        )
+        assert {update.status.mode for update in watcher.updates} == {"live", "slow"}
+        assert [event.after for event in watcher.events] == [2, 3, 1, 2]
+
+
 async def test_a_dead_bootstrap_broker_is_passed_over_and_named(fake_cluster):
     dead = fake_cluster.brokers[1].address
     await fake_cluster.brokers[1].stop()
