@@ -278,15 +278,15 @@ def _confirm(session: Session, plan: Plan) -> None:
     users = [step.name for step in doomed if step.kind == "delete user"]
     texts = []
     if topics:
-        texts.append(
-            f"This deletes {len(topics)} topics and all of their records: {', '.join(topics)}. "
-            "This cannot be undone."
-        )
+        one = len(topics) == 1
+        what = "1 topic and all of its" if one else f"{len(topics)} topics and all of their"
+        texts.append(f"This deletes {what} records: {', '.join(topics)}. This cannot be undone.")
     if rules:
         whose = ", ".join(step.name for step in doomed if step.kind == "remove acls")
-        texts.append(f"This removes {rules} access rules of {whose}.")
+        texts.append(f"This removes {rules} access rule{'s' if rules > 1 else ''} of {whose}.")
     if users:
-        texts.append(f"This deletes credentials of {len(users)} users: {', '.join(users)}.")
+        plural = "s" if len(users) > 1 else ""
+        texts.append(f"This deletes credentials of {len(users)} user{plural}: {', '.join(users)}.")
     text = "\n".join(texts)
     answer = session.doors.ask(f"{text}\nType yes to confirm: ")
     if answer is None:
