@@ -82,24 +82,45 @@ class _Making:
         return getattr(self.cls, _FIELDS)
 
     def make(self) -> None:
-        """Let the standard library make the class, once, whichever thread comes first."""
+        """Let the standard library make the class, once, whichever thread comes first.
+
+        What makes others wait here, the `__init__` of before above all, goes last: until then no
+        thread may have an instance of a class that is half made.
+        """
         with _BEING_MADE:
             if self.is_made:
                 return
             cls = self.cls
+            init, described = self._init_and_doc()
+            if cls.__doc__ is None:
+                cls.__doc__ = described
             slots = {name: vars(cls)[name] for name in self.names}
-            frozen = bool(self.options.get("frozen"))
             # The defaults lie where the slots do: there until the fields are read, then away.
             for name, default in self.defaults.items():
                 setattr(cls, name, default)
-            delattr(cls, _FIELDS)
-            delattr(cls, "__init__")
-            if frozen:
-                cls.__setstate__ = _set_state  # type: ignore[attr-defined]
-            dataclasses.dataclass(cls, **self.options)
+            dataclasses.dataclass(cls, **self.options, init=False)
             for name, slot in slots.items():
                 setattr(cls, name, slot)
+            cls.__dataclass_params__.init = True  # type: ignore[attr-defined]
+            if self.options.get("frozen"):
+                cls.__setstate__ = _set_state  # type: ignore[attr-defined]
+            cls.__init__ = init  # type: ignore[misc]
             self.is_made = True
+
+    def _init_and_doc(self) -> tuple[Any, str | None]:
+        """The `__init__` of a class with the same fields, and what that one says of itself.
+
+        The standard library replaces no `__init__` that is there, and that of the class itself
+        may not go away for a moment.
+        """
+        cls = self.cls
+        taken = ("__module__", "__annotations__", "__post_init__", "__doc__")
+        namespace = {name: vars(cls)[name] for name in taken if name in vars(cls)}
+        twin = type(cls.__name__, (), {**namespace, **self.defaults})
+        twin.__qualname__ = cls.__qualname__
+        alike = {name: self.options[name] for name in ("frozen", "kw_only") if name in self.options}
+        dataclasses.dataclass(twin, **alike, repr=False, eq=False)
+        return vars(twin)["__init__"], twin.__doc__
 
     def first_init(self) -> Any:
         """An `__init__` that makes the class and hands over to its own."""

@@ -4,7 +4,9 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import InitVar, field
 from typing import Any, ClassVar
 
@@ -213,6 +215,16 @@ def test_the_first_instance_may_come_out_of_a_pickle():
     assert not is_waiting(Unpickled)
 
 
+@pytest.fixture
+def threads_that_change_often() -> Iterator[None]:
+    """Every microsecond: what is half made for a moment is then met by another thread."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("threads_that_change_often")
 def test_threads_that_come_together_make_it_once():
     for _ in range(20):
 
