@@ -1,14 +1,17 @@
 """The gate around each restart: may this broker be stopped now, and has it come back whole?
 
-Decisions are pure (`obstacles`, `missing_after`); around them, bounded waits that name what they
-wait for.
+Decisions are pure (`obstacles`, `unheard`, `missing_after`); around them, bounded waits that name
+what they wait for. Must never take a broker for a living one because it was so before: in-sync
+replicas are told for up to `replica.lag.time.max.ms` after a broker was cut off, so those that
+the cluster will rest on must have fetched since the question was asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 
 from broker.protocol.errors import LogctlError
 from clusters.admin.client import AdminClient
@@ -24,6 +27,9 @@ LISTED_MAX = 5
 QUORUM_LAG_MAX = 50
 # Voters fetch several times a second; the leader's own time is the newest.
 QUORUM_SILENCE_MS = 5_000
+# Every node fetches the metadata log at least twice a second, also when nothing happens.
+HEARD_WITHIN_S = 2.0
+HEARD_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +65,31 @@ class Obstacles:
     lasting: tuple[str, ...]
 
 
-def obstacles(reading: Reading, broker_id: int) -> Obstacles:
-    """What would break if a broker stopped now."""
+def unheard(before: QuorumInfo, now: QuorumInfo) -> frozenset[int]:
+    """Nodes that did not fetch the metadata log between two answers of one leader.
+
+    All times are the leader's own. Empty when it tells none (DescribeQuorum v0).
+    """
+    asked_ms = max((each.last_fetch_ms for each in (*before.voters, *before.observers)), default=0)
+    if asked_ms <= 0:
+        return frozenset()
+    return frozenset(
+        each.id
+        for each in (*now.voters, *now.observers)
+        if each.id != now.leader_id and each.last_fetch_ms <= asked_ms
+    )
+
+
+def obstacles(
+    reading: Reading, broker_id: int, silent: AbstractSet[int] = frozenset()
+) -> Obstacles:
+    """What would break if a broker stopped now and those that are `silent` were lost already."""
     passing: list[str] = []
     lasting: list[str] = []
     for partition in reading.partitions:
         if broker_id not in partition.isr:
             continue
-        left = len(partition.isr) - 1
+        left = len(set(partition.isr) - silent - {broker_id})
         if left >= max(1, partition.min_isr):
             continue
         possible = len(partition.replicas) - 1 >= max(1, partition.min_isr)
@@ -76,7 +99,9 @@ def obstacles(reading: Reading, broker_id: int) -> Obstacles:
         voters = reading.quorum.voters
         if any(voter.id == broker_id for voter in voters):
             ready = [
-                voter.id for voter in voters if voter.id != broker_id and _close(reading, voter.id)
+                voter.id
+                for voter in voters
+                if voter.id not in {broker_id, *silent} and _close(reading, voter.id)
             ]
             majority = len(voters) // 2 + 1
             if len(ready) < majority:
@@ -122,7 +147,9 @@ def _close(reading: Reading, voter_id: int) -> bool:
     for voter in quorum.voters:
         if voter.id == voter_id:
             silent = 0 < voter.last_fetch_ms < now_ms - QUORUM_SILENCE_MS
-            return not silent and voter.log_end_offset >= quorum.high_watermark - QUORUM_LAG_MAX
+            return not silent and voter.log_end_offset >= max(
+                0, quorum.high_watermark - QUORUM_LAG_MAX
+            )
     return False
 
 
@@ -138,14 +165,19 @@ def _some(reasons: Sequence[str]) -> str:
     return "; ".join(reasons[:LISTED_MAX]) + (f"; and {more} more" if more > 0 else "")
 
 
-async def read_cluster(run: Run, *, without: int | None = None) -> Reading:
-    """Ask the cluster for all that the gate looks at. Raises LogctlError."""
+def _admin(run: Run, without: int | None) -> AdminClient:
+    """A client that asks the broker `without` last."""
     hosts = [host for host in run.spec.hosts if "broker" in host.roles]
     addresses = [
         f"{host.reachable_at}:{run.spec.client_port(host)}"
         for host in sorted(hosts, key=lambda host: host.id == without)
     ]
-    async with AdminClient(addresses, timeout_ms=REQUEST_MS, network=run.network) as admin:
+    return AdminClient(addresses, timeout_ms=REQUEST_MS, network=run.network)
+
+
+async def read_cluster(run: Run, *, without: int | None = None) -> Reading:
+    """Ask the cluster for all that the gate looks at. Raises LogctlError."""
+    async with _admin(run, without) as admin:
         cluster, quorum = await admin.cluster(), await admin.quorum()
         default_min = int(run.spec.settings.get("min.insync.replicas", "1") or 1)
         slots = asyncio.Semaphore(TOPICS_AT_ONCE)
@@ -173,6 +205,35 @@ async def read_cluster(run: Run, *, without: int | None = None) -> Reading:
     )
 
 
+async def find_obstacles(run: Run, node: Node) -> Obstacles:
+    """What would break if a broker stopped now; those that are left must be heard meanwhile.
+
+    Takes as long as the next fetch of the brokers that matter, `HEARD_WITHIN_S` when one of them
+    does not come. Raises LogctlError when the cluster does not answer.
+    """
+    reading = await read_cluster(run, without=node.id)
+    before = reading.quorum
+    found = obstacles(reading, node.id)
+    if before is None or found.passing or found.lasting:
+        return found
+    deadline = asyncio.get_running_loop().time() + HEARD_WITHIN_S
+    async with _admin(run, node.id) as admin:
+        while True:
+            now = await admin.quorum()
+            if (now.leader_id, now.leader_epoch) != (before.leader_id, before.leader_epoch):
+                before = now
+            silent = unheard(before, now) - {node.id}
+            broken = obstacles(replace(reading, quorum=now), node.id, silent)
+            reasons = (*broken.passing, *broken.lasting)
+            if not reasons:
+                return broken
+            if asyncio.get_running_loop().time() >= deadline:
+                names = " and ".join(f"broker {each}" for each in sorted(silent))
+                text = f"controller {now.leader_id} does not hear {names}: {_some(reasons)}"
+                return Obstacles(passing=(text,), lasting=())
+            await asyncio.sleep(HEARD_INTERVAL_S)
+
+
 async def gate_before(run: Run, node: Node, phase: str) -> None:
     """Wait until a broker may be stopped. Raises GateClosed with what it would break."""
     if len(run.spec.hosts) == 1:
@@ -182,7 +243,7 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
     told = ""
     while True:
         try:
-            found = obstacles(await read_cluster(run, without=node.id), node.id)
+            found = await find_obstacles(run, node)
             reasons = [*found.passing, *found.lasting]
         except LogctlError as error:
             found, reasons = (
@@ -242,7 +303,7 @@ async def gate_stop(run: Run, node: Node) -> None:
     if node.connection.is_local or not node.found.running:
         return
     try:
-        found = obstacles(await read_cluster(run, without=node.id), node.id)
+        found = await find_obstacles(run, node)
     except LogctlError:
         return
     reasons = [*found.passing, *found.lasting]

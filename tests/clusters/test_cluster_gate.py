@@ -1,7 +1,7 @@
 """May a broker be stopped, and is it whole again: decided from readings alone."""
 
 from clusters.admin.model import BrokerInfo, ClusterInfo, QuorumInfo, QuorumReplica
-from clusters.phases.gate import PartitionReading, Reading, missing_after, obstacles
+from clusters.phases.gate import PartitionReading, Reading, missing_after, obstacles, unheard
 
 
 def partition(replicas, isr, min_isr=2, topic="t", number=0):
@@ -82,6 +82,27 @@ def test_a_voter_is_not_stopped_while_another_is_behind():
     assert found.passing == ("only 1 of 3 voters would be left in the quorum, 2 are needed",)
     assert obstacles(reading(ends={1: 1000, 2: 1000, 3: 400}), 3).passing == ()
     assert obstacles(reading(ends={1: 1000}), 1).lasting
+
+
+def test_only_who_fetched_since_the_question_is_rested_on():
+    ends = {1: 1000, 2: 1000, 3: 1000}
+    asked = quorum(ends, fetched={1: 5_000, 2: 4_700, 3: 4_900})
+    later = quorum(ends, fetched={1: 5_500, 2: 5_200, 3: 4_900})
+    assert unheard(asked, asked) == {2, 3}
+    assert unheard(asked, later) == {3}
+    never = quorum(ends, fetched={1: 5_500, 2: 5_200, 3: -1})
+    assert unheard(asked, never) == {3}
+    assert unheard(quorum(ends), quorum(ends)) == frozenset()
+
+
+def test_who_is_silent_is_counted_as_lost_before_the_in_sync_replicas_tell():
+    whole = reading(partition((1, 2, 3), (1, 2, 3)))
+    found = obstacles(whole, 2, {3})
+    assert found.passing == (
+        "t-0 (in sync: 1, 2, 3; min 2) would go below min.insync.replicas",
+        "only 1 of 3 voters would be left in the quorum, 2 are needed",
+    )
+    assert obstacles(whole, 3, {3}).passing == ()
 
 
 def test_a_voter_that_died_with_all_records_does_not_count():
