@@ -90,6 +90,9 @@ class Store:
 
     def _take_ends(self, answer: Answer) -> None:
         at_ms = answer.at_ms or 0
+        if answer.value and not self._partition_ends:
+            # What was told before any partition was known is no rate of 0.
+            self.ends.clear()
         for (topic, partition), end in answer.value.items():
             self._count(topic, partition, end)
         topics = {topic for topic, _ in answer.value}

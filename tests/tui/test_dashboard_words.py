@@ -184,6 +184,16 @@ def test_what_was_there_all_along_does_not_look_like_a_burst() -> None:
     assert store.ends[""].rates() == [10, 5]
 
 
+def test_the_first_rate_is_one_and_not_the_nothing_before_the_cluster_was_known() -> None:
+    store = Store(STATUS)
+    store.take(Poll("ends"), Answer({}, 0))
+    store.take(Poll("ends"), Answer({("t", 0): 100}, 1_000))
+    assert store.ends[""].per_second() is None
+    store.take(Poll("ends"), Answer({("t", 0): 150}, 2_000))
+    assert store.ends[""].per_second() == pytest.approx(50)
+    assert store.ends[""].rates() == [50]
+
+
 def test_topics_beyond_the_limit_do_not_push_each_others_rates_out() -> None:
     store, topics = Store(STATUS), [f"t{number}" for number in range(2_500)]
     for second in range(30):
