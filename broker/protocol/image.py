@@ -8,7 +8,7 @@ source, and never guess: a record that does not fit the image raises ``ImageErro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from functools import cache
 from types import MappingProxyType
@@ -226,6 +226,8 @@ class ImageDelta:
 
 
 _NO_DELTA: Final = ImageDelta()
+# Some hundred microseconds.
+_RECORDS_AT_ONCE: Final = 64
 
 
 def apply(
@@ -244,12 +246,34 @@ def apply(
     """
     if last_offset is None:
         last_offset = base_offset + max(len(records), 1) - 1
+    work = applying(image, epoch, records, last_offset=last_offset)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            found: tuple[MetadataImage, ImageDelta] = done.value
+            return found
+
+
+def applying(
+    image: MetadataImage,
+    epoch: int,
+    records: Sequence[rec.MetadataRecord],
+    *,
+    last_offset: int,
+) -> Generator[None, None, tuple[MetadataImage, ImageDelta]]:
+    """`apply` as work that may be interrupted where it yields; nothing is seen before its end."""
     if not records:
         return replace(image, offset=last_offset, epoch=epoch), _NO_DELTA
     draft = _Draft(image)
-    for record in records:
+    for count, record in enumerate(records, 1):
         draft.apply(record)
-    return draft.finish(last_offset, epoch), draft.delta()
+        if not count % _RECORDS_AT_ONCE:
+            yield
+    made = draft.finish(last_offset, epoch)
+    if len(records) > _RECORDS_AT_ONCE:
+        yield
+    return made, draft.delta()
 
 
 def from_snapshot(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from broker.protocol.image import (
@@ -15,9 +16,13 @@ from broker.protocol.image import (
     MetadataImage,
     PartitionState,
     TopicImage,
+    delta_between,
 )
 from clusters.watch.events import ClusterEvent, EventKind
+from clusters.watch.slices import Work, at_once, listed
 
+# What is compared in one turn takes about a millisecond.
+PARTITIONS_AT_ONCE = 500
 _SENSITIVE = ("password", "secret", "credential", "token", "jaas", ".key", "private")
 
 
@@ -38,14 +43,56 @@ def events_of(
     before: MetadataImage, after: MetadataImage, delta: ImageDelta, stamp_of: StampOf
 ) -> list[ClusterEvent]:
     """Every event of a delta, sorted by offset; stable within one offset."""
-    events = [
-        *_topics(before, after, delta, stamp_of),
-        *_partitions(before, after, delta, stamp_of),
-        *_configs(after, delta, stamp_of),
-        *_brokers(delta, stamp_of),
-        *_features(delta, stamp_of),
-    ]
+    return at_once(telling(before, after, delta, stamp_of))
+
+
+def telling(
+    before: MetadataImage, after: MetadataImage, delta: ImageDelta, stamp_of: StampOf
+) -> Work[list[ClusterEvent]]:
+    """`events_of` as work in slices."""
+    events = yield from listed(
+        chain(
+            _topics(before, after, delta, stamp_of),
+            _partitions(before, after, delta, stamp_of),
+            _configs(after, delta, stamp_of),
+            _brokers(delta, stamp_of),
+            _features(delta, stamp_of),
+        )
+    )
     return sorted(events, key=lambda event: event.offset)
+
+
+def comparing(
+    before: MetadataImage, after: MetadataImage, stamp: Stamp
+) -> Work[list[ClusterEvent]]:
+    """The events of the net change from one image to another, as work in slices."""
+    parts: list[ImageDelta] = []
+    few: list[str] = []
+    weight = 0
+    for name in sorted({*before.topics, *after.topics}):
+        old, new = before.topics.get(name), after.topics.get(name)
+        if old is new:
+            continue
+        few.append(name)
+        weight += 1 + max(len(each.partitions) if each else 0 for each in (old, new))
+        if weight > PARTITIONS_AT_ONCE:
+            parts.append(delta_between(_only(before, few), _only(after, few)))
+            few, weight = [], 0
+            yield
+    parts.append(delta_between(_only(before, few), _only(after, few)))
+    delta = replace(
+        delta_between(replace(before, topics={}), replace(after, topics={})),
+        topics_created=tuple(each for part in parts for each in part.topics_created),
+        topics_deleted=tuple(each for part in parts for each in part.topics_deleted),
+        partitions_changed=tuple(each for part in parts for each in part.partitions_changed),
+    )
+    return (yield from telling(before, after, delta, lambda _: stamp))
+
+
+def _only(image: MetadataImage, names: list[str]) -> MetadataImage:
+    """Nothing of an image but some of its topics."""
+    topics = {name: image.topics[name] for name in names if name in image.topics}
+    return MetadataImage(topics=topics)
 
 
 def _size(topic: TopicImage) -> dict[str, int]:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import LogctlError
-from broker.protocol.image import EMPTY_IMAGE, ImageError, MetadataImage, delta_between
+from broker.protocol.image import EMPTY_IMAGE, ImageError, MetadataImage
 from broker.protocol.network import Network
 from clusters.admin.connections import why
 from clusters.admin.errors import AdminError, WrongCluster
 from clusters.admin.opening import Opener, split_address
-from clusters.watch.differences import Stamp, events_of
+from clusters.watch.differences import Stamp, comparing
 from clusters.watch.discovery import Discovery, NobodyAnswers, discover
 from clusters.watch.ending import end_task, in_time
 from clusters.watch.events import ClusterEvent
-from clusters.watch.log_reader import read_committed, snapshot_records
+from clusters.watch.log_reader import reading_committed, snapshot_records
 from clusters.watch.projector import ProjectionError, Projector
 from clusters.watch.quorum_reader import (
     MAX_WAIT_MS,
@@ -37,6 +37,7 @@ from clusters.watch.quorum_reader import (
 from clusters.watch.sampled import changes, kept, sample
 from clusters.watch.sampled_settings import SampledSettings, as_if_known
 from clusters.watch.scouts import Leading, Position, Scouts, patience_ms
+from clusters.watch.slices import in_slices
 from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, Refusal, SystemClock
 
 if TYPE_CHECKING:
@@ -421,13 +422,21 @@ class ClusterFeed:
             content = await self._unless_late(
                 reader.snapshot(end_offset, epoch, self._quorum_epoch), address
             )
-            at_ms, records = snapshot_records(content)
-            events = projector.load_snapshot(end_offset, epoch, at_ms, records)
+            at_ms, records = await in_slices(snapshot_records(content))
+            work = projector.loading_snapshot(end_offset, epoch, at_ms, records)
+            events = await in_slices(work)
             events += projector.learn_leader(fetched.leader_id, fetched.leader_epoch, at_ms)
         else:
             if self._target < 0:
                 self._target = fetched.high_watermark
-            events = read_committed(projector, fetched.records, fetched.high_watermark)
+            events = []
+            committed = fetched.records, fetched.high_watermark
+            try:
+                await in_slices(reading_committed(projector, *committed, events))
+            except LogctlError:
+                # What came before the batch that cannot be read is never read again.
+                await self._advance(events, address)
+                raise
         await self._advance(events, address)
         if projector.next_offset == before and len(fetched.records):
             await asyncio.sleep(UNCOMMITTED_PAUSE_S)
@@ -455,7 +464,7 @@ class ClusterFeed:
             return
         replaying = not self._caught_up and not self._silent
         if self._silent:
-            events = self._silent_events()
+            events = await self._silent_events()
         changed = projector.image is not self._image
         self._image = projector.image
         if replaying and events:
@@ -482,12 +491,12 @@ class ClusterFeed:
         if events or first or moved or changed:
             await self._tell(events)
 
-    def _silent_events(self) -> list[ClusterEvent]:
+    async def _silent_events(self) -> list[ClusterEvent]:
         before, after = self._compare_with, self._projector.image
         if before is None:
             return []
         stamp = Stamp(self._projector.next_offset - 1, self._clock.wall_ms())
-        return events_of(before, after, delta_between(before, after), lambda _: stamp)
+        return await in_slices(comparing(before, after, stamp))
 
     def _live_message(self, address: str) -> str:
         if self._left_because:

@@ -1,6 +1,7 @@
 """Bytes of the metadata log into the projector, up to the high watermark. No I/O.
 
-Uncommitted batches are never looked into: they may still be replaced.
+Uncommitted batches are never looked into: they may still be replaced. A batch is applied whole or
+not at all, though work on it may be interrupted (`clusters.watch.slices`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from broker.protocol.batch import (
 from broker.protocol.errors import DecodeError
 from clusters.watch.events import ClusterEvent
 from clusters.watch.projector import Entry, Projector
+from clusters.watch.slices import Work, at_once, listed
 
 Buffer = bytes | memoryview
 
@@ -36,6 +38,17 @@ def read_committed(
     Raises DecodeError, ProjectionError or ImageError; the projector keeps what was applied.
     """
     events: list[ClusterEvent] = []
+    at_once(reading_committed(projector, records, high_watermark, events))
+    return events
+
+
+def reading_committed(
+    projector: Projector, records: Buffer, high_watermark: int, events: list[ClusterEvent]
+) -> Work[None]:
+    """`read_committed` as work in slices, which puts the events of each whole batch into `events`.
+
+    So they are there also when a later batch cannot be read.
+    """
     for position, header in iter_batches(records, partial_tail=True):
         if header.next_offset > high_watermark:
             break
@@ -46,15 +59,15 @@ def read_committed(
         if header.is_control:
             events += _control(projector, records, position, header)
         else:
-            entries = list(_entries(records, position, header))
-            events += projector.apply_batch(entries)
+            entries = yield from listed(_entries(records, position, header))
+            events += yield from projector.applying_batch(entries)
             # A batch without records (compacted away) still moves the reader on.
             projector.skip_batch(
                 max(header.base_offset, projector.next_offset),
                 header.last_offset,
                 header.leader_epoch,
             )
-    return events
+        yield
 
 
 def _control(
@@ -91,8 +104,8 @@ def _entries(records: Buffer, position: int, header: BatchHeader) -> Iterator[En
         )
 
 
-def snapshot_records(content: Buffer) -> tuple[int, list[rec.MetadataRecord]]:
-    """(time of the last batch in ms, records) of a whole snapshot (KIP-630)."""
+def snapshot_records(content: Buffer) -> Work[tuple[int, list[rec.MetadataRecord]]]:
+    """(time of the last batch in ms, records) of a whole snapshot (KIP-630), as work in slices."""
     found: list[rec.MetadataRecord] = []
     at_ms = 0
     for position, header in iter_batches(content):
@@ -101,7 +114,6 @@ def snapshot_records(content: Buffer) -> tuple[int, list[rec.MetadataRecord]]:
         at_ms = max(at_ms, header.max_timestamp_ms)
         if header.is_control:
             continue
-        found += [
-            rec.decode_record(record.value or b"") for record in decode_records(content, position)
-        ]
+        entries = _entries(content, position, header)
+        found += yield from listed(entry.record for entry in entries)
     return at_ms, found

@@ -17,14 +17,16 @@ from broker.protocol.image import (
     EMPTY_IMAGE,
     RESOURCE_TOPIC,
     MetadataImage,
-    apply,
-    delta_between,
-    from_snapshot,
+    applying,
 )
-from clusters.watch.differences import Key, Stamp, events_of
+from clusters.watch.differences import Key, Stamp, comparing, telling
 from clusters.watch.events import ClusterEvent, EventKind
+from clusters.watch.slices import Work, at_once
 
 TRANSACTION_RECORDS_MAX = 1_000_000
+# Each takes about a millisecond.
+ENTRIES_AT_ONCE = 128
+CHANGES_AT_ONCE = 64
 
 
 class ProjectionError(LogctlError):
@@ -58,15 +60,25 @@ class Projector:
 
         Raises ProjectionError for a gap, ImageError for a record that does not fit.
         """
+        return at_once(self.applying_batch(entries))
+
+    def applying_batch(self, entries: Sequence[Entry]) -> Work[list[ClusterEvent]]:
+        """`apply_batch` as work in slices; `image` holds all of the batch, or nothing of it."""
         events: list[ClusterEvent] = []
         ready: list[Entry] = []
-        for entry in entries:
+        for count, entry in enumerate(entries, 1):
+            if not count % ENTRIES_AT_ONCE:
+                yield
             if entry.offset < self.next_offset:
                 continue
             self._advance(entry.offset, entry.offset, entry.epoch)
             ready += self._through_transaction(entry)
+        image = self.image
         for group in _groups(ready):
-            events += self._apply_group(group)
+            image, told = yield from _applying_group(image, group)
+            events += told
+            yield
+        self.image = image
         return events
 
     def skip_batch(self, base_offset: int, last_offset: int, epoch: int) -> None:
@@ -118,17 +130,22 @@ class Projector:
 
         From the empty state there are no events: a snapshot tells what is, not what happened.
         """
-        before = self.image
-        self.image = from_snapshot(end_offset, epoch, records)
-        started = self.next_offset > 0
+        return at_once(self.loading_snapshot(end_offset, epoch, at_ms, records))
+
+    def loading_snapshot(
+        self, end_offset: int, epoch: int, at_ms: int, records: Sequence[rec.MetadataRecord]
+    ) -> Work[list[ClusterEvent]]:
+        """`load_snapshot` as work in slices; nothing is changed before its end."""
+        image, _ = yield from applying(EMPTY_IMAGE, epoch, records, last_offset=end_offset - 1)
+        events: list[ClusterEvent] = []
+        if self.next_offset > 0:
+            stamp = Stamp(end_offset - 1, at_ms)
+            events = yield from comparing(self.image, image, stamp)
+        self.image = image
         self.next_offset = end_offset
         self.last_epoch = epoch
         self._transaction = None
-        if not started:
-            return []
-        stamp = Stamp(end_offset - 1, at_ms)
-        delta = delta_between(before, self.image)
-        return events_of(before, self.image, delta, lambda _: stamp)
+        return events
 
     def _advance(self, base_offset: int, last_offset: int, epoch: int) -> None:
         if base_offset > self.next_offset:
@@ -157,18 +174,21 @@ class Projector:
         self._transaction.append(entry)
         return []
 
-    def _apply_group(self, group: list[Entry]) -> list[ClusterEvent]:
-        first, last = group[0], group[-1]
-        before = self.image
-        records = [entry.record for entry in group]
-        self.image, delta = apply(
-            before, first.offset, last.epoch, records, last_offset=last.offset
-        )
-        stamps = {
-            _key(entry.record, self.image): Stamp(entry.offset, entry.at_ms) for entry in group
-        }
-        other = Stamp(first.offset, first.at_ms)
-        return events_of(before, self.image, delta, lambda key: stamps.get(key, other))
+
+def _applying_group(
+    before: MetadataImage, group: list[Entry]
+) -> Work[tuple[MetadataImage, list[ClusterEvent]]]:
+    first, last = group[0], group[-1]
+    records = [entry.record for entry in group]
+    after, delta = yield from applying(before, last.epoch, records, last_offset=last.offset)
+    stamps: dict[Key, Stamp] = {}
+    for count, entry in enumerate(group, 1):
+        stamps[_key(entry.record, after)] = Stamp(entry.offset, entry.at_ms)
+        if not count % ENTRIES_AT_ONCE:
+            yield
+    other = Stamp(first.offset, first.at_ms)
+    events = yield from telling(before, after, delta, lambda key: stamps.get(key, other))
+    return after, events
 
 
 def _key(record: rec.MetadataRecord, image: MetadataImage) -> Key:
@@ -189,7 +209,11 @@ def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     seen: set[Key] = set()
     for entry in entries:
         key = _identity(entry.record)
-        if group and not (_continues(group[0].record, entry.record) and key not in seen):
+        continues = group and _continues(group[0].record, entry.record) and key not in seen
+        if isinstance(entry.record, rec.PartitionChangeRecord):
+            # No change of one partition says anything of another's.
+            continues = continues and len(group) < CHANGES_AT_ONCE
+        if group and not continues:
             yield group
             group, seen = [], set()
         group.append(entry)
