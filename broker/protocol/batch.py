@@ -234,6 +234,13 @@ def decode_records(
     Raises TornBatch when the batch is cut off and InvalidBatch when the records are not what the
     header says. The checksum is not looked at.
     """
+    return list(iter_records(buffer, position, limit=limit))
+
+
+def iter_records(
+    buffer: Buffer, position: int = 0, *, limit: int = DECOMPRESSED_BYTES_MAX
+) -> Iterator[Record]:
+    """`decode_records` one by one; what raises for a later record comes after those before it."""
     header = read_header(buffer, position)
     end = position + header.size_bytes
     if end > len(buffer):
@@ -242,17 +249,15 @@ def decode_records(
     data = bytes(decompress(header.compression, packed, limit))
     if header.records_count * RECORD_BYTES_MIN > len(data):
         raise InvalidBatch(f"{header.records_count} records in {len(data)} bytes")
-    records = []
     at = 0
-    try:
-        for _ in range(header.records_count):
+    for number in range(header.records_count):
+        try:
             record, at = _read_record(data, at, header)
-            records.append(record)
-    except (BufferUnderflow, InvalidValue, IndexError) as error:
-        raise InvalidBatch(f"record {len(records)} is malformed: {error}") from None
+        except (BufferUnderflow, InvalidValue, IndexError) as error:
+            raise InvalidBatch(f"record {number} is malformed: {error}") from None
+        yield record
     if at != len(data):
         raise InvalidBatch(f"{len(data) - at} bytes follow the last record")
-    return records
 
 
 def _read_record(data: bytes, at: int, header: BatchHeader) -> tuple[Record, int]:

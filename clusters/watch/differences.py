@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from broker.protocol.image import (
@@ -59,7 +60,7 @@ def telling(
             _features(delta, stamp_of),
         )
     )
-    return sorted(events, key=lambda event: event.offset)
+    return sorted(events, key=attrgetter("offset"))
 
 
 def comparing(

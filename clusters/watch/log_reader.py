@@ -17,6 +17,7 @@ from broker.protocol.batch import (
     crc_matches,
     decode_records,
     iter_batches,
+    iter_records,
 )
 from broker.protocol.errors import DecodeError
 from clusters.watch.events import ClusterEvent
@@ -95,7 +96,7 @@ def _leader_id(value: bytes | None) -> int:
 
 
 def _entries(records: Buffer, position: int, header: BatchHeader) -> Iterator[Entry]:
-    for record in decode_records(records, position):
+    for record in iter_records(records, position):
         yield Entry(
             offset=record.offset,
             epoch=header.leader_epoch,

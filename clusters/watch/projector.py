@@ -75,8 +75,9 @@ class Projector:
             ready += self._through_transaction(entry)
         image = self.image
         for group in _groups(ready):
-            image, told = yield from _applying_group(image, group)
-            events += told
+            if group:
+                image, told = yield from _applying_group(image, group)
+                events += told
             yield
         self.image = image
         return events
@@ -203,7 +204,8 @@ def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     """Cut records into groups that can be applied at once without losing an event.
 
     A topic goes with the settings and partitions that follow it; changes of different partitions
-    go together (a dead broker changes thousands); everything else stands alone.
+    go together (a dead broker changes thousands); everything else stands alone. An empty group is
+    but a place to pause.
     """
     group: list[Entry] = []
     seen: set[Key] = set()
@@ -218,6 +220,8 @@ def _groups(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
             group, seen = [], set()
         group.append(entry)
         seen.add(key)
+        if not len(group) % ENTRIES_AT_ONCE:
+            yield []
     if group:
         yield group
 
