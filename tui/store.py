@@ -9,6 +9,7 @@ from typing import Any
 
 from clusters.polls import NO_ANSWER, Answer, Poll, Samples
 from clusters.watch import FeedStatus
+from clusters.watch.slices import Work, at_once
 from tui.model import MIN_ISR, ClusterView
 
 QUORUM = Poll("quorum")
@@ -23,10 +24,12 @@ STALE_MS = 10_000
 # Where an answer names more, each gets a shorter history, but no shorter than its lists draw.
 SAMPLES = 120
 SAMPLES_MIN = 24
+# What is counted in one turn takes less than a millisecond.
+NUMBERS_AT_ONCE = 256
 
 
 class Store:
-    """`take` and `view.update` are its only changes; screens read the rest."""
+    """`take` (or `taking`) and `view.update` are its only changes; screens read the rest."""
 
     def __init__(self, status: FeedStatus) -> None:
         self.view = ClusterView()
@@ -65,6 +68,10 @@ class Store:
 
     def take(self, poll: Poll, answer: Answer) -> None:
         """Keep an answer, and what it says of how numbers go."""
+        at_once(self.taking(poll, answer))
+
+    def taking(self, poll: Poll, answer: Answer) -> Work[None]:
+        """`take` as work in slices: counting ten thousand partitions must not keep keys waiting."""
         # What is asked again and again stands at the end; the rest goes when there is too much.
         self.answers.pop(poll, None)
         self.answers[poll] = answer
@@ -73,7 +80,7 @@ class Store:
         if answer.problem or answer.at_ms is None:
             return
         if poll.kind == "ends":
-            self._take_ends(answer)
+            yield from self._take_ends(answer)
         elif poll.kind == "ranges":
             self._take_range(poll.subject, answer)
         elif poll.kind == "lag":
@@ -88,19 +95,23 @@ class Store:
         elif poll.kind == "broker configs":
             self._take_defaults(answer.value)
 
-    def _take_ends(self, answer: Answer) -> None:
+    def _take_ends(self, answer: Answer) -> Work[None]:
         at_ms = answer.at_ms or 0
         if answer.value and not self._partition_ends:
             # What was told before any partition was known is no rate of 0.
             self.ends.clear()
-        for (topic, partition), end in answer.value.items():
+        for number, ((topic, partition), end) in enumerate(answer.value.items()):
             self._count(topic, partition, end)
+            if not number % NUMBERS_AT_ONCE:
+                yield
         topics = {topic for topic, _ in answer.value}
         if len(self._partition_ends) > 2 * len(answer.value) + 1:
             self._forget_gone(topics)
         asked = len(topics) + 1
-        for topic in topics:
+        for number, topic in enumerate(topics):
             _series(self.ends, topic, asked).add(at_ms, self._written.get(topic, 0))
+            if not number % NUMBERS_AT_ONCE:
+                yield
         _series(self.ends, "", asked).add(at_ms, self._written.get("", 0))
 
     def _forget_gone(self, topics: set[str]) -> None:

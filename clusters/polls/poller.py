@@ -60,7 +60,8 @@ NO_ANSWER = Answer()
 class Poller:
     """`want` says what is to be kept fresh; `run` asks until it is cancelled.
 
-    `on_answer` is called after each answer or failure, on the event loop.
+    `on_answer` is called after each answer or failure, on the event loop; an awaitable that it
+    returns is waited for.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Poller:
         *,
         clock: Clock | None = None,
         concurrent_max: int = CONCURRENT_MAX,
-        on_answer: Callable[[Poll, Answer], None] | None = None,
+        on_answer: Callable[[Poll, Answer], Awaitable[None] | None] | None = None,
     ) -> None:
         self._kinds = dict(kinds)
         self._clock = clock if clock is not None else SystemClock()
@@ -147,6 +148,16 @@ class Poller:
                 self._due_ms.pop(poll, None)
 
     async def _ask(self, poll: Poll) -> None:
+        try:
+            answer = await self._asked(poll)
+            told = self._on_answer(poll, answer) if self._on_answer is not None else None
+            if told is not None:
+                await told
+        finally:
+            self._running.pop(poll, None)
+            self._wake.set()
+
+    async def _asked(self, poll: Poll) -> Answer:
         kind = self._kinds[poll.kind]
         before = self.answer(poll)
         try:
@@ -158,12 +169,8 @@ class Poller:
             answer = replace(before, problem=reason, failures=before.failures + 1)
         except (LogctlError, OSError) as error:
             answer = replace(before, problem=str(error), failures=before.failures + 1)
-        finally:
-            self._running.pop(poll, None)
-            self._wake.set()
         self._answers[poll] = answer
         pause_ms = kind.every_ms * 2 ** min(answer.failures, 8)
         limit_ms = max(kind.every_ms, BACK_OFF_MS_MAX)
         self._due_ms[poll] = self._clock.monotonic_ms() + min(pause_ms, limit_ms)
-        if self._on_answer is not None:
-            self._on_answer(poll, answer)
+        return answer

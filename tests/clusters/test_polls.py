@@ -189,3 +189,29 @@ def test_rates_come_from_samples_within_the_window() -> None:
     samples.add(7_000, 100)
     assert samples.rates()[-1] == 0.0
     assert samples.last == 100
+
+
+async def test_what_takes_an_answer_may_take_its_time_and_is_ended_with_the_polls() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def take(poll: Poll, answer: Answer) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    asked: list[str] = []
+
+    async def ask(subject: str) -> str:
+        asked.append(subject)
+        return subject
+
+    poller = Poller({"a": PollKind(ask, 1)}, on_answer=take)
+    poller.want([Poll("a")])
+    async with running(poller):
+        await asyncio.wait_for(begun.wait(), WAIT_S)
+        poller.again(Poll("a"))
+        await asyncio.sleep(0.02)
+        assert asked == [""], "it is not asked again while its answer is being taken"
+    assert ended.is_set()
