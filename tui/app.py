@@ -28,6 +28,7 @@ from broker.protocol.errors import LogctlError
 from clusters.nearest import nearest
 from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
+from clusters.watch.slices import in_slices
 from tui import preferences
 from tui.actions import ACTIONS, Action, Offer, named_subject, offers
 from tui.collecting import Collector
@@ -322,8 +323,8 @@ class DashboardApp(App[int]):
                 kinds = Questions(admin, self.store.partitions_of).kinds()
             store = self.store
 
-            def take(poll: Poll, answer: Any) -> None:
-                store.take(poll, answer)
+            async def take(poll: Poll, answer: Any) -> None:
+                await in_slices(store.taking(poll, answer))
                 self._schedule()
 
             self._poller = Poller(kinds, clock=self._clock, on_answer=take)
