@@ -69,7 +69,7 @@ async def serve(session: Session, *, host: str, port: int) -> ExitCode:
     """Serve the dashboard until Ctrl-C or SIGTERM; `port` 0 takes a free one.
 
     Raises Refused for a host that others can reach, Failed when the port is taken or textual-serve
-    is missing, UsageProblem when no cluster is named.
+    is missing, UsageProblem when no cluster is named, LogctlError for a secret that cannot be read.
     """
     if not is_loopback(host):
         raise Refused(
@@ -78,6 +78,7 @@ async def serve(session: Session, *, host: str, port: int) -> ExitCode:
             f"ssh -L {port or DEFAULT_PORT}:127.0.0.1:{port or DEFAULT_PORT} THIS-HOST",
         )
     address = session.bootstrap()
+    session.security()  # what no page could read either is told here and now
     try:
         from shell.web_server import DashboardServer
     except ImportError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from shell.web import is_loopback
 
 # A dashboard that was told to quit has this long before it is killed.
 END_LIMIT_S = 3.0
+# Of what a dashboard said that never drew, the page shows so much.
+_SAID_CHARS_MAX = 4_000
 # textual-serve's page asks a font server on the internet; the same font comes with it as a file.
 _FOREIGN_FONT = re.compile(r"<link[^>]*fonts\.googleapis\.com[^>]*>", re.DOTALL)
 _OWN_FONT = (
@@ -80,8 +83,54 @@ _POLICY = (
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class _Heard:
+    """A stream that keeps what was read from it."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self.said = b""
+
+    async def read(self, size_bytes: int = -1) -> bytes:
+        data = await self._stream.read(size_bytes)
+        self.said += data
+        return data
+
+
 class Dashboard(AppService):
-    """The process behind one page."""
+    """The process behind one page.
+
+    One that ends before it drew anything, as for a secret that cannot be read, says why on the
+    page, which would stay blank otherwise.
+    """
+
+    _heard: _Heard | None = None
+    _drew = False
+
+    async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
+        process: Process = await super()._open_app_process(width, height)
+        assert process.stderr is not None
+        self._heard = _Heard(process.stderr)
+        process.stderr = self._heard  # type: ignore[assignment]
+        return process
+
+    async def on_data(self, payload: bytes) -> None:
+        """Pass on what is drawn."""
+        self._drew = True
+        await super().on_data(payload)
+
+    async def run(self) -> None:
+        """Run the dashboard; when it could not start, show what it said."""
+        await super().run()
+        if self._drew or self._heard is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_LIMIT_S / 2):
+                await self._heard.read()
+        said = self._heard.said.decode(errors="replace").strip()[-_SAID_CHARS_MAX:]
+        lines = ["The dashboard did not start.", *said.splitlines(), "", "Reload to try again."]
+        shown = [_plain(line) for line in lines]
+        with contextlib.suppress(ConnectionError):
+            await self.remote_write_bytes("\r\n".join(shown).encode())
 
     async def end(self) -> None:
         """Ask the process to quit, kill it when it does not, and wait until it is gone."""
@@ -159,6 +208,11 @@ class DashboardServer(Server):
             self.pages.discard(page)
             await dashboard.end()
         return page
+
+
+def _plain(line: str) -> str:
+    """A line without what a terminal would obey."""
+    return "".join(each if each.isprintable() else " " for each in line)
 
 
 def _refusal(request: web.BaseRequest) -> str | None:
