@@ -1,20 +1,23 @@
 """What a broker decides itself of a change of settings, before the controller sees the rest.
 
 Its own loggers, and whether a broker's settings were sent to that broker: only it knows its file.
-Everything else is the controller's. It must never forward what it refuses.
+Everything else is the controller's. It must never forward what it refuses. What the controller
+changed is answered once this broker knows it too, so that the client's next request finds it.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from broker.api.node import Node
+from broker.api.node import READ_YOUR_WRITES_MS, Node
 from broker.protocol.errors import ErrorCode, LogctlError
-from broker.protocol.image import RESOURCE_BROKER
+from broker.protocol.image import RESOURCE_BROKER, MetadataImage
 from broker.protocol.struct import Struct
 from broker.runtime.loggers import RESOURCE_LOGGER, LoggerRefused, alter_loggers
+from broker.settings.changes import ConfigRefused, altered, replaced
 
 Forward = Callable[[Struct], Awaitable[Struct]]
 _Verdict = tuple[ErrorCode, str | None]
+_UNKNOWN: _Verdict = (ErrorCode.unknown_server_error, None)
 
 
 class _Refused(LogctlError):
@@ -46,11 +49,12 @@ async def alter_here_first(
             (row.resource_type, row.resource_name): (row.error_code, row.error_message)
             for row in response.responses
         }
-    unknown = (ErrorCode.unknown_server_error, None)
+        if not request.validate_only:
+            await _until_known(node, rest, decided, incremental=incremental)
     rows = []
     for resource, verdict in zip(request.resources, verdicts, strict=True):
         key = (resource.resource_type, resource.resource_name)
-        code, message = verdict or decided.get(key, unknown)
+        code, message = verdict or decided.get(key, _UNKNOWN)
         rows.append(
             Struct(
                 error_code=code,
@@ -60,6 +64,42 @@ async def alter_here_first(
             )
         )
     return Struct(throttle_time_ms=throttle_ms, responses=rows)
+
+
+async def _until_known(
+    node: Node,
+    resources: Sequence[Struct],
+    decided: Mapping[tuple[int, str], _Verdict],
+    *,
+    incremental: bool,
+) -> None:
+    changed = [
+        resource
+        for resource in resources
+        if decided.get((resource.resource_type, resource.resource_name), _UNKNOWN)[0]
+        == ErrorCode.none
+    ]
+
+    def known(image: MetadataImage) -> bool:
+        return all(_is_made(image, resource, incremental=incremental) for resource in changed)
+
+    if changed:
+        await node.publisher.wait_until(known, READ_YOUR_WRITES_MS)
+
+
+def _is_made(image: MetadataImage, resource: Struct, *, incremental: bool) -> bool:
+    """Whether making a change once more would change nothing: each operation is so (KIP-339)."""
+    current = image.config(resource.resource_type, resource.resource_name)
+    try:
+        if incremental:
+            changes = [(c.name, c.config_operation, c.value) for c in resource.configs]
+            return altered(resource.resource_type, current, changes) == current
+        return replaced(resource.resource_type, [(c.name, c.value) for c in resource.configs]) == (
+            current
+        )
+    except ConfigRefused:
+        # Others changed what it rests on since the controller decided; nothing is to be seen.
+        return True
 
 
 def _verdict(
