@@ -31,7 +31,13 @@ EVENTS_PER_S = 1_000
 # After a pause of the machine no more than this is caught up with at once.
 AT_ONCE_MAX = 200
 SLICE_S = 0.02
-CHARACTERS = {"slash": "/", "question_mark": "?", "space": " "}
+CHARACTERS = {
+    "slash": "/",
+    "question_mark": "?",
+    "space": " ",
+    "colon": ":",
+    "equals_sign": "=",
+}
 # Every page, with what one does there; each line is one visit.
 VISITS = (
     ("1", "j", "j", "k", "tab", "j", "shift+tab"),
@@ -212,20 +218,29 @@ class Pressing:
         self._drawn_s, self._drawn_cpu_s = time.perf_counter(), time.process_time()
         self._drawn.set()
 
-    async def press(self, key: str, into: Answers) -> None:
-        """Press a key; how long it took goes into `into`."""
+    async def press(self, key: str, into: Answers, *, screen: str = "") -> None:
+        """Press a key; how long it took goes into `into`.
+
+        `screen` names the screen that it leads to, where that is opened by a task of its own.
+        """
         from textual.events import Key  # not before tui, which says how often it draws
 
         app = self._app
+        where = self._where(key)
         wall, cpu = time.perf_counter(), time.process_time()
         app.post_message(Key(key, CHARACTERS.get(key, key if len(key) == 1 else None)))
         await self._passed(app)
         # Behind the key in the queue of each that it goes through, and behind what was put off until then.
         for node in [*(app.focused or app.screen).ancestors_with_self, app]:
             await self._passed(node)
+        until = time.perf_counter() + 10
+        while screen and not (type(app.screen).__name__ == screen and app.screen.is_mounted):
+            if time.perf_counter() > until:
+                raise TimeoutError(f"{where} has led to {app.screen}, not to {screen}")
+            await asyncio.sleep(0.001)
         while not app.page.is_mounted:
             await asyncio.sleep(0.001)
-        await self._passed(app.page)
+        await self._passed(app.screen if screen else app.page)
         self._drawn_s, self._drawn_cpu_s = time.perf_counter(), time.process_time()
         left = self._undrawn()
         while left:
@@ -234,7 +249,16 @@ class Pressing:
             left &= self._undrawn()
         into.wall_ms.append((self._drawn_s - wall) * 1000)
         into.cpu_ms.append((self._drawn_cpu_s - cpu) * 1000)
-        into.keys.append(f"{app.place.kind}:{key}")
+        into.keys.append(where)
+
+    def _where(self, key: str) -> str:
+        """A key with where it is pressed, or with where it leads."""
+        app = self._app
+        if len(app.screen_stack) > 1:
+            return f"{type(app.screen).__name__}:{key}"
+        if key.isdigit() and not app._bar.display:
+            return f"page:{key}"
+        return f"{app.place.kind}{'/' * app._bar.display}:{key}"
 
     async def _passed(self, node: Any) -> None:
         done = asyncio.Event()
