@@ -9,6 +9,7 @@ import contextlib
 from enum import Enum
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -16,12 +17,14 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.actions import Action, Values
+from tui.box import Box, all_taken
 from tui.doors import Commander
 from tui.model import ClusterView
 from tui.pages.base import Subject
 
 LINES_MAX = 500
-TAKEN_S_MAX = 1.0
+# What is typed into fields beside letters.
+TYPED = ("backspace", "enter", "tab", "shift+tab")
 
 
 class Phase(Enum):
@@ -50,8 +53,8 @@ class ActionScreen(ModalScreen[int | None]):
         Binding("escape", "leave", "Leave"),
         Binding("enter", "go_on", "Go on", priority=True),
         # At once, or what is typed after it still goes into the field before.
-        Binding("tab", "app.focus_next", "Next field", show=False, priority=True),
-        Binding("shift+tab", "app.focus_previous", "Field before", show=False, priority=True),
+        Binding("tab", "field(1)", "Next field", show=False, priority=True),
+        Binding("shift+tab", "field(-1)", "Field before", show=False, priority=True),
         Binding("ctrl+y", "copy", "Copy the command"),
     ]
 
@@ -65,6 +68,8 @@ class ActionScreen(ModalScreen[int | None]):
         self._code: int | None = None
         self._refused = False
         self._looked: Values = {}
+        # Keys that came before there were fields to take them; None once there are.
+        self._early: list[events.Key] | None = []
         self.phase = Phase.ASKING
 
     def compose(self) -> ComposeResult:
@@ -73,24 +78,60 @@ class ActionScreen(ModalScreen[int | None]):
         with Vertical(id="action"):
             yield Static(title, id="action-title", markup=False)
             for field in self._fields:
-                box = Input(field.default, placeholder=field.hint, id=f"field-{field.name}")
+                box = Box(field.default, placeholder=field.hint, id=f"field-{field.name}")
                 box.border_title = field.title + (" *" if field.required else "")
                 yield box
             yield Static("", id="action-command", markup=False)
             with VerticalScroll(id="action-scroll"):
                 yield Static("", id="action-said", markup=False)
-            typed = Input(placeholder=f"type {self._about} to go on", id="action-typed")
+            typed = Box(placeholder=f"type {self._about} to go on", id="action-typed")
             typed.display = False
             yield typed
             yield Static("", id="action-hint", markup=False)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Begin with the questions, or at once with what it would do."""
         self._draw()
-        if self._fields:
-            self.query_one(f"#field-{self._fields[0].name}", Input).focus()
-        else:
+        early, self._early = self._early or [], None
+        if not self._fields:
+            # Nothing was asked yet, so nothing can have been answered.
             self._look()
+            return
+        self.set_focus(self.query_one(f"#field-{self._fields[0].name}", Input))
+        for event in early:
+            await self._give(event)
+
+    def early(self, event: events.Key) -> None:
+        """Take a key that was typed after the one that opens this, and meant for its fields."""
+        if not event.is_printable and event.key not in TYPED:
+            return
+        if self._early is not None:
+            self._early.append(event)
+        elif self.phase is Phase.ASKING:
+            self.call_later(self._give, event)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Keys that no field has taken: those that came before one could."""
+        if self._early is not None:
+            event.stop()
+            event.prevent_default()
+            self._early.append(events.Key(event.key, event.character))
+        elif event.is_printable and self._takes_words(self.focused):
+            event.stop()
+            await self._give(event)
+
+    @staticmethod
+    def _takes_words(widget: object) -> bool:
+        return isinstance(widget, Input) and not widget.disabled
+
+    async def _give(self, event: events.Key) -> None:
+        """Do what a key would have done had it come now."""
+        if event.key == "enter":
+            await self.action_go_on()
+        elif event.key in ("tab", "shift+tab"):
+            self.action_field(1 if event.key == "tab" else -1)
+        elif self.focused is not None and self._takes_words(self.focused):
+            self.focused.post_message(events.Key(event.key, event.character))
 
     @property
     def words(self) -> list[str]:
@@ -130,9 +171,21 @@ class ActionScreen(ModalScreen[int | None]):
 
     # -- going on
 
+    def action_field(self, step: int) -> None:
+        """Go to the next field, or the one before."""
+        if self._early is not None:
+            self._early.append(events.Key("tab" if step > 0 else "shift+tab", None))
+        elif step > 0:
+            self.focus_next()
+        else:
+            self.focus_previous()
+
     async def action_go_on(self) -> None:
         """Enter: look, agree, or close."""
-        if not await self._taken():
+        if self._early is not None:
+            self._early.append(events.Key("enter", None))
+            return
+        if not await all_taken(self.query(Input)):
             return
         if self.phase is Phase.ASKING:
             self._look()
@@ -140,18 +193,6 @@ class ActionScreen(ModalScreen[int | None]):
             self._agree()
         elif self.phase is Phase.DONE:
             self.dismiss(self._code)
-
-    async def _taken(self) -> bool:
-        """Whether the fields have taken all that was typed before, for Enter overtakes letters."""
-        for box in self.query(Input):
-            taken = asyncio.Event()
-            if not box.call_later(taken.set):
-                return False
-            try:
-                await asyncio.wait_for(taken.wait(), TAKEN_S_MAX)
-            except TimeoutError:
-                return False
-        return True
 
     def _look(self) -> None:
         self._looked = self._values()

@@ -69,15 +69,13 @@ class Action:
         """Whether it can be done with a subject."""
         return (subject.kind if subject is not None else "cluster") in self.kinds
 
-    async def start(self, app: "DashboardApp", subject: Subject | None) -> Any:
-        """Ask, show, do; run as a worker of the application."""
+    def start(self, app: "DashboardApp", subject: Subject | None) -> None:
+        """Ask, show, do. The dialog has the keys at once: letters that follow are meant for it."""
         from tui.action_screen import ActionScreen
 
         if app.commander is not None:
             about = subject if self.about_subject else None
-            screen = ActionScreen(self, about, app.commander, app.store.view)
-            return await app.push_screen_wait(screen)
-        return None
+            app.push_screen(ActionScreen(self, about, app.commander, app.store.view))
 
 
 def actions_for(

@@ -596,7 +596,12 @@ class DashboardApp(App[int]):
 
     def on_key(self, event: events.Key) -> None:
         """Keys of actions; all others are bindings."""
-        if isinstance(self.focused, Input) or len(self.screen_stack) > 1:
+        if len(self.screen_stack) > 1:
+            # Typed after the key that opened a dialog, and under way before it stood.
+            if (early := getattr(self.screen, "early", None)) is not None:
+                early(event)
+            return
+        if isinstance(self.focused, Input):
             return
         for offer in self.offers():
             if offer.action.key in (event.key, event.character):
@@ -606,7 +611,7 @@ class DashboardApp(App[int]):
 
     def start_action(self, action: Action, subject: Subject | None) -> None:
         """Let an action show what it will do, ask, and do it."""
-        self.run_worker(action.start(self, subject), group="action")
+        action.start(self, subject)
 
     def _start_named(self, action: Action, words: str) -> None:
         """What was typed: an action and a name, or the action with what is offered here."""

@@ -12,6 +12,7 @@ from textual import events
 from textual.message import Message
 from textual.widgets import Input
 
+from tui.box import Box
 from tui.commands import complete, completions
 from tui.suggest import LineSuggester
 from tui.table import LiveTable
@@ -23,7 +24,7 @@ Names = Mapping[str, Sequence[str]]
 Kinds = Mapping[str, Iterable[str]]
 
 
-class WordsLine(Input):
+class WordsLine(Box):
     """One line that is seen while it is asked for; `Command` tells what was said after `:`."""
 
     # Done where letters are taken, in the order in which they were typed; a binding comes later.

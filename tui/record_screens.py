@@ -10,6 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from tui.box import Box, all_taken
 from tui.records import Record, whole
 
 HINT = "n next   p before   x bytes or text   y copies the value, Y all as JSON   Escape closes"
@@ -108,7 +109,7 @@ class ReadScreen(ModalScreen[dict[str, str] | None]):
         with Vertical(id="action"):
             yield Static("Read records", id="action-title")
             for name, title, hint in self.FIELDS:
-                box = Input(self._now.get(name, ""), placeholder=hint, id=f"read-{name}")
+                box = Box(self._now.get(name, ""), placeholder=hint, id=f"read-{name}")
                 box.border_title = title
                 yield box
             yield Static("Enter reads   Tab next field   Escape leaves", id="action-hint")
@@ -117,8 +118,10 @@ class ReadScreen(ModalScreen[dict[str, str] | None]):
         """Begin with the position."""
         self.query_one("#read-from", Input).focus()
 
-    def action_read(self) -> None:
+    async def action_read(self) -> None:
         """Give the answers back."""
+        if not await all_taken(self.query(Input)):
+            return
         self.dismiss(
             {
                 name: self.query_one(f"#read-{name}", Input).value.strip()
