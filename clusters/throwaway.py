@@ -21,6 +21,7 @@ import psutil
 import yaml
 
 from clusters.errors import OperationError
+from clusters.free_ports import free_ports
 from clusters.guard import MARKER, end_processes
 from clusters.hosts.local import LocalConnection
 from clusters.manifest import ProcessIdentity, load_manifest
@@ -91,7 +92,7 @@ class ThrowAwayCluster:
         taken = [port for port in _ports(spec) if not _is_free(port)]
         if not taken and not self._own_ports:
             return spec
-        free = _free_ports(2 * len(spec.hosts))
+        free = free_ports(2 * len(spec.hosts))
         with open(self._spec_path, "rb") as file:
             document = yaml.safe_load(file)
         for host in document["hosts"]:
@@ -138,7 +139,8 @@ class ThrowAwayCluster:
         self._remember()
         if self.operations is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(self.operations.down(), _DOWN_LIMIT_S)
+                async with asyncio.timeout(_DOWN_LIMIT_S):
+                    await self.operations.down()
         left = await self._end_rest()
         for variable, value in self._environment.items():
             if value is None:
@@ -234,14 +236,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((_LOCALHOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

@@ -1,10 +1,8 @@
 """What stands in the way of an operation is told before anything changes; nothing else is touched."""
 
 import asyncio
-import contextlib
 import json
 import os
-import random
 import signal
 import socket
 import stat
@@ -17,6 +15,7 @@ import pytest
 import yaml
 
 from clusters.errors import CheckFailed, HostError, OperationError, StateError
+from clusters.free_ports import free_ports
 from clusters.hosts.local import LocalConnection
 from clusters.layout import MARKER, broker_layout
 from clusters.lock import cluster_lock
@@ -42,17 +41,6 @@ from clusters.state import (
 )
 
 HERE = Path(__file__).resolve().parents[2] / "clusters"
-
-
-def free_ports(count: int) -> list[int]:
-    """Below the range that the system takes for outgoing connections of anybody."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            ports += [port] if port not in ports else []
-    return ports
 
 
 def spec_of(brokers: int = 3, name: str = "unit", **more):

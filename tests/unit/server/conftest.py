@@ -10,7 +10,6 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.ports import free_ports
 from broker.config import BrokerConfig
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import Record, encode_batch
@@ -19,6 +18,7 @@ from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
 from broker.runtime.doors import AsyncioNetwork, RealDisk, SystemClock, ThreadOffload
 from broker.server import Broker
+from clusters.free_ports import free_ports
 
 WAIT_SECONDS = 15
 

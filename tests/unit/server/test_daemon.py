@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ports import free_ports
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
 from broker.protocol.struct import Struct
 from broker.runtime.doors import AsyncioNetwork
+from clusters.free_ports import free_ports
 
 ROOT = Path(__file__).parents[3]
 WAIT_SECONDS = 20

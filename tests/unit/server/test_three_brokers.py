@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.ports import free_ports
 from broker.protocol.api_keys import METADATA_TOPIC, ApiKey
 from broker.protocol.batch import decode_records, iter_batches
 from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct
 from broker.server import Broker
+from clusters.free_ports import free_ports
 from tests.unit.server.conftest import Cluster, until
 
 MakeCluster = Callable[..., Cluster]

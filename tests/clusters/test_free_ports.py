@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import ports
+from clusters import free_ports as ports
 
 
 def test_no_port_is_given_twice_and_all_can_be_listened_on() -> None:
@@ -23,7 +23,7 @@ def test_no_outgoing_connection_is_given_one() -> None:
 
 
 def test_other_processes_are_given_others() -> None:
-    script = "from benchmarks.ports import free_ports; print(*free_ports(70)); input()"
+    script = "from clusters.free_ports import free_ports; print(*free_ports(70)); input()"
     command = [sys.executable, "-c", script]
     given = ports.free_ports(70)
     running = [

@@ -1,4 +1,4 @@
-"""Ports for brokers that are started here: nobody else on this machine is given them.
+"""Ports for brokers that are started here for a while: nobody else on this machine is given them.
 
 They lie below the range from which the kernel takes the near end of outgoing connections. A port
 out of that range may be lost to any client while its broker is down, and a client that keeps trying
