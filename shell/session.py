@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from shell.exits import Failed, UsageProblem
+from shell.exits import Failed, ShellError, UsageProblem
 from shell.nearest import did_you_mean
 from shell.output import Output
 from shell.settings import Settings
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient
+    from clusters.admin.credentials import Renewal
     from clusters.admin.security import Security
     from clusters.operations import Operations
     from clusters.spec import ClusterSpec
@@ -176,6 +177,8 @@ class Session:
     output: Output
     doors: Doors = field(default_factory=Doors)
     interactive_shell: bool = False
+    # What is said only once, by what it is about.
+    told: set[str] = field(default_factory=set)
 
     def context(self) -> Context | None:
         """Return the context that was named, or the current one; None when only --bootstrap is."""
@@ -238,9 +241,26 @@ class Session:
 
     def _protection(self) -> dict[str, Any]:
         """What the context says of security and of the one cluster to talk to, where it does."""
-        security, pinned = self.security(), getattr(self.context(), "cluster_id", None)
-        more = {"security": security, "cluster_id": pinned}
+        security, context = self.security(), self.context()
+        more = {
+            "security": security,
+            "cluster_id": getattr(context, "cluster_id", None),
+            "renewal": None if context is None else self._renewal(context),
+        }
         return {name: value for name, value in more.items() if value is not None}
+
+    def _renewal(self, context: Context) -> Renewal:
+        """Where a client that lives long reads what the context says of security again."""
+        from clusters.admin.credentials import Renewal
+        from clusters.errors import StateError
+
+        def read() -> Security | None:
+            try:
+                return self.security()
+            except ShellError as error:  # the context is gone
+                raise StateError(str(error)) from None
+
+        return Renewal(read=read, words=renewal_words(context))
 
     def feed(self, *, from_start: bool) -> ClusterFeed:
         """Return the live feed of the session's cluster, not yet connected.
@@ -291,3 +311,20 @@ class Session:
             f"'{spec}' is neither a file nor a bundled cluster ({', '.join(bundled)})."
             + did_you_mean(spec, bundled)
         )
+
+
+def renewal_words(context: Context) -> str:
+    """What is read again while the brokers do not let us in, and what cannot be."""
+    properties, secrets = context.properties or {}, context.secrets or {}
+    if not properties and not secrets:
+        return ""
+    words = ["the context is read again every second"]
+    for name, source in sorted(secrets.items()):
+        kind, _, rest = source.partition(":")
+        if kind == "env":
+            words.append(f"{name} is the variable {rest} as of the start: start again to change it")
+        elif kind == "file":
+            words.append(f"{name} from {rest}, too")
+        else:
+            words.append(f"{name} from its command, once a minute")
+    return ", ".join(words)

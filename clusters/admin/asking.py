@@ -60,12 +60,16 @@ class Asking:
     _connections: Connections
     _timeout_ms: int
     _end: Deadline | None = None
-    _principal: str | None = "User:ANONYMOUS"
+
+    @property
+    def principal(self) -> str | None:
+        """Who the brokers take this client for, or None when only they know."""
+        return "User:ANONYMOUS"
 
     def _words(self, api_key: ApiKey, code: int, name: str = "", told: Struct | None = None) -> str:
         """What a code in an answer means, with who may not do what when rights are lacking."""
         message = None if told is None else told.get("error_message")
-        return denied_words(api_key, code, self._principal, name, message)
+        return denied_words(api_key, code, self.principal, name, message)
 
     def _deadline(self) -> Deadline:
         if self._end is None:

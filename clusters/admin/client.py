@@ -44,6 +44,7 @@ from clusters.admin.scram_users import UserCalls
 
 if TYPE_CHECKING:
     from clusters.admin.security import Security
+    from clusters.admin.credentials import Renewal
 
 EARLIEST = -2
 LATEST = -1
@@ -69,20 +70,17 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
         total_ms: int | None = None,
     ) -> None:
         """`cluster_id` is the only cluster to talk to: entering raises WrongCluster for another.
+        renewal: Renewal | None = None,
 
         `total_ms` bounds all calls together, counted from entering; calls that come when it is
         used up get a short time of their own, so that what is well still answers.
+        `renewal` is where `security` is read again once the brokers do not take it any more.
+
         """
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
-        # By its certificate a client cannot tell what name the brokers give it.
-        self._principal: str | None = "User:ANONYMOUS"
-        if security is not None:
-            if security.mechanism is not None:
-                self._principal = f"User:{security.username}"
-            elif security.protocol == "SSL":
-                self._principal = None
-        self._connections = Connections(bootstrap, Opener(network, security, cluster_id))
+        self._opener = Opener(network, security, cluster_id, renewal)
+        self._connections = Connections(bootstrap, self._opener)
         self._timeout_ms = timeout_ms
         self._total_ms = total_ms
         self._cluster_id = cluster_id
@@ -120,7 +118,11 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
     @property
     def principal(self) -> str | None:
         """Who the brokers take this client for, or None when only they know."""
-        return self._principal
+        security = self._opener.credentials.security
+        if security is None:
+            return super().principal
+        # By its certificate a client cannot tell what name the brokers give it.
+        return None if security.mechanism is None else f"User:{security.username}"
 
     # Asking
 

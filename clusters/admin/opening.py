@@ -1,5 +1,6 @@
 """Connections as they must be before anybody uses them: proven, of the right cluster, and renewed.
 
+Credentials that are not taken are read again where they come from (`clusters.admin.credentials`).
 The one way in which the admin client, the polls and the live feed reach brokers and controllers.
 Must never hand out a connection that was not proven, nor one to another cluster than the pinned.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from broker.protocol.api_keys import ApiKey
@@ -15,7 +17,8 @@ from broker.protocol.client import HUNG_UP, BrokerConnection
 from broker.protocol.errors import ConnectionFailed
 from broker.protocol.network import AsyncioNetwork, Network
 from broker.protocol.struct import Struct
-from clusters.admin.errors import AdminError, WrongCluster
+from clusters.admin.credentials import Credentials, Renewal
+from clusters.admin.errors import AdminError, AuthenticationRefused, WrongCluster
 
 if TYPE_CHECKING:
     from clusters.admin.security import Security
@@ -94,16 +97,16 @@ class Opener:
         network: Network | None = None,
         security: Security | None = None,
         cluster_id: str | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
-        if network is None:
-            network = AsyncioNetwork() if security is None else security.network()
+        """A `network` that is given stays; otherwise it is the one of the credentials in use."""
         self._network = network
-        self._security = security
+        self.credentials = Credentials(security, renewal)
         self.cluster_id = cluster_id
 
     def within_ms(self, plain_ms: int) -> int:
         """How long opening may take, where a plain connection may take `plain_ms`."""
-        return plain_ms if self._security is None else plain_ms * SECURED_TIMES
+        return plain_ms if self.credentials.security is None else plain_ms * SECURED_TIMES
 
     async def open(
         self, address: str, timeout_ms: int, *, controller: bool = False
@@ -113,40 +116,60 @@ class Opener:
         Raises WireError, or WrongCluster. `controller`: not asked for its cluster; what is asked of
         it must carry the pinned id.
         """
-        clock = asyncio.get_running_loop().time
-        end = clock() + max(1, timeout_ms) / 1000
         host, port = split_address(address)
-        kind = BrokerConnection if self._security is None else ProvenConnection
-        connection = await kind.open(
-            self._network, host, port, client_id=CLIENT_ID, timeout_ms=max(1, timeout_ms)
-        )
+        security = await self.credentials.current(address)
+        # From here on: that a source is slow must not look like a broker that is.
+        end = asyncio.get_running_loop().time() + max(1, timeout_ms) / 1000
         try:
-            security = self._security
-            if security is not None and security.mechanism is not None:
-                from clusters.admin.security import authenticate
-
-                async def prove(each: BrokerConnection, limit_ms: int) -> int:
-                    return await authenticate(each, security, limit_ms)
-
-                left_ms = max(1, round((end - clock()) * 1000))
-                await cast("ProvenConnection", connection).prove(prove, left_ms)
+            connection = await self._open(host, port, security, end)
+        except Exception as error:
+            self.credentials.failed(security, error)
+            raise
+        self.credentials.taken(security)
+        try:
             if self.cluster_id is not None and not controller:
-                await self._check_cluster(connection, max(1, round((end - clock()) * 1000)))
+                await self._check_cluster(connection, _left_ms(end))
         except BaseException:
             connection.close()
             raise
         return connection
+
+    async def _open(
+        self, host: str, port: int, security: Security | None, end: float
+    ) -> BrokerConnection:
+        """Connect and prove who we are until a time of the loop."""
+        network = self._network
+        if network is None:
+            network = AsyncioNetwork() if security is None else security.network()
+        kind = BrokerConnection if security is None else ProvenConnection
+        connection = await kind.open(
+            network, host, port, client_id=CLIENT_ID, timeout_ms=_left_ms(end)
+        )
+        if security is not None and security.mechanism is not None:
+            prove = partial(self._prove, security)
+            await cast("ProvenConnection", connection).prove(prove, _left_ms(end))
+        return connection
+
+    async def _prove(self, security: Security, connection: BrokerConnection, limit_ms: int) -> int:
+        from clusters.admin.security import authenticate
+
+        try:
+            return await authenticate(connection, security, limit_ms)
+        except AuthenticationRefused as error:
+            # Also in the middle of a session, which has to be proven anew now and then.
+            self.credentials.failed(security, error)
+            raise
 
     def hint(self, error: ConnectionFailed) -> ConnectionFailed:
         """The error of a first request, with what it may mean: brokers that want SASL say nothing.
 
         They tell their versions to anybody and hang up when asked for more.
         """
-        proves = self._security is not None and self._security.mechanism is not None
-        if proves or error.reason != HUNG_UP:
+        security = self.credentials.security
+        if (security is not None and security.mechanism) or error.reason != HUNG_UP:
             return error
-        secured = self._security is not None
-        wanted = "SASL_SSL" if secured else "SASL_PLAINTEXT"
+        self.credentials.failed(security, error)
+        wanted = "SASL_PLAINTEXT" if security is None else "SASL_SSL"
         reason = f"{HUNG_UP} when first asked; does it want SASL (security.protocol {wanted})?"
         return ConnectionFailed(error.address, reason)
 
@@ -156,3 +179,7 @@ class Opener:
         found = answer.get("cluster_id")
         if found and found != self.cluster_id:
             raise WrongCluster(str(self.cluster_id), str(found), connection.address)
+
+
+def _left_ms(end: float) -> int:
+    return max(1, round((end - asyncio.get_running_loop().time()) * 1000))

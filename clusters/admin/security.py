@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -48,10 +49,14 @@ SCRAM_ITERATIONS_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """What `read_security` understood. `password` never shows in a repr."""
+    """What `read_security` understood. `password` never shows in a repr.
+
+    Equal are those that prove the same; `tls_digest` stands for the contents of the TLS files.
+    """
 
     protocol: str
-    tls: ssl.SSLContext | None = None
+    tls: ssl.SSLContext | None = field(default=None, compare=False)
+    tls_digest: str = ""
     mechanism: str | None = None
     username: str = ""
     password: str = field(default="", repr=False)
@@ -109,14 +114,16 @@ def read_security(properties: Mapping[str, str]) -> Security | None:
     if protocol == "PLAINTEXT":
         return None
     tls = _tls(properties) if protocol in {"SSL", "SASL_SSL"} else None
+    digest = _digest(properties) if tls is not None else ""
     if not protocol.startswith("SASL"):
-        return Security(protocol=protocol, tls=tls)
+        return Security(protocol=protocol, tls=tls, tls_digest=digest)
     missing = [name for name in ("sasl.username", "sasl.password") if not properties.get(name)]
     if missing:
         raise AdminError(f"{' and '.join(missing)} must be set for security.protocol {protocol}")
     return Security(
         protocol=protocol,
         tls=tls,
+        tls_digest=digest,
         mechanism=properties.get("sasl.mechanism", "PLAIN").upper(),
         username=properties["sasl.username"],
         password=properties["sasl.password"],
@@ -162,6 +169,18 @@ def _tls(properties: Mapping[str, str]) -> ssl.SSLContext:
             f"{error.filename or 'A TLS file'} cannot be read: {error.strerror}"
         ) from None
     return context
+
+
+def _digest(properties: Mapping[str, str]) -> str:
+    """What differs when a certificate, a key or how they are used does."""
+    found = hashlib.sha256()
+    for name in (each for each in PROPERTIES if each.startswith("ssl.")):
+        value = properties.get(name, "")
+        found.update(f"{name}={value}\0".encode())
+        if name.endswith(".location") and value:
+            with contextlib.suppress(OSError), open(value, "rb") as file:
+                found.update(hashlib.sha256(file.read()).digest())
+    return found.hexdigest()
 
 
 async def authenticate(connection: BrokerConnection, security: Security, timeout_ms: int) -> int:

@@ -41,6 +41,7 @@ from clusters.watch.slices import in_slices
 from clusters.watch.status import Clock, FeedStatus, FeedUpdate, Mode, Refusal, SystemClock
 
 if TYPE_CHECKING:
+    from clusters.admin.credentials import Renewal
     from clusters.admin.security import Security
 
 # Loss must be seen within a second: an answer that takes longer is told to be late.
@@ -82,14 +83,18 @@ class ClusterFeed:
         from_start: bool = False,
         security: Security | None = None,
         cluster_id: str | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
-        """`cluster_id` is the only cluster to follow; another one is refused, and never shown."""
+        """`cluster_id` is the only cluster to follow; another one is refused, and never shown.
+
+        `renewal` is where `security` is read again once it is not taken any more.
+        """
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
         self._bootstrap = list(dict.fromkeys(bootstrap))
         for address in self._bootstrap:
             split_address(address)
-        self._opener = Opener(network, security, cluster_id)
+        self._opener = Opener(network, security, cluster_id, renewal)
         self._clock = clock if clock is not None else SystemClock()
         self._from_start = from_start
         self._queue: asyncio.Queue[FeedUpdate | None] = asyncio.Queue(QUEUE_UPDATES_MAX)
@@ -315,9 +320,10 @@ class ClusterFeed:
             await asyncio.sleep(WRONG_CLUSTER_PAUSE_S)
             return
         if error.refusal is not None:
-            await self._say("lost", "", f"not let in: {error.refusal}", "not let in")
+            again = f"; {words}" if (words := self._opener.credentials.words) else ""
+            await self._say("lost", "", f"not let in: {error.refusal}{again}", "not let in")
             # A wrong password that is tried again and again gets its user locked out.
-            await asyncio.sleep(NOT_LET_IN_PAUSE_S)
+            await self._opener.credentials.changed(NOT_LET_IN_PAUSE_S)
             return
         told = list(dict.fromkeys([*error.failures, *failed.items()]))
         reasons = "; ".join(f"{address}: {reason}" for address, reason in told if reason)

@@ -143,6 +143,9 @@ class FakeAdmin:
             raise self.failure
         return FakeCluster()
 
+    async def is_limited(self):
+        return False
+
     async def partitions(self, topics=None, *, min_isr=False):
         return [
             PlacedPartition(
@@ -237,7 +240,7 @@ class FakeDoors(Doors):
     async def _open(self):
         yield self.fake
 
-    def admin(self, bootstrap, timeout_ms, total_ms=None):
+    def admin(self, bootstrap, timeout_ms, **more):
         self.connected_to.append((tuple(bootstrap), timeout_ms))
         return self._open()
 
