@@ -43,8 +43,8 @@ from clusters.admin.quotas import QuotaCalls
 from clusters.admin.scram_users import UserCalls
 
 if TYPE_CHECKING:
-    from clusters.admin.security import Security
     from clusters.admin.credentials import Renewal
+    from clusters.admin.security import Security
 
 EARLIEST = -2
 LATEST = -1
@@ -68,14 +68,14 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
         security: Security | None = None,
         cluster_id: str | None = None,
         total_ms: int | None = None,
+        renewal: Renewal | None = None,
     ) -> None:
         """`cluster_id` is the only cluster to talk to: entering raises WrongCluster for another.
-        renewal: Renewal | None = None,
+
+        `renewal` is where `security` is read again once the brokers do not take it any more.
 
         `total_ms` bounds all calls together, counted from entering; calls that come when it is
         used up get a short time of their own, so that what is well still answers.
-        `renewal` is where `security` is read again once the brokers do not take it any more.
-
         """
         if not bootstrap:
             raise AdminError("No broker was named; give --bootstrap HOST:PORT or choose a context")
