@@ -33,11 +33,13 @@ ROOT_FOLDER = "/run/logctl"
 
 _HOLD = """
 umask 022; d={folder}
-mkdir -p "$d" && [ -w "$d" ] || {{ echo "denied $d"; exit 0; }}
 p="$d"/{name}.lock
 IFS= read -r owner
-# Another cluster's lock may take the empty folder away just now. A plain exec would end dash.
-command exec 9>>"$p" || {{ echo again; exit 0; }}
+# Another cluster's lock may take the empty folder away at any moment. A plain exec would end dash.
+for try in 1 2 3 4 5 denied; do
+  if mkdir -p "$d" && command exec 9>>"$p"; then break; fi 2>/dev/null
+done
+[ $try != denied ] || {{ echo "denied $d"; exit 0; }}
 if ! flock -n 9; then printf 'held '; cat "$p.owner" 2>/dev/null || echo; exit 0; fi
 if ! [ "$p" -ef /proc/$$/fd/9 ]; then echo again; exit 0; fi
 printf '%s\\n' "$owner" > "$p.owner"

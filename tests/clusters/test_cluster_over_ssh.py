@@ -345,6 +345,18 @@ async def test_the_lock_of_a_host_names_its_holder_and_dies_with_it(sshd):
         await asyncio.gather(holder, return_exceptions=True)
 
 
+async def test_locks_of_clusters_that_share_a_host_come_and_go_at_once(sshd):
+    """The last one out takes the folder away, while another one is about to use it."""
+
+    async def come_and_go(connection, cluster):
+        for _ in range(20):
+            async with host_lock(connection, cluster, "up", pytest.fail):
+                pass
+
+    async with connected(sshd.spec()) as one, connected(sshd.spec()) as two:
+        await asyncio.gather(come_and_go(one, "first"), come_and_go(two, "second"))
+
+
 async def test_a_lock_that_the_host_gave_up_is_noticed(sshd, monkeypatch):
     """As after a suspended laptop: others may hold it now."""
     monkeypatch.setattr("clusters.lock.HEARTBEAT_S", 60)

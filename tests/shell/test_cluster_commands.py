@@ -5,6 +5,7 @@ import json
 import pytest
 import yaml
 
+from clusters.free_ports import free_ports
 from clusters.spec import parse_spec
 from shell.exits import ExitCode
 from shell.session import Doors
@@ -132,8 +133,9 @@ def test_nothing_is_written_on_hosts_from_a_read_only_session(real, tmp_path):
 def test_the_plan_of_a_cluster_here_is_shown_and_nothing_is_done(real, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     path = tmp_path / "here.yaml"
+    client, controller = free_ports(2)
     path.write_text(
-        "cluster: here\nlisteners: {client: 23092, controller: 23192}\n"
+        f"cluster: here\nlisteners: {{client: {client}, controller: {controller}}}\n"
         "hosts: [{id: 1, address: local}]\n"
     )
     shown = real("cluster", "up", str(path), "--plan")
