@@ -14,7 +14,7 @@ from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
 
 if TYPE_CHECKING:
-    from clusters.admin import TopicDetail, TopicSummary
+    from clusters.admin import CreatedTopic, TopicDetail, TopicSummary
 
 _TOPIC = Argument("TOPIC", "The topic's name.", kind=Kind.TOPIC)
 
@@ -77,7 +77,7 @@ async def _create(
 ) -> None:
     settings = settings_as_plain(config, "--config ")
     async with session.admin() as admin:
-        await admin.create_topic(
+        made = await admin.create_topic(
             topic,
             partitions=-1 if partitions is None else partitions,
             replication_factor=-1 if replication is None else replication,
@@ -86,6 +86,9 @@ async def _create(
         )
         if dry_run:
             session.output.say(f"Topic {topic} can be created; nothing was changed.")
+            session.output.say(f"  {_shape(made)}")
+            for name, value in sorted(settings.items()):
+                session.output.say(f"  {name}={value}")
             return
         detail = await admin.topic(topic)
     replicas = len(detail.partitions[0].replicas) if detail.partitions else 0
@@ -94,6 +97,17 @@ async def _create(
     )
     if session.output.format != "table":
         session.output.document(detail.to_json(), list)
+
+
+def _shape(made: CreatedTopic) -> str:
+    """How many partitions and replicas; a cluster of old need not tell what its defaults are."""
+
+    def told(number: int, what: str) -> str:
+        if number < 0:
+            return f"as many {what}s as is the cluster's default"
+        return f"{number} {what}{'' if number == 1 else 's'}"
+
+    return f"{told(made.partitions, 'partition')}, {told(made.replication_factor, 'replica')} each"
 
 
 async def _describe(

@@ -16,10 +16,11 @@ from shell.session import Session
 from shell.values import Anchor, parse_position
 
 if TYPE_CHECKING:
-    from clusters.admin import AdminClient
+    from clusters.admin import AdminClient, ConfigEntry
 
 Partition = tuple[str, int]
 _TOPIC = Argument("TOPIC", "The topic's name.", kind=Kind.TOPIC)
+_DEFAULT = "the cluster's"
 _DRY_RUN = Option(("--dry-run",), "Only ask whether it could be done.", kind=Kind.FLAG)
 
 
@@ -50,7 +51,15 @@ async def _alter(
         if settings or unset:
             await admin.alter_configs("topic", topic, settings, unset, validate_only=True)
         if dry_run:
-            session.output.say(f"Topic {topic} can be altered so; nothing was changed.")
+            changes = _changes(detail.config_entries, settings, unset)
+            if grows:
+                changes.append(
+                    f"partitions {count} → {partitions}; keys now go to other partitions"
+                )
+            outcome = "can be altered so" if changes else "is so already"
+            session.output.say(f"Topic {topic} {outcome}; nothing was changed.")
+            for change in changes:
+                session.output.say(f"  {change}")
             return
         if settings or unset:
             await admin.alter_configs("topic", topic, settings, unset)
@@ -61,6 +70,29 @@ async def _alter(
     if grows:
         done.append(f"{partitions} partitions, {count} before; keys now go to other partitions")
     session.output.say(f"Altered topic {topic}: {'; '.join(done) or 'nothing to do'}.")
+
+
+def _changes(
+    entries: Sequence[ConfigEntry], settings: Mapping[str, str], unset: Sequence[str]
+) -> list[str]:
+    """What would become of settings, each with what it is now."""
+    now = {entry.name: entry for entry in entries}
+
+    def before(name: str) -> str:
+        entry = now.get(name)
+        if entry is None or entry.value is None:
+            return "(not told)"
+        return (
+            entry.value if entry.source == "topic" else f"{entry.value or '(empty)'} ({_DEFAULT})"
+        )
+
+    changes = [
+        f"{name} {before(name)} → {value}"
+        for name, value in settings.items()
+        if name not in now or now[name].value != value or now[name].source != "topic"
+    ]
+    own = [name for name in unset if name not in now or now[name].source == "topic"]
+    return changes + [f"{name} {before(name)} → its default" for name in own]
 
 
 async def _clone(
