@@ -8,6 +8,7 @@ applies.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tui.commands import CommandProblem, known_name
@@ -93,29 +94,36 @@ def actions_for(
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An action and what it would be done with."""
+    """An action, what it would be done with, and its keys."""
 
     action: Action
     subject: Subject | None
+    keys: tuple[str, ...]
 
 
 def offers(
-    subjects: Sequence[Subject | None], *, read_only: bool, commander: Commander | None
+    subjects: Sequence[Subject | None],
+    *,
+    read_only: bool,
+    commander: Commander | None,
+    chosen: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> list[Offer]:
     """What can be done where somebody stands: `subjects` are what is meant, the nearest first.
 
     Each action goes to the first subject that it fits; a key belongs to the nearest that wants it.
+    `chosen` are keys by `action.NAME`, for those that do not have their own.
     """
     found: dict[str, Offer] = {}
     keys: set[str] = set()
     for subject in subjects:
         mine = [
-            action
+            Offer(action, subject, chosen.get(f"action.{action.name}", (action.key,)))
             for action in actions_for(subject, read_only=read_only, commander=commander)
-            if action.name not in found and action.key not in keys
+            if action.name not in found
         ]
-        found.update({action.name: Offer(action, subject) for action in mine})
-        keys |= {action.key for action in mine}
+        mine = [each for each in mine if not keys.intersection(each.keys)]
+        found.update({each.action.name: each for each in mine})
+        keys.update(key for each in mine for key in each.keys)
     return list(found.values())
 
 

@@ -25,11 +25,10 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from broker.protocol.errors import LogctlError
-from clusters.nearest import nearest
 from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
 from clusters.watch.slices import in_slices
-from tui import preferences
+from tui import keys, preferences
 from tui.actions import ACTIONS, Action, Offer, named_subject, offers
 from tui.collecting import Collector
 from tui.commands import CommandProblem, Said, read_command
@@ -42,13 +41,16 @@ from tui.doors import (
     TargetOf,
     TargetProblem,
     monotonic_ms,
+    saved_target,
     wall_ms,
 )
 from tui.ending import told_to_end
 from tui.help import HelpScreen
 from tui.line import WordsLine
+from tui.names import known_names
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk
+from tui.palette import own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
 from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
@@ -66,7 +68,7 @@ TICK_S = 0.5
 SWEEP_FRAME_S = 0.06
 POLL_TIMEOUT_MS = 4_000
 PLACES_MAX = 50
-KEY_SIGNS = {"question_mark": "?", "slash": "/", "colon": ":", "exclamation_mark": "!"}
+PROBLEM_S = 15
 TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
 FeedOf = Callable[[Sequence[str]], Feed]
 
@@ -95,6 +97,8 @@ class DashboardApp(App[int]):
         Binding("s", "sort", "Sort", id="sort"),
         Binding("S", "reverse", "Reverse", show=False, id="reverse"),
         Binding("tab", "app.focus_next", "Panel", show=False),
+        # In dialogs, too.
+        Binding("ctrl+z", "suspend_process", "Shell", show=False, id="suspend", priority=True),
         *(
             Binding(str(number), f"main('{kind}')", title, show=False, id=f"page.{kind}")
             for number, (kind, title) in enumerate(TABS, 1)
@@ -132,7 +136,7 @@ class DashboardApp(App[int]):
         self._feed_of = feed_of
         self._admin_of = admin_of
         self.commander = commander
-        self._target_of = target_of if target_of is not None else _saved
+        self._target_of = target_of if target_of is not None else saved_target
         self._feed = feed if feed is not None else feed_of(self.bootstrap)
         self._kinds = kinds
         self._guide = guide
@@ -151,7 +155,7 @@ class DashboardApp(App[int]):
         self._painted_s = 0.0
         self._last_input_ms = 0
         self._collector: Collector | None = None
-        self._chosen_keys: dict[str, str] = {}
+        self._chosen = keys.Chosen()
         # Held here and not looked up: a page on top must not hide them.
         self._status = Static(id="status")
         self._tabs = Static(id="tabs")
@@ -202,14 +206,13 @@ class DashboardApp(App[int]):
         self.stylesheet.set_variables(self.get_css_variables())
 
     def _prefer(self) -> None:
-        ids = [b.id for page in (self, *PAGES.values()) for b in _bindings(page) if b.id]
-        chosen = preferences.load(list(self.available_themes), ids)
-        self.theme = chosen.theme
-        self._chosen_keys = dict(chosen.keys)
-        if chosen.keys:
-            self.set_keymap(dict(chosen.keys))
-        for problem in chosen.problems:
-            self.notify(problem, severity="warning", markup=False)
+        preferred = preferences.load(list(self.available_themes))
+        self._chosen = keys.choose(_known_keys(), preferred.keys)
+        self.theme = preferred.theme
+        if self._chosen.keys:
+            self.set_keymap(self._chosen.keymap)
+        for problem in (*preferred.problems, *self._chosen.problems):
+            self.notify(problem, severity="warning", timeout=PROBLEM_S, markup=False)
 
     def _begin(self) -> None:
         self.run_worker(self._follow(), group="feed", exclusive=True)
@@ -428,18 +431,18 @@ class DashboardApp(App[int]):
             self._draw(self._guide_line, guide_text(self._guide))
 
     def _shown_keys(self) -> list[tuple[str, str, str]]:
-        """(key, what it does, action) of this page and of all, for the last line."""
-        shown = [(b, "") for b in _bindings(type(self.page))]
-        shown += [(b, "app.") for b in _bindings(self) if b.show]
+        """(key, what it does, what a click does) of this page and of all, for the last line."""
+        shown = [(b, f"app.on_page({b.action!r})") for b in keys.bindings_of(type(self.page))]
+        shown += [(b, f"app.{b.action}") for b in keys.bindings_of(DashboardApp) if b.show]
         return [
-            (self._key_sign(binding), binding.description, f"{where}{binding.action}")
-            for binding, where in shown
-            if self.check_action(binding.action, ())
-        ] + [(action.key, action.title, "") for action in self.actions()]
-
-    def _key_sign(self, binding: Binding) -> str:
-        key = self._chosen_keys.get(binding.id or "", binding.key)
-        return KEY_SIGNS.get(key, key)
+            (signs[0], binding.description, click)
+            for binding, click in shown
+            if (signs := self._chosen.signs(binding)) and self.check_action(binding.action, ())
+        ] + [
+            (keys.sign(offer.keys[0]), offer.action.title, f"app.act({offer.action.name!r})")
+            for offer in self.offers()
+            if offer.keys
+        ]
 
     def _draw(self, widget: Static, text: Any) -> None:
         # A line that says the same again need not be laid out again.
@@ -513,9 +516,23 @@ class DashboardApp(App[int]):
 
     def action_help(self) -> None:
         """Explain this page."""
-        keys = [(self._key_sign(b), b.description) for b in _bindings(type(self.page))]
-        keys += [(a.key, a.title) for a in self.actions()]
-        self.push_screen(HelpScreen(self.page.TITLE, self.page.HELP, keys))
+        page = type(self.page)
+        mine = [(" ".join(self._chosen.signs(b)), b.description) for b in keys.bindings_of(page)]
+        for offer in self.offers():
+            about = "" if offer.subject is None else f" {offer.subject}"
+            mine.append((" ".join(map(keys.sign, offer.keys)), f"{offer.action.title}{about}"))
+        self.push_screen(HelpScreen(page.TITLE, page.HELP, mine, _known_keys(), self._chosen))
+
+    async def action_on_page(self, action: str) -> None:
+        """A click on a key of the page in the last line."""
+        await self.run_action(action, self.page)
+
+    def action_act(self, name: str) -> None:
+        """A click on the key of an action in the last line."""
+        for offer in self.offers():
+            if offer.action.name == name:
+                self.start_action(offer.action, offer.subject)
+                return
 
     def action_sort(self) -> None:
         """Sort the focused table by its next column."""
@@ -543,8 +560,13 @@ class DashboardApp(App[int]):
         """Save the screen as an SVG picture: in the working folder, or where a browser saves."""
         if self.is_web:
             self.deliver_screenshot()  # Textual says it when the browser has it
-        else:
+            return
+        try:
             path = self.save_screenshot(path=os.fspath(Path.cwd()))
+        except OSError as error:
+            problem = f"The picture could not be saved in this folder: {error.strerror}."
+            self.notify(problem, severity="error", markup=False)
+        else:
             self.notify(f"saved {path}", markup=False)
 
     def action_copy(self) -> None:
@@ -581,7 +603,12 @@ class DashboardApp(App[int]):
     def offers(self) -> list[Offer]:
         """What can be done from here, and with what."""
         subjects = self.page.subjects() if self._places and self.page.is_mounted else [None]
-        return offers(subjects, read_only=self.read_only, commander=self.commander)
+        return offers(
+            subjects,
+            read_only=self.read_only,
+            commander=self.commander,
+            chosen=self._chosen.keys,
+        )
 
     def actions(self) -> list[Action]:
         """What can be done from here: with what the cursor is on, or what the page is about."""
@@ -604,7 +631,7 @@ class DashboardApp(App[int]):
         if isinstance(self.focused, Input):
             return
         for offer in self.offers():
-            if offer.action.key in (event.key, event.character):
+            if event.key in offer.keys or event.character in offer.keys:
                 event.stop()
                 self.start_action(offer.action, offer.subject)
                 return
@@ -631,24 +658,13 @@ class DashboardApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Pages, actions and what Textual offers, for the palette."""
-        for kind, title in TABS:
-            yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: self.action_main(k))
-        yield SystemCommand("Contexts", "Go to another cluster", self.action_contexts)
-        offered = {offer.action.name: offer for offer in self.offers()}
-        for offer in offered.values():
-            title = f"{offer.action.title} {offer.subject or ''}".strip()
-            yield SystemCommand(
-                title,
-                f":{offer.action.name}",
-                lambda o=offer: self.start_action(o.action, o.subject),
-            )
-        for name, action in self.all_actions().items():
-            if name not in offered:
-                # The name of what it is about is still to be typed.
-                yield SystemCommand(
-                    f"{action.title} …", f":{name} NAME", lambda n=name: self._type_command(f"{n} ")
-                )
+        yield from own_commands(self, TABS)
         yield from super().get_system_commands(screen)
+
+    def type_command(self, begun: str) -> None:
+        """Go on typing after `:` with what is begun."""
+        kinds = {name: action.kinds for name, action in self.all_actions().items()}
+        self._bar.ask_command(begun, self.known_names(), kinds, self._refocus)
 
     def action_contexts(self) -> None:
         """The saved contexts."""
@@ -663,11 +679,7 @@ class DashboardApp(App[int]):
 
     def action_command(self) -> None:
         """Type where to go."""
-        self._type_command("")
-
-    def _type_command(self, begun: str) -> None:
-        kinds = {name: action.kinds for name, action in self.all_actions().items()}
-        self._bar.ask_command(begun, self.known_names(), kinds, self._refocus)
+        self.type_command("")
 
     def _refocus(self) -> None:
         if (table := self.page.focused_table()) is not None:
@@ -675,21 +687,7 @@ class DashboardApp(App[int]):
 
     def known_names(self) -> dict[str, list[str]]:
         """Names that a command can take, by kind."""
-        from clusters import state
-        from clusters.errors import StateError
-        from tui.store import GROUPS
-
-        try:
-            contexts = sorted(state.contexts())
-        except StateError:
-            contexts = []
-        view = self.store.view
-        return {
-            "topic": [row.name for row in view.topics],
-            "broker": [str(row.id) for row in view.brokers],
-            "group": [each.group for each in self.store.answer(GROUPS).value or ()],
-            "context": contexts,
-        }
+        return known_names(self.store)
 
     def on_words_line_command(self, message: WordsLine.Command) -> None:
         """Go where the words lead."""
@@ -756,29 +754,13 @@ class DashboardApp(App[int]):
         self._begin()
 
 
-def _saved(name: str) -> Target:
-    """A saved context, without what it says of security. Raises TargetProblem."""
-    from clusters import state
-
-    known = state.contexts()
-    if name not in known:
-        near = nearest(name, known)
-        meant = f' Did you mean "{near}"?' if near else ""
-        raise TargetProblem(f'There is no context "{name}".{meant}')
-    context = known[name]
-    return Target(name=name, bootstrap=context.bootstrap, read_only=context.read_only)
+def _known_keys() -> list[keys.Known]:
+    owners: dict[str, type] = {keys.APP: DashboardApp, keys.TABLE: LiveTable, **PAGES}
+    return keys.known_keys(owners, ACTIONS)
 
 
 def _page_id(place: Place) -> str:
     return place.kind if place.kind in MAIN_PAGES and not place.subject else " ".join(place)
-
-
-def _bindings(owner: Any) -> list[Binding]:
-    return [
-        each
-        for each in vars(owner if isinstance(owner, type) else type(owner)).get("BINDINGS", ())
-        if isinstance(each, Binding)
-    ]
 
 
 async def show_dashboard(

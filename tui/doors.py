@@ -97,6 +97,20 @@ class TargetProblem(Exception):
 TargetOf = Callable[[str], Target]
 
 
+def saved_target(name: str) -> Target:
+    """A saved context, without what it says of security. Raises TargetProblem, StateError."""
+    from clusters import state
+    from clusters.nearest import nearest
+
+    known = state.contexts()
+    if name not in known:
+        near = nearest(name, known)
+        meant = f' Did you mean "{near}"?' if near else ""
+        raise TargetProblem(f'There is no context "{name}".{meant}')
+    context = known[name]
+    return Target(name=name, bootstrap=context.bootstrap, read_only=context.read_only)
+
+
 def monotonic_ms() -> int:
     """The clock of ages and flashes."""
     return time.monotonic_ns() // 1_000_000

@@ -1,63 +1,167 @@
-"""The help of the page that is seen: its keys, the keys everywhere, and the signs."""
+"""The help of the page that is seen: its keys, the keys everywhere, and the signs.
 
-from collections.abc import Sequence
+It must name every key that works, as it is now: keys can be chosen.
+"""
+
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-EVERYWHERE = (
-    ("1 … 7", "overview, brokers, topics, partitions, groups, events, quorum"),
-    ("↑ ↓ j k g G", "move; PageUp, PageDown, Ctrl+D, Ctrl+U"),
-    ("Enter, click", "open what the cursor is on; Escape, Backspace go back"),
-    ("Tab", "next panel"),
-    ("/", "show rows with these words, !without, or a condition: isr < replicas"),
-    (":", "go anywhere: topic NAME, broker ID, group NAME; act: delete-topic NAME, ..."),
-    ("s, S", "sort by the next column, reverse; or click a title"),
-    ("v", "records of a topic or partition; :records NAME"),
-    ("capitals", "change things: what a dialog shows first; none where read-only"),
-    ("y, Y", "copy the name, or the whole row as JSON"),
-    ("r", "ask again now"),
-    ("T", "next theme"),
-    ("Ctrl+S", "save the screen as an SVG picture"),
-    ("Ctrl+P", "all commands"),
-    ("q, Ctrl+C", "quit"),
+from tui.keys import Chosen, Known, sign
+
+KEY_WIDTH = 18
+EDGES = 5
+MAIN = ("overview", "brokers", "topics", "partitions", "groups", "events", "quorum")
+# Keys by id, or as they are written where they cannot be chosen; what they do.
+EVERYWHERE: tuple[tuple[str, str], ...] = (
+    (" ".join(f"page.{name}" for name in MAIN), ", ".join(MAIN)),
+    ("row.up row.down", "a row up, a row down"),
+    ("screen.up screen.down", "a screen up, a screen down"),
+    ("half.up half.down", "half a screen up, half a screen down"),
+    ("row.first row.last", "the first row, the last row"),
+    ("Enter", "open what the cursor is on"),
+    ("Escape", "close, then show all rows again, then go back; also Backspace"),
+    ("Tab Shift+Tab", "the next panel, the one before"),
+    ("filter", "show rows with these words, !without, or a condition: isr < replicas"),
+    ("command", "go anywhere: topic NAME, broker ID, group NAME; act: delete-topic NAME ..."),
+    ("sort reverse", "sort by the next column, the other way round"),
+    ("records", "records of a topic or partition; :records NAME"),
+    ("copy copy.json", "copy the name, the whole row as JSON"),
+    ("again", "ask again now"),
+    ("theme", "the other theme; :theme NAME for more"),
+    ("picture", "save the screen as an SVG picture"),
+    ("Ctrl+P", "all commands, to be searched"),
+    ("suspend", "back to the shell for now; fg comes back here"),
+    ("help", "this page"),
+    ("quit Ctrl+C", "leave; also Ctrl+Q"),
+)
+CLICK = (
+    "puts the cursor on a row; again: opens it. A title sorts. Pages above and keys below can be "
+    "clicked, too"
+)
+MOUSE = (
+    ("click", CLICK),
+    ("wheel", "scrolls; so does dragging the bar on the right"),
+    ("Shift + drag", "marks text as the terminal does (Option on a Mac)"),
 )
 SIGNS = """\
 ◆ leader  ● in sync  ○ behind  ✖ broker down  · no replica   (a place for each broker)
 <2> leader   3 in sync   ✗1 out of sync   1≠ not the preferred leader
 ● whole  ◐ under-replicated  ◔ under min ISR  ✖ offline, fenced or down
 ⇄ leader moved  ▼ ISR shrunk  ▲ ISR expanded  ⇢ replicas moved  ★ controller"""
+END = (
+    "What the metadata log tells is live. Offsets, lag and sizes are polled, and each says its age "
+    "when it is old."
+)
+CHOOSING = "Other keys: dashboard.keys in config.yaml, as ID: KEY. The ids, and the keys now:"
+
+
+def help_text(
+    title: str,
+    about: str,
+    page_keys: Sequence[tuple[str, str]],
+    known: Sequence[Known],
+    chosen: Chosen,
+    width: int,
+) -> Text:
+    """All of it, in lines of at most `width` cells."""
+    text = Text()
+    text.append(f"{title}\n", "bold")
+    text.append(textwrap.fill(about, width) + "\n")
+    signs = {each.id: [sign(key) for key in chosen.keys.get(each.id, each.keys)] for each in known}
+    everywhere = [(_first(keys, signs), what + _also(keys, signs)) for keys, what in EVERYWHERE]
+    parts = (("Keys of this page", page_keys), ("Keys", everywhere), ("Mouse", MOUSE))
+    for heading, keys in parts:
+        if keys:
+            text.append(f"\n{heading}\n", "bold")
+        for key, what in keys:
+            text.append(_item(key, what, width))
+    text.append("\nSigns\n", "bold")
+    text.append("".join(textwrap.fill(line, width) + "\n" for line in SIGNS.splitlines()))
+    text.append(f"\n{textwrap.fill(END, width)}\n")
+    text.append("\nKeys of your own\n", "bold")
+    text.append(textwrap.fill(CHOOSING, width) + "\n")
+    # A key stays in the line of its id.
+    ids = "   ".join("\xa0".join([f"{id_}:", *(keys or ["(none)"])]) for id_, keys in signs.items())
+    text.append(textwrap.fill(ids, width, break_on_hyphens=False))
+    return text
+
+
+def _first(keys: str, signs: dict[str, list[str]]) -> str:
+    first = [(signs.get(key, [key]) or ["(none)"])[0] for key in keys.split()]
+    in_order = len(first) > 2 and first == [str(number) for number in range(1, len(first) + 1)]
+    return f"{first[0]} … {first[-1]}" if in_order else " ".join(first)
+
+
+def _also(keys: str, signs: dict[str, list[str]]) -> str:
+    others = [" ".join(signs.get(key, [])[1:]) for key in keys.split()]
+    return f"; also {', '.join(others)}" if any(others) else ""
+
+
+def _item(key: str, what: str, width: int) -> str:
+    begin = f"  {key:<{KEY_WIDTH - 3}} "
+    lines = textwrap.wrap(what, max(width - KEY_WIDTH, 10)) or [""]
+    return begin + ("\n" + " " * len(begin)).join(lines) + "\n"
 
 
 class HelpScreen(ModalScreen[None]):
-    """Keys and signs; any of its keys closes it."""
+    """Keys and signs; any of its keys closes it, and so does a click beside it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark", "dismiss", "Close"),
+        Binding("escape,q,question_mark,enter", "dismiss", "Close"),
+        Binding("j,down", "scroll('down')", "Down", show=False),
+        Binding("k,up", "scroll('up')", "Up", show=False),
+        Binding("pagedown,ctrl+f,ctrl+d,space", "scroll('page_down')", "Page down", show=False),
+        Binding("pageup,ctrl+b,ctrl+u", "scroll('page_up')", "Page up", show=False),
+        Binding("home,g", "scroll('home')", "Top", show=False),
+        Binding("end,G", "scroll('end')", "End", show=False),
     ]
 
-    def __init__(self, title: str, about: str, keys: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        title: str,
+        about: str,
+        keys: Sequence[tuple[str, str]],
+        known: Sequence[Known],
+        chosen: Chosen,
+    ) -> None:
         super().__init__()
-        self._title, self._about, self._page_keys = title, about, keys
+        self._text: Callable[[int], Text] = lambda width: help_text(
+            title, about, keys, known, chosen, width
+        )
+        self._scroll = VerticalScroll(id="help")
+        self._said = Static()
 
     def compose(self) -> ComposeResult:
         """One scrolled page."""
-        text = Text()
-        text.append(f"{self._title}\n", "bold")
-        text.append(f"{self._about}\n")
-        for title, keys in (("Keys of this page", self._page_keys), ("Keys", EVERYWHERE)):
-            if keys:
-                text.append(f"\n{title}\n", "bold")
-            for key, what in keys:
-                text.append(f"  {key:<14}{what}\n")
-        text.append("\nSigns\n", "bold")
-        text.append(SIGNS)
-        text.append("\n\nWhat the metadata log tells is live. Offsets, lag and sizes are polled, ")
-        text.append("and each says its age when it is old. Escape closes this page.")
-        with VerticalScroll(id="help"):
-            yield Static(text)
+        self._scroll.border_subtitle = "↑ ↓ scroll   Escape closes"
+        with self._scroll:
+            yield self._said
+
+    def on_mount(self) -> None:
+        """Write it for the width that there is."""
+        self._write(self.app.size.width)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Write it anew for another width."""
+        self._write(event.size.width)
+
+    def _write(self, width: int) -> None:
+        self._said.update(self._text(max(10, min(84, width) - EDGES)))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click beside it closes it."""
+        if event.widget is self:
+            self.dismiss()
+
+    def action_scroll(self, way: str) -> None:
+        """Scroll, at once."""
+        getattr(self._scroll, f"scroll_{way}")(animate=False)

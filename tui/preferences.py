@@ -1,16 +1,18 @@
 """What a person has chosen for the dashboard: the part `dashboard` of the configuration file.
 
-`theme: NAME` and `keys: {ID: KEY, ...}`, where the ids are those that the help of a page names.
+`theme: NAME` and `keys: {ID: KEY, ...}`; `tui.keys` says which ids and keys there are.
 Must never keep the dashboard from starting: what cannot be read is told and left out.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from textual.theme import Theme
 
 from clusters.nearest import hint
 
+SETTINGS = ["theme", "keys"]
 # Okabe and Ito's colours, told apart by all kinds of sight.
 DARK = Theme(
     name="logctl-dark",
@@ -44,14 +46,14 @@ LIGHT = Theme(
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """`problems` are sentences about what was left out."""
+    """`keys` as they were written, by id; `problems` are sentences about what was left out."""
 
     theme: str = DARK.name
-    keys: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[Any, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
-def load(themes: list[str], key_ids: list[str]) -> Preferences:
+def load(themes: list[str]) -> Preferences:
     """Read the configuration file."""
     from clusters import state
     from clusters.errors import StateError
@@ -60,21 +62,17 @@ def load(themes: list[str], key_ids: list[str]) -> Preferences:
         section = state.config_section("dashboard")
     except StateError as error:
         return Preferences(problems=(str(error),))
-    problems = []
+    problems = [
+        f"dashboard.{name} is unknown; {hint(str(name), SETTINGS)}"
+        for name in section
+        if name not in SETTINGS
+    ]
     theme = section.get("theme", DARK.name)
     if theme not in themes:
         problems.append(f"dashboard.theme {theme!r} is unknown; {hint(str(theme), themes)}")
         theme = DARK.name
-    keys: dict[str, str] = {}
-    chosen = section.get("keys", {})
-    if not isinstance(chosen, dict):
+    keys = section.get("keys") or {}
+    if not isinstance(keys, dict):
         problems.append("dashboard.keys is not a mapping of ids to keys")
-        chosen = {}
-    for id_, key in chosen.items():
-        if id_ not in key_ids:
-            problems.append(f"dashboard.keys.{id_} is unknown; {hint(str(id_), key_ids)}")
-        elif not isinstance(key, str) or not key:
-            problems.append(f"dashboard.keys.{id_} is not the name of a key")
-        else:
-            keys[id_] = key
+        keys = {}
     return Preferences(theme, keys, tuple(problems))

@@ -104,10 +104,10 @@ def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width:
 
 
 def keys_text(keys: Sequence[tuple[str, str, str]]) -> Text:
-    """The keys of a page as (key, what it does, action); a click does the same."""
+    """The keys of a page as (key, what it does, action); a click on one is like pressing it."""
     text = Text(no_wrap=True, overflow="ellipsis")
     for key, what, action in keys:
-        meta = Style.from_meta({"@click": action}) if action.startswith("app.") else Style()
+        meta = Style.from_meta({"@click": action})
         text.append(f" {key}", Style(bold=True, reverse=True) + meta)
         text.append(" ", meta)
         text.append(f"{what} ", meta)

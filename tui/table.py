@@ -53,7 +53,9 @@ def _no_fields(_: Any) -> Mapping[str, Any]:
 
 
 class LiveTable(ScrollView, Generic[R], can_focus=True):
-    """A virtual table. Space and Enter select a row, a click on a title sorts by it."""
+    """A virtual table. Enter opens a row, a click puts the cursor on it, and opens it where the
+    cursor was before; a click on a title sorts by it.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "live-table--header",
@@ -65,19 +67,19 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         "live-table--strong",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "cursor(-1)", "Up", show=False),
-        Binding("down,j", "cursor(1)", "Down", show=False),
-        Binding("pageup,ctrl+b", "page(-1)", "Page up", show=False),
-        Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
-        Binding("ctrl+d", "half(1)", "Half a page down", show=False),
-        Binding("ctrl+u", "half(-1)", "Half a page up", show=False),
-        Binding("home,g", "edge(0)", "First", show=False),
-        Binding("end,G", "edge(1)", "Last", show=False),
-        Binding("enter", "select", "Select", show=False),
+        Binding("up,k", "cursor(-1)", "A row up", show=False, id="row.up"),
+        Binding("down,j", "cursor(1)", "A row down", show=False, id="row.down"),
+        Binding("pageup,ctrl+b", "page(-1)", "A screen up", show=False, id="screen.up"),
+        Binding("pagedown,ctrl+f", "page(1)", "A screen down", show=False, id="screen.down"),
+        Binding("ctrl+u", "half(-1)", "Half a screen up", show=False, id="half.up"),
+        Binding("ctrl+d", "half(1)", "Half a screen down", show=False, id="half.down"),
+        Binding("home,g", "edge(0)", "First row", show=False, id="row.first"),
+        Binding("end,G", "edge(1)", "Last row", show=False, id="row.last"),
+        Binding("enter", "select", "Open", show=False),
     ]
 
     class Selected(Message):
-        """A row was chosen with Enter or a click."""
+        """A row was opened with Enter or a click."""
 
         def __init__(self, table: "LiveTable[Any]", row: Any) -> None:
             self.table = table
@@ -133,6 +135,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._title = title
         self._cursor_key: Any = None
         self._cursor = 0
+        self._had_focus = False
+        # Whether somebody scrolled away from the end that is followed.
+        self._looks_back = False
+        self._revealing = False
         # Where the row of the cursor stands among all rows, shown or not.
         self._cursor_place = -1
         # (number, column, width) of each column that is seen, worked out once a painting.
@@ -177,7 +183,13 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     @property
     def _at_end(self) -> bool:
-        return self._cursor >= len(self.shown) - 1
+        return self._cursor >= len(self.shown) - 1 and not self._looks_back
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow the end no more once a wheel or a bar leads away from it."""
+        super().watch_scroll_y(old_value, new_value)
+        if self.follow_end and not self._revealing:
+            self._looks_back = round(new_value) < self.max_scroll_y
 
     def _draw_changed(self, shift: Shift) -> None:
         """Draw the lines of rows that changed where they stand."""
@@ -520,7 +532,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             self.post_message(self.Selected(self, row))
 
     def on_click(self, event: events.Click) -> None:
-        """A title sorts, a row is chosen."""
+        """A title sorts; a row gets the cursor, and is opened by another click."""
         place = event.get_content_offset(self)
         if place is None:
             return
@@ -534,13 +546,19 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             return
         index = self.scroll_offset.y + place.y - 1
         if index < len(self.shown):
+            if index == self._cursor and self._had_focus:
+                self.action_select()
+            self._had_focus = True
             self._go(index)
-            self.action_select()
+
+    def on_mouse_down(self) -> None:
+        """Note whether the cursor was to be seen before this click."""
+        self._had_focus = self.has_focus
 
     def _go(self, index: int) -> None:
         if not self.shown:
             return
-        before = self._cursor
+        before, self._looks_back = self._cursor, False
         self._cursor = max(0, min(index, len(self.shown) - 1))
         self._note_cursor()
         # Where nothing scrolls, two lines change; scrolling draws all of them anyway.
@@ -555,7 +573,9 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             top = self._cursor
         elif self._cursor >= top + rows_seen:
             top = self._cursor - rows_seen + 1
+        self._revealing = True
         self.scroll_to(y=top, animate=False, immediate=True)
+        self._revealing = False
 
     def region_of_cursor(self) -> Region:
         """Where the cursor is drawn, in cells of this widget."""

@@ -307,6 +307,21 @@ async def saves_a_picture(b: Bench, key: str) -> None:
     assert b.told() == f"saved {path}"
 
 
+async def stops_for_now(b: Bench, key: str) -> None:
+    """In a dialog, too. What a terminal sees of it: test_dashboard_terminal."""
+    stopped: list[str] = []
+    b.app.action_suspend_process = lambda: stopped.append(key)
+    await b.at("topics")
+    await b.press(key)
+    assert stopped == [key]
+    await b.press("C")
+    await b.screen(ActionScreen)
+    await b.press(key)
+    assert stopped == [key, key]
+    await b.press("escape")
+    await b.closed()
+
+
 async def quits(b: Bench, key: str) -> None:
     await b.press(key)
     await b.until(lambda: b.app._exit, "the end")
@@ -419,6 +434,25 @@ async def closes_help(b: Bench, key: str) -> None:
     await b.screen(HelpScreen)
     await b.press(key)
     await b.closed()
+
+
+def scrolls_help(way: Callable[[float, int, float], float]) -> Check:
+    """From line 5 to where `way` says of that, the height and the last line that can be first."""
+
+    async def check(b: Bench, key: str) -> None:
+        await b.press("question_mark")
+        scroll = (await b.screen(HelpScreen)).query_one("#help")
+        await b.until(lambda: scroll.max_scroll_y > 10, "more than fits")
+        scroll.scroll_to(y=5, animate=False, immediate=True)
+        expected = way(5, scroll.scrollable_content_region.height, scroll.max_scroll_y)
+        expected = max(0, min(expected, scroll.max_scroll_y))
+        assert expected != 5
+        await b.press(key)
+        await b.until(lambda: scroll.scroll_y == expected, f"{expected}, not {scroll.scroll_y}")
+        await b.press("escape")
+        await b.closed()
+
+    return check
 
 
 async def record(b: Bench) -> RecordScreen:
@@ -567,6 +601,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "T": changes_the_theme,
             "n": tells_the_next_step,
             "ctrl+s": saves_a_picture,
+            "ctrl+z": stops_for_now,
             "q": quits,
         },
     ),
@@ -607,7 +642,18 @@ SEEN: dict[tuple[str, str], Check] = {
         },
     ),
     **each("RecordsPage", {"space": pauses, "f": asks_where_from}),
-    **each("HelpScreen", {"escape q question_mark": closes_help}),
+    **each(
+        "HelpScreen",
+        {
+            "escape q question_mark enter": closes_help,
+            "j down": scrolls_help(lambda at, height, last: at + 1),
+            "k up": scrolls_help(lambda at, height, last: at - 1),
+            "pagedown ctrl+f ctrl+d space": scrolls_help(lambda at, height, last: at + height),
+            "pageup ctrl+b ctrl+u": scrolls_help(lambda at, height, last: at - height),
+            "home g": scrolls_help(lambda at, height, last: 0),
+            "end G": scrolls_help(lambda at, height, last: last),
+        },
+    ),
     **each(
         "RecordScreen",
         {
@@ -661,6 +707,10 @@ async def test_a_mouse_does_what_keys_do(bench: Bench) -> None:
     assert table.shown[0].name == f"t-{MANY - 1:03}"
     assert await click(table, offset=where)
     await bench.until(lambda: table.render_line(0).text == first, "the order as before")
+    # A click puts the cursor there, for keys that are about a row; another opens it.
+    assert await click(table, offset=(10, 3))
+    await bench.until(lambda: table.cursor_row.name == "signups", "the cursor on the row")
+    assert app.place == Place("topics")
     assert await click(table, offset=(10, 3))
     await bench.until(lambda: app.place == Place("topic", "signups"), "the topic of the row")
     assert await click("#tabs", offset=(bench.line("tabs").index("5 Groups") + 1, 0))
@@ -668,8 +718,15 @@ async def test_a_mouse_does_what_keys_do(bench: Bench) -> None:
     await bench.at("topics")
     assert await click("#keys", offset=(bench.line("keys").index("Help") + 1, 0))
     await bench.screen(HelpScreen)
+    assert await click(offset=(2, 20))
+    await bench.closed()
+    assert await click("#keys", offset=(bench.line("keys").index("Create topic") + 1, 0))
+    await bench.screen(ActionScreen)
     await bench.press("escape")
     await bench.closed()
+    table = await bench.at("partitions")
+    assert await click("#keys", offset=(bench.line("keys").index("Offline") + 1, 0))
+    await bench.until(lambda: table.is_narrowed, "only what is offline")
 
 
 async def test_the_palette_lists_pages_and_actions(bench: Bench) -> None:

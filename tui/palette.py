@@ -1,0 +1,32 @@
+"""What the palette lists of our own: pages, contexts, actions with what they would be done with.
+
+Must offer nothing that the keys would not: where a cluster is read-only, no action stands here.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from textual.app import SystemCommand
+
+if TYPE_CHECKING:
+    from tui.app import DashboardApp
+
+
+def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Iterator[SystemCommand]:
+    """`pages` are (kind, title) of the main pages."""
+    for kind, title in pages:
+        yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: app.action_main(k))
+    yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
+    offered = {offer.action.name: offer for offer in app.offers()}
+    for offer in offered.values():
+        yield SystemCommand(
+            f"{offer.action.title} {offer.subject or ''}".strip(),
+            f":{offer.action.name}",
+            lambda o=offer: app.start_action(o.action, o.subject),
+        )
+    for name, action in app.all_actions().items():
+        if name not in offered:
+            # The name of what it is about is still to be typed.
+            yield SystemCommand(
+                f"{action.title} …", f":{name} NAME", lambda n=name: app.type_command(f"{n} ")
+            )
