@@ -103,7 +103,8 @@ class HostMetrics:
         if self._producer is not None:
             producer, self._producer = self._producer, None
             with contextlib.suppress(TimeoutError, Exception):
-                await asyncio.wait_for(producer.stop(), STOP_LIMIT_S)
+                async with asyncio.timeout(STOP_LIMIT_S):
+                    await producer.stop()
 
     async def _run(self) -> None:
         key = socket.gethostname().encode()

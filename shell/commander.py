@@ -85,7 +85,8 @@ class ProcessCommander:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGINT)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), END_S)
+                    async with asyncio.timeout(END_S):
+                        await process.wait()
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()

@@ -179,7 +179,8 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
     except asyncio.CancelledError:
         for stop in (process.terminate, process.kill):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _END_LIMIT_S)
+                async with asyncio.timeout(_END_LIMIT_S):
+                    await process.wait()
                 break
             with contextlib.suppress(ProcessLookupError):
                 stop()

@@ -158,7 +158,8 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
 async def _start(member: _Member) -> None:
     timeout_s = member.session.settings.timeout_ms / 1000
     try:
-        await asyncio.wait_for(member.consumer.start(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await member.consumer.start()
     except TimeoutError:
         raise Failed(
             f"The group's coordinator did not answer within {timeout_s:g} s.",

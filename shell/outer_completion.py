@@ -144,15 +144,18 @@ def _names(doors: Doors, kind: Kind, words: Sequence[str]) -> Names:
     if kept is not None and kept.age_s is not None and kept.age_s <= _FRESH_S:
         return replace(kept, stale=False)
     try:
-        found = asyncio.run(
-            asyncio.wait_for(names_module.ask(session, kept or NO_NAMES), _ASK_LIMIT_MS / 1000)
-        )
+        found = asyncio.run(_ask(session, kept or NO_NAMES))
     except Exception:  # noqa: BLE001 - what was known before is better than nothing
         return kept or NO_NAMES
     if "topics" in found.problems:
         return kept or NO_NAMES
     names_module.save(path, found.names, names_module.wall_clock_s())
     return replace(found.names, stale=False)
+
+
+async def _ask(session: Session, kept: Names) -> names_module.Answer:
+    async with asyncio.timeout(_ASK_LIMIT_MS / 1000):
+        return await names_module.ask(session, kept)
 
 
 def _given(words: Sequence[str]) -> dict[str, Any]:

@@ -207,7 +207,8 @@ def _serialized(content: Any) -> bytes | None:
 async def _start(producer: Any, timeout_ms: int) -> None:
     # The client library asks for a producer id without end while no controller is there.
     try:
-        await asyncio.wait_for(producer.start(), timeout_ms / 1000)
+        async with asyncio.timeout(timeout_ms / 1000):
+            await producer.start()
     except TimeoutError:
         raise Failed(
             f"The brokers gave no producer id within {timeout_ms / 1000:g} s.",
@@ -319,7 +320,8 @@ async def _again(run: _Run, record: NewRecord, error: KafkaError) -> Any:
 async def _acknowledged(future: asyncio.Future[Any], timeout_ms: int, waiting: int) -> Any:
     # The client library waits without end while the cluster cannot give it a producer id.
     try:
-        return await asyncio.wait_for(asyncio.shield(future), timeout_ms / 1000)
+        async with asyncio.timeout(timeout_ms / 1000):
+            return await asyncio.shield(future)
     except TimeoutError:
         raise Failed(
             f"No acknowledgement came for {timeout_ms / 1000:g} s; {waiting} more on the way may "
@@ -435,4 +437,5 @@ def _reason(error: KafkaError) -> str:
 
 async def _stop(producer: Any) -> None:
     with suppress(TimeoutError, KafkaError):
-        await asyncio.wait_for(producer.stop(), _STOP_LIMIT_S)
+        async with asyncio.timeout(_STOP_LIMIT_S):
+            await producer.stop()

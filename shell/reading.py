@@ -322,6 +322,7 @@ def _stuck(reader: _Reader, idle_s: float) -> str:
 
 async def _stop(consumer: Any) -> None:
     try:
-        await asyncio.wait_for(consumer.stop(), _STOP_LIMIT_S)
+        async with asyncio.timeout(_STOP_LIMIT_S):
+            await consumer.stop()
     except (TimeoutError, KafkaError):
         return

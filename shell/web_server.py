@@ -135,12 +135,14 @@ class Dashboard(AppService):
     async def end(self) -> None:
         """Ask the process to quit, kill it when it does not, and wait until it is gone."""
         with contextlib.suppress(TimeoutError, ConnectionError):
-            await asyncio.wait_for(self.stop(), END_LIMIT_S)
+            async with asyncio.timeout(END_LIMIT_S):
+                await self.stop()
         process = self._process
         if process is None:
             return
         try:
-            await asyncio.wait_for(process.wait(), END_LIMIT_S / 2)
+            async with asyncio.timeout(END_LIMIT_S / 2):
+                await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

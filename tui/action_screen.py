@@ -267,7 +267,8 @@ class ActionScreen(ModalScreen[int | None]):
             self.workers.cancel_group(self, "do")
             for worker in doing:
                 with contextlib.suppress(Exception):
-                    await asyncio.wait_for(worker.wait(), 5)
+                    async with asyncio.timeout(5):
+                        await worker.wait()
             self._said.append("Interrupted. What the cluster had begun, it may still finish.")
             self.phase, self._code = Phase.DONE, 130
             self._draw()

@@ -33,7 +33,8 @@ async def all_taken(boxes: Iterable[Input]) -> bool:
         if not box.call_later(taken.set):
             return False
         try:
-            await asyncio.wait_for(taken.wait(), TAKEN_S_MAX)
+            async with asyncio.timeout(TAKEN_S_MAX):
+                await taken.wait()
         except TimeoutError:
             return False
     return True

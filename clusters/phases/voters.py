@@ -52,7 +52,8 @@ async def _runs(run: Run, host: HostSpec) -> bool:
                 transport, _ = await network.connect(host.reachable_at, port, lambda: knock)  # noqa: B023
             if run.network is not None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(knock.lost.wait(), LINGER_S)
+                    async with asyncio.timeout(LINGER_S):
+                        await knock.lost.wait()
             transport.close()
             if not knock.lost.is_set():
                 return True
