@@ -117,6 +117,8 @@ class ClusterFeed:
         self._brokers: list[str] = []
         self._hint: int = -1
         self._quorum_epoch = 0
+        # The controller whose log is followed just now, why another one was left, and which.
+        self._followed = ""
         self._left_because = ""
         self._last_source = ""
         self._live_at_ms = 0
@@ -210,20 +212,19 @@ class ClusterFeed:
         pause_s = PAUSE_S_MIN
         while True:
             began_ms = self._clock.monotonic_ms()
-            source = ""
+            self._followed = ""
             try:
                 leading = await self._find()
                 if leading is not None:
-                    source = leading.address
                     await self._follow(leading)
             except NotLeader as moved:
                 self._note_leader(moved)
             except (LogChanged, ProjectionError, ImageError) as error:
                 self._start_over()
-                await self._lose(source or self._status.source, why(error))
+                await self._lose(self._followed or self._status.source, why(error))
             except LogctlError as error:
-                self._drop_hint(source)
-                await self._lose(source, why(error))
+                self._drop_hint(self._followed)
+                await self._lose(self._followed, why(error))
             if self._clock.monotonic_ms() - began_ms > REDISCOVER_MS:
                 pause_s = PAUSE_S_MIN
             await asyncio.sleep(pause_s)
@@ -348,7 +349,7 @@ class ClusterFeed:
 
     async def _follow(self, leading: Leading) -> None:
         """Follow who leads, and who leads next, until an exception ends it."""
-        self._target = -1
+        self._target, self._followed = -1, leading.address
         self._answered(leading.first, leading.took_ms)
         fetched = leading.first
         try:
@@ -359,6 +360,7 @@ class ClusterFeed:
                     await self._lose(leading.address, "it no longer answers")
                     leading.connection.close()
                     leading, self._target = answer, -1
+                    self._followed = leading.address
                     self._answered(leading.first, leading.took_ms)
                     fetched = leading.first
                 else:

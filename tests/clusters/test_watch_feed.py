@@ -174,6 +174,28 @@ async def test_a_controller_that_hangs_is_noticed_within_about_a_second(fake_clu
         await watcher.event(EventKind.CONTROLLER_CHANGED)
 
 
+async def test_the_controller_that_is_named_as_lost_is_the_one_that_was_followed(fake_cluster):
+    """Also where the feed went on at it without losing the one before first."""
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        fake_cluster.controllers[1].silent = True
+        fake_cluster.elect(2)
+        second = fake_cluster.controllers[2].address
+        await watcher.until(
+            lambda update: update.status.mode == "live" and update.status.source == second
+        )
+        seen = len(watcher.updates)
+        await fake_cluster.controllers[2].stop()
+        await watcher.until(lambda _: watcher.updates[-1].status.mode == "connecting")
+        messages = [update.status.message for update in watcher.updates[seen:]]
+        assert any(message.startswith(f"{second}: ") for message in messages), messages
+        fake_cluster.elect(3)
+        third = fake_cluster.controllers[3].address
+        moved = await watcher.until(lambda update: update.status.source == third)
+        assert f"moved from {second} to {third}" in moved.status.message
+
+
 async def test_late_answers_are_told_as_slow_and_nothing_is_given_up(fake_cluster):
     fake_cluster.append(*topic())
     async with watching(fake_cluster.bootstrap) as watcher:
