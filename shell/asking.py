@@ -8,12 +8,15 @@ command that its user confirms.
 from __future__ import annotations
 
 import asyncio
+import shlex
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from broker.protocol.errors import LogctlError
 from shell.exits import ExitCode, Refused
+from shell.output import TABLE
 from shell.session import Session
 from shell.values import format_bytes, format_time
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CARD_LIMIT_S = 4.0
+LIMITED_LIMIT_S = 2.0
 # More groups than this are not all asked who reads a topic.
 GROUPS_ASKED_MAX = 200
 
@@ -32,6 +36,33 @@ def tell_missing(session: Session, failures: Iterable[Failure]) -> ExitCode | No
     for text in missing:
         session.output.warn(text)
     return ExitCode.UNHEALTHY if missing else None
+
+
+async def tell_limited(
+    session: Session, admin: AdminClient, kind: str, *, empty: bool, verb: str = "listed"
+) -> None:
+    """Say once, where it can be known, that only what one may describe is shown.
+
+    `kind` is "topic" or "group". A script that got rows is told nothing: they are what it may see.
+    """
+    if (session.output.format != TABLE and not empty) or kind in session.told:
+        return
+    session.told.add(kind)
+    try:
+        async with asyncio.timeout(LIMITED_LIMIT_S):
+            lacking = await admin.lacking_rights()
+    except (LogctlError, TimeoutError):
+        return  # what was shown is true without it
+    # Who may describe the cluster is told every group.
+    if not lacking or (kind == "group" and "describe" not in lacking):
+        return
+    who = admin.principal or "this client's principal"
+    text = f"Only {kind}s that {who} may describe are {verb}."
+    if empty:
+        allow = f"--{kind} '*' --operation describe"
+        text += f" All of them by: logctl acl add {shlex.quote(admin.principal or 'PRINCIPAL')} "
+        text += allow
+    session.output.say(text, "dim")
 
 
 def confirm(session: Session, text: str) -> None:

@@ -20,6 +20,7 @@ from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.network import Network
 from broker.protocol.struct import ZERO_UUID, Struct, uuid_to_text
 from clusters.admin import parse
+from clusters.admin.acl_model import OPERATIONS, OPERATIONS_OF
 from clusters.admin.acls import AclCalls
 from clusters.admin.asking import RETRY_PAUSE_S
 from clusters.admin.config_calls import ConfigCalls
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 EARLIEST = -2
 LATEST = -1
 VISIBLE_WAIT_MS = 3_000
+_RIGHTS_NOT_TOLD = -(2**31)
 MIN_ISR = "min.insync.replicas"
 
 
@@ -138,6 +140,20 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
         return ClusterInfo(
             cluster_id=described.cluster_id, controller_id=leader_id, brokers=brokers
         )
+
+    async def lacking_rights(self) -> frozenset[str] | None:
+        """What this client may not do with the cluster as a whole; None when that is not told.
+
+        Who lacks rights is shown what he may describe, without a word of the rest. A cluster
+        without an authorizer tells every right there is (KIP-430, KIP-700).
+        """
+        body = Struct(include_cluster_authorized_operations=True, include_fenced_brokers=False)
+        answer = await self._ask(ApiKey.DESCRIBE_CLUSTER, body, self._deadline())
+        rights: int = answer.cluster_authorized_operations
+        if answer.error_code != ErrorCode.none or rights == _RIGHTS_NOT_TOLD:
+            return None
+        wanted = set(OPERATIONS_OF["cluster"]) - {"all"}
+        return frozenset(each for each in wanted if not rights & (1 << OPERATIONS[each]))
 
     async def brokers(self) -> list[BrokerInfo]:
         """Every broker that is registered or holds replicas, with counts, sorted by id."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import tell_missing
+from shell.asking import tell_limited, tell_missing
 from shell.deploying import free_cell
 from shell.exits import ExitCode, Failed
 from shell.output import Block, Cell, Facts, Table
@@ -29,14 +29,17 @@ async def _list(session: Session) -> ExitCode | None:
         brokers = await admin.brokers()
         # A broker that does not answer is no reason to keep the list back: its state tells enough.
         found = [(each.broker, status_of(each)) for each in (await admin.log_dirs()).items]
-    dirs = {broker.id: [each for owner, each in found if owner == broker.id] for broker in brokers}
-    session.output.document(
-        [
-            broker.to_json() | {"log_dirs": [each.to_json() for each in dirs[broker.id]]}
-            for broker in brokers
-        ],
-        lambda: [_brokers_table(brokers, dirs)],
-    )
+        dirs = {
+            broker.id: [each for owner, each in found if owner == broker.id] for broker in brokers
+        }
+        session.output.document(
+            [
+                broker.to_json() | {"log_dirs": [each.to_json() for each in dirs[broker.id]]}
+                for broker in brokers
+            ],
+            lambda: [_brokers_table(brokers, dirs)],
+        )
+        await tell_limited(session, admin, "topic", empty=False, verb="counted")
     return _tell_troubles(session, dirs)
 
 

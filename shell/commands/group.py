@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import keys_where, rows_where, tell_missing
+from shell.asking import keys_where, rows_where, tell_limited, tell_missing
 from shell.exits import ExitCode, UsageProblem
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
@@ -25,29 +25,30 @@ _TONES = {"Stable": "good", "Empty": "dim", "Dead": "bad"}
 async def _list(session: Session, *, state: Sequence[str], where: str | None) -> ExitCode | None:
     async with session.admin() as admin:
         told = await admin.groups(state or None)
-    groups = list(told.items)
-    if where:
-        kept = await keys_where(session, where, "groups")
-        groups = rows_where(groups, kept, lambda group: group.group)
-    session.output.document(
-        [group.to_json() for group in groups],
-        lambda: [
-            Table(
-                ("GROUP", "STATE", "PROTOCOL", "TYPE", "COORDINATOR"),
-                [
-                    (
-                        group.group,
-                        Cell(group.state or None, _TONES.get(group.state, "warn")),
-                        group.protocol_type or None,
-                        group.group_type or None,
-                        group.coordinator,
-                    )
-                    for group in groups
-                ],
-                right=frozenset({"COORDINATOR"}),
-            )
-        ],
-    )
+        groups = list(told.items)
+        if where:
+            kept = await keys_where(session, where, "groups")
+            groups = rows_where(groups, kept, lambda group: group.group)
+        session.output.document(
+            [group.to_json() for group in groups],
+            lambda: [
+                Table(
+                    ("GROUP", "STATE", "PROTOCOL", "TYPE", "COORDINATOR"),
+                    [
+                        (
+                            group.group,
+                            Cell(group.state or None, _TONES.get(group.state, "warn")),
+                            group.protocol_type or None,
+                            group.group_type or None,
+                            group.coordinator,
+                        )
+                        for group in groups
+                    ],
+                    right=frozenset({"COORDINATOR"}),
+                )
+            ],
+        )
+        await tell_limited(session, admin, "group", empty=not told.items)
     return tell_missing(session, told.failures)
 
 

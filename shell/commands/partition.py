@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import keys_where, tell_missing
+from shell.asking import keys_where, tell_limited, tell_missing
 from shell.exits import ExitCode, Refused, UsageProblem
 from shell.output import Cell, Table
 from shell.registry import Argument, Command, Kind, Option
@@ -89,7 +89,7 @@ async def _list(
 ) -> ExitCode | None:
     health = Health(under_replicated, offline, under_min_isr, at_min_isr)
     async with session.admin() as admin:
-        placed = await named_partitions(admin, partitions)
+        placed = seen = await named_partitions(admin, partitions)
         if not internal and not partitions:
             placed = [each for each in placed if not each.internal]
         if broker is not None:
@@ -102,8 +102,12 @@ async def _list(
             kept = await keys_where(session, where, "partitions")
             placed = [each for each in placed if (each.topic, each.partition) in kept]
         details, failures = await _details(admin, placed)
-    data = [each.to_json() | details.get((each.topic, each.partition), _NOTHING) for each in placed]
-    session.output.document(data, lambda: [_table(data)])
+        data = [
+            each.to_json() | details.get((each.topic, each.partition), _NOTHING) for each in placed
+        ]
+        session.output.document(data, lambda: [_table(data)])
+        if not partitions:
+            await tell_limited(session, admin, "topic", empty=not seen)
     return tell_missing(session, failures)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import card_text, keys_where, rows_where
+from shell.asking import card_text, keys_where, rows_where, tell_limited
 from shell.commands.config import settings_as_plain, settings_table
 from shell.commands.partition import HEALTH_OPTIONS, Health
 from shell.exits import ExitCode
@@ -36,14 +36,17 @@ async def _list(
         if health.asked:
             placed = await admin.partitions(min_isr=True)
             sick = {each.topic for each in placed if health.fits(each)}
-    shown = [topic for topic in topics if internal or not topic.internal]
-    if sick is not None:
-        # What is sick is shown also when it is the cluster's own.
-        shown = rows_where(topics, sick, lambda topic: topic.topic)
-    if where:
-        kept = await keys_where(session, where, "topics")
-        shown = rows_where(shown, kept, lambda topic: topic.topic)
-    session.output.document([topic.to_json() for topic in shown], lambda: [_summary_table(shown)])
+        shown = [topic for topic in topics if internal or not topic.internal]
+        if sick is not None:
+            # What is sick is shown also when it is the cluster's own.
+            shown = rows_where(topics, sick, lambda topic: topic.topic)
+        if where:
+            kept = await keys_where(session, where, "topics")
+            shown = rows_where(shown, kept, lambda topic: topic.topic)
+        session.output.document(
+            [topic.to_json() for topic in shown], lambda: [_summary_table(shown)]
+        )
+        await tell_limited(session, admin, "topic", empty=not topics)
 
 
 def _summary_table(topics: Sequence[TopicSummary]) -> Table:

@@ -182,6 +182,39 @@ def test_what_may_be_seen_is_shown_and_the_rest_is_named(logctl, rights) -> None
     assert "CLUSTER_AUTHORIZATION_FAILED" in sampled.err
 
 
+@pytest.mark.parametrize(
+    ("words", "kind", "did"),
+    [
+        ("topic list", "topic", "listed"),
+        ("partition list", "topic", "listed"),
+        ("group list", "group", "listed"),
+        ("query topics", "topic", "looked at"),
+    ],
+)
+def test_an_empty_list_says_that_more_may_be_hidden(logctl, rights, words, kind, did) -> None:
+    told = logctl("nobody", *words.split())
+    assert (told.code, told.data) == (0, [])
+    assert f"Only {kind}s that User:nobody may describe are {did}." in told.err
+    assert f"logctl acl add User:nobody --{kind} '*' --operation describe" in told.err
+    assert logctl("SCRAM-SHA-512", *words.split()).err == ""
+
+
+def test_a_condition_says_what_it_could_not_look_at(logctl, rights) -> None:
+    told = logctl("nobody", "query", "--assert", "all groups have lag < 1")
+    assert "Only groups that User:nobody may describe are looked at." in told.err
+    waited = logctl("viewer", "wait", "all partitions have isr >= 1", "--within", "5s")
+    assert waited.err.count("Only topics that User:viewer may describe are looked at.") == 1
+
+
+def test_a_list_that_is_not_empty_tells_people_and_not_scripts(logctl, rights) -> None:
+    assert logctl("viewer", "topic", "list").err == ""
+    told = logctl("viewer", "topic", "list", "--format", "table")
+    assert "Only topics that User:viewer may describe are listed.\n" in told.err
+    assert "hidden" not in told.out.decode()
+    counted = logctl("viewer", "broker", "list", "--format", "table")
+    assert "Only topics that User:viewer may describe are counted." in counted.err
+
+
 def test_no_secret_is_left_anywhere(saved: Path, kafka) -> None:
     """Neither in the arguments of a process, nor in what it writes, with --debug and in files."""
     line = ["--debug", "--context", "SCRAM-SHA-512", "watch", "--from-start", "--max", "1"]

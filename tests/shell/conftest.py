@@ -143,8 +143,8 @@ class FakeAdmin:
             raise self.failure
         return FakeCluster()
 
-    async def is_limited(self):
-        return False
+    async def lacking_rights(self):
+        return frozenset()
 
     async def partitions(self, topics=None, *, min_isr=False):
         return [
