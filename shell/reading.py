@@ -321,6 +321,9 @@ def _stuck(reader: _Reader, idle_s: float) -> str:
 
 
 async def _stop(consumer: Any) -> None:
+    # The library awaits a task that it cancels. One that has not had its first turn yet, as when
+    # nothing was to be read, would end us with its cancellation and leave connections open.
+    await asyncio.sleep(0)
     try:
         async with asyncio.timeout(_STOP_LIMIT_S):
             await consumer.stop()

@@ -21,6 +21,7 @@ from shell.inputs import BadRecord, Recipe, records_of_lines
 from shell.lines import follow_lines, read_lines
 from shell.partitioners import StickyPartitioner, make_partitioner
 from shell.producing import Tally, _acknowledged, _start
+from shell.reading import _stop
 from shell.records import ReadRecord, record_json
 
 
@@ -284,3 +285,28 @@ def test_a_contexts_security_reaches_the_client_library():
         "sasl_plain_username": "ops",
         "sasl_plain_password": "secret",
     }
+
+
+async def test_a_reader_is_closed_though_its_tasks_never_began() -> None:
+    class Consumer:
+        """As of aiokafka: it cancels a task of its own and awaits it, then closes the rest."""
+
+        closed = False
+
+        async def _routine(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                pass
+
+        def __init__(self) -> None:
+            self.task = asyncio.create_task(self._routine())
+
+        async def stop(self) -> None:
+            self.task.cancel()
+            await self.task
+            self.closed = True
+
+    consumer = Consumer()
+    await _stop(consumer)
+    assert consumer.closed
