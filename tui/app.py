@@ -55,6 +55,7 @@ from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
 from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
+from tui.strips import free_lines
 from tui.table import LiveTable
 
 PAINT_S = 0.03
@@ -182,6 +183,7 @@ class DashboardApp(App[int]):
 
     def on_mount(self) -> None:
         """Begin to follow the cluster."""
+        free_lines()
         self._collector = Collector()
         self._guide_line.display = self._guide is not None
         self._prefer()

@@ -30,6 +30,8 @@ SWEEP_MS = 1_200
 MOVES_WINDOW_MS = 60_000
 MOVES_MINUTES = 30
 MIN_ISR = "min.insync.replicas"
+KINDS = tuple(EventKind)
+KIND_BITS = 8
 DOWN = (EventKind.BROKER_FENCED, EventKind.BROKER_LEFT, EventKind.BROKER_STOPPING)
 
 __all__ = [
@@ -97,7 +99,9 @@ class ClusterView:
     # Those that changed last stand at the end, so that the faded are found at once.
     flashes: OrderedDict[tuple[str, int], Flash] = field(default_factory=OrderedDict)
     broker_flashes: dict[int, Flash] = field(default_factory=dict)
-    trails: OrderedDict[tuple[str, int], list[Flash]] = field(default_factory=OrderedDict)
+    # Tuples of numbers, `_packed`: Python's garbage collector goes through no such tuple, and in a
+    # storm there are more changes to be shown than anything else.
+    trails: OrderedDict[tuple[str, int], tuple[int, ...]] = field(default_factory=OrderedDict)
     sweeps: dict[int, int] = field(default_factory=dict)
     moves_ms: list[int] = field(default_factory=list)
     moves: Buckets = field(default_factory=lambda: Buckets(60_000, MOVES_MINUTES))
@@ -186,7 +190,7 @@ class ClusterView:
 
     def trail(self, topic: str, partition: int) -> Sequence[Flash]:
         """The last changes of a partition, the newest at the end."""
-        return self.trails.get((topic, partition), ())
+        return [_unpacked(each) for each in self.trails.get((topic, partition), ())]
 
     def swept(self, replicas: Sequence[int], place: float, now_ms: int) -> bool:
         """Whether a sweep is passing over `place` (0 the first line, 1 the last)."""
@@ -204,7 +208,7 @@ class ClusterView:
         """Drop changes that have faded; whether any are still to be seen."""
         while self.flashes and now_ms - next(iter(self.flashes.values())).at_ms >= FLASH_MS:
             self.flashes.popitem(last=False)
-        while self.trails and now_ms - next(iter(self.trails.values()))[-1].at_ms >= TRAIL_MS:
+        while self.trails and now_ms - _at_ms(next(iter(self.trails.values()))[-1]) >= TRAIL_MS:
             self.trails.popitem(last=False)
         self.broker_flashes = {
             k: v for k, v in self.broker_flashes.items() if now_ms - v.at_ms < FLASH_MS
@@ -219,10 +223,8 @@ class ClusterView:
             key = (event.topic, event.partition)
             self.flashes[key] = flash
             self.flashes.move_to_end(key)
-            trail = self.trails.setdefault(key, [])
-            self.trails.move_to_end(key)
-            trail.append(flash)
-            del trail[:-TRAIL_MAX]
+            last = self.trails.pop(key, ())[1 - TRAIL_MAX :]
+            self.trails[key] = (*last, _packed(flash))
         elif event.broker is not None:
             self.broker_flashes[event.broker] = flash
             if event.kind in DOWN:
@@ -305,6 +307,18 @@ class ClusterView:
             if value.isdigit():
                 return int(value)
         return self.default_min_isr
+
+
+def _packed(flash: Flash) -> int:
+    return flash.at_ms << KIND_BITS | KINDS.index(flash.kind)
+
+
+def _unpacked(number: int) -> Flash:
+    return Flash(KINDS[number & (1 << KIND_BITS) - 1], _at_ms(number))
+
+
+def _at_ms(number: int) -> int:
+    return number >> KIND_BITS
 
 
 def _broker_rows(
