@@ -51,11 +51,18 @@ class ProcessCommander:
     async def run(self, words: Sequence[str], on_line: OnLine) -> int:
         """Run a command and tell each line of both its outputs; returns the exit code.
 
-        The next line is read once what `on_line` returned is done.
+        The next line is read once what `on_line` returned is done. One that begins with "\\r" is
+        progress.
 
         Cancelled, the command is interrupted as by Ctrl-C, and killed if it does not end.
         """
-        environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100", "PYTHONUNBUFFERED": "1"}
+        environ = {
+            **os.environ,
+            "NO_COLOR": "1",
+            "COLUMNS": "100",
+            "PYTHONUNBUFFERED": "1",
+            "_LOGCTL_PROGRESS": "lines",
+        }
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

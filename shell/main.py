@@ -15,6 +15,7 @@ from shell.output import Output
 from shell.session import Doors
 
 COMPLETE_VARIABLE = "_LOGCTL_COMPLETE"
+PROGRESS_VARIABLE = "_LOGCTL_PROGRESS"
 
 
 def terminal_output() -> Output:
@@ -31,6 +32,7 @@ def terminal_output() -> Output:
         color_out=color_out,
         color_err=color_err,
         interactive=color_err,
+        progress_lines=os.environ.get(PROGRESS_VARIABLE) == "lines",
         width=width,
     )
 

@@ -36,6 +36,8 @@ class Output:
     color_out: bool = False
     color_err: bool = False
     interactive: bool = False
+    # Progress as lines of their own that begin with "\r", for a program that shows them in place.
+    progress_lines: bool = False
     width: int | None = None
     # Columns of tables to show, and the one to sort by; both for tables alone.
     columns: Sequence[str] = ()
@@ -109,6 +111,10 @@ class Output:
 
     def progress(self, text: str) -> None:
         """Redraw the line of progress; says nothing when no person is reading."""
+        if self.progress_lines:
+            self.stderr.write(f"\r{text}\n")
+            self.stderr.flush()
+            return
         if not self.interactive:
             return
         padding = " " * max(0, self._progress_columns - len(text))

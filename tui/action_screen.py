@@ -66,7 +66,7 @@ class ActionScreen(ModalScreen[int | None]):
         self._fields = tuple(action.fields(subject))
         self._said: list[str] = list(action.preview(view, subject))
         self._code: int | None = None
-        self._refused = False
+        self._progressing = False
         self._looked: Values = {}
         # Keys that came before there were fields to take them; None once there are.
         self._early: list[events.Key] | None = []
@@ -252,7 +252,10 @@ class ActionScreen(ModalScreen[int | None]):
         self._draw()
 
     def _hear(self, line: str) -> None:
-        self._said.append(line.rstrip())
+        if self._progressing:
+            self._said.pop()
+        self._progressing = line.startswith("\r")
+        self._said.append(line.strip("\r").rstrip())
         del self._said[:-LINES_MAX]
         if self.is_attached:
             self._draw()

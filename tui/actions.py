@@ -192,6 +192,9 @@ def _alter(subject: Subject | None, values: Values) -> list[str]:
 
 def _move(subject: Subject | None, values: Values) -> list[str]:
     brokers = ",".join(values["brokers"].replace(",", " ").split())
+    if subject is not None and subject.partition is not None:
+        # Exactly these, the first of them preferred; more or fewer than now are possible, too.
+        return ["partition", "move", f"{_target(subject)}={brokers}"]
     return ["partition", "move", _target(subject), "--to-brokers", brokers]
 
 
@@ -202,7 +205,9 @@ def _move_fields(subject: Subject | None) -> Sequence[Field]:
             "brokers",
             "Brokers that hold it afterwards",
             ",".join(str(each) for each in replicas) if isinstance(replicas, Sequence) else "",
-            "1,2,3; what may stay stays",
+            "1,2,3; the first is the preferred leader"
+            if subject is not None and subject.partition is not None
+            else "1,2,3; what may stay stays, as many of each as now",
             required=True,
         ),
     )

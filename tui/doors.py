@@ -71,7 +71,8 @@ class Commander(Protocol):
 
     async def run(self, words: Sequence[str], on_line: OnLine) -> int:
         """Run a command; each line it writes is told, and the next one read once what
-        `on_line` returned is done. Returns its exit code.
+        `on_line` returned is done. One that begins with "\\r" is progress, and takes the place
+        of such a one before it. Returns its exit code.
 
         When cancelled the command is interrupted as by Ctrl-C.
         """

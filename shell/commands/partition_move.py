@@ -102,7 +102,7 @@ async def _move(
     if not wait:
         session.output.say("`partition moves` shows how far it is.", "dim")
         return None
-    return await _follow(session, set(plan))
+    return await _follow(session, plan)
 
 
 async def _plan(
@@ -225,7 +225,8 @@ async def progress(admin: AdminClient) -> list[dict[str, Any]]:
     return found
 
 
-async def _follow(session: Session, keys: set[Partition]) -> ExitCode | None:
+async def _follow(session: Session, plan: Plan) -> ExitCode | None:
+    keys = set(plan)
     began = time.monotonic()
     first: int | None = None
     while True:
@@ -236,14 +237,29 @@ async def _follow(session: Session, keys: set[Partition]) -> ExitCode | None:
         if not moves:
             session.output.end_progress()
             took = format_duration(round((time.monotonic() - began) * 1000))
-            session.output.say(f"{len(keys)} partitions moved in {took}.")
-            return None
+            return await _tell_moved(session, plan, took)
         left = sum(move["bytes_left"] or 0 for move in moves)
         first = max(first or 0, left)
         rate = (first - left) / max(0.001, time.monotonic() - began)
         eta = f", {format_duration(round(left / rate * 1000))} to go" if rate > 1 and left else ""
         session.output.progress(f"{len(moves)} partitions moving, {format_bytes(left)} left{eta}")
         await asyncio.sleep(POLL_S)
+
+
+async def _tell_moved(session: Session, plan: Plan, took: str) -> ExitCode | None:
+    """What became of a move that is no longer under way: done, or cancelled by somebody."""
+    async with session.admin() as admin:
+        now = {(each.topic, each.partition): each.replicas for each in await admin.partitions()}
+    undone = sorted(key for key, wanted in plan.items() if set(now.get(key, ())) != set(wanted))
+    if len(undone) < len(plan):
+        session.output.say(f"{len(plan) - len(undone)} partitions moved in {took}.")
+    if not undone:
+        return None
+    for topic, index in undone:
+        held = now.get((topic, index))
+        where = "is gone" if held is None else f"is on {','.join(map(str, held))}"
+        session.output.warn(f"{topic}:{index} was not moved: it {where}.")
+    raise Failed(f"{len(undone)} of {len(plan)} moves were cancelled or replaced by others.")
 
 
 async def _cancel(

@@ -315,7 +315,7 @@ async def test_an_action_can_be_typed_anywhere_with_the_name_of_what_it_is_about
     await pilot.press("6")
     for text, command in (
         ("delete-topic signups", "topic delete signups"),
-        ("move orders:3", "partition move orders:3 --to-brokers 1,2,3 --wait"),
+        ("move orders:3", "partition move orders:3=1,2,3 --wait"),
         ("stop-broker 2", "broker stop 2"),
         ("elect-all", "partition elect"),
     ):
@@ -393,3 +393,25 @@ async def test_enter_and_tab_do_not_overtake_letters_that_came_in_one_piece(desk
     together([*name, "enter"])
     await reach(pilot, screen, Phase.DONE)
     assert clerk.ran[-1] == ["topic", "delete", name, "--yes"]
+
+
+async def test_progress_stays_in_one_line_and_goes_when_it_is_done(desk, clerk) -> None:
+    app, pilot = desk
+    clerk.answers["dry"] = (0, ["1 partitions move; 9 MiB to copy."])
+    clerk.answers["real"] = (0, ["begun", "\r9 MiB left", "\r4 MiB left"])
+    clerk.hold.clear()
+    app.run_command("move orders:3")
+    await until(pilot, lambda: isinstance(app.screen, ActionScreen), "the dialog")
+    screen = app.screen
+    await until(pilot, lambda: screen.is_mounted and bool(shown(app)), "its parts")
+    clerk.hold.set()
+    await pilot.press("enter")
+    await reach(pilot, screen, Phase.AGREEING)
+    clerk.hold.clear()
+    await pilot.press("enter")
+    await until(pilot, lambda: "4 MiB left" in said(screen), "how far it is")
+    assert said(screen).split("\n") == ["begun", "4 MiB left"]
+    screen._hear("1 partitions moved")
+    assert said(screen).split("\n") == ["begun", "1 partitions moved"]
+    clerk.hold.set()
+    await reach(pilot, screen, Phase.DONE)

@@ -1,0 +1,98 @@
+"""Waiting for a move: a program can read how far it is, and a cancelled one is no success."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from shell.commander import ProcessCommander
+from shell.commands import partition_move
+from shell.exits import Failed
+from shell.main import terminal_output
+from shell.output import Output
+
+
+class Mover:
+    """Tells of a move less and less, then that partitions lie where `ends` says."""
+
+    def __init__(self, left: Sequence[int], ends: dict[int, tuple[int, ...]]) -> None:
+        self.left, self.ends = list(left), ends
+
+    async def progress(self, _: object) -> list[dict[str, object]]:
+        left = self.left.pop(0) if self.left else None
+        return [] if left is None else [{"topic": "big", "partition": 0, "bytes_left": left}]
+
+    async def partitions(self) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(topic="big", partition=index, replicas=replicas)
+            for index, replicas in self.ends.items()
+        ]
+
+
+async def follow(mover: Mover, monkeypatch, plan: dict, **options: object) -> str:
+    stderr = io.StringIO()
+
+    @asynccontextmanager
+    async def admin():
+        yield mover
+
+    output = Output(stdout=io.BytesIO(), stderr=stderr, **options)
+    monkeypatch.setattr(partition_move, "progress", mover.progress)
+    monkeypatch.setattr(partition_move, "POLL_S", 0)
+    try:
+        await partition_move._follow(SimpleNamespace(admin=admin, output=output), plan)
+    except Failed as error:
+        stderr.write(f"error: {error}")
+    return stderr.getvalue()
+
+
+async def test_each_step_of_progress_is_a_line_that_says_so(monkeypatch) -> None:
+    mover = Mover([4096, 1024], {0: (2, 3)})
+    said = await follow(mover, monkeypatch, {("big", 0): (3, 2)}, progress_lines=True)
+    steps = [line for line in said.split("\n") if line.startswith("\r")]
+    assert "4.0 KiB left" in steps[0]
+    assert "1.0 KiB left" in steps[1]
+    assert "1 partitions moved in" in said
+
+
+async def test_nobody_who_reads_means_no_progress(monkeypatch) -> None:
+    mover = Mover([4096], {0: (3, 2)})
+    said = await follow(mover, monkeypatch, {("big", 0): (3, 2)})
+    assert "left" not in said
+
+
+async def test_a_move_that_others_cancelled_is_no_success(monkeypatch) -> None:
+    mover = Mover([4096], {0: (1, 2), 1: (3,)})
+    plan = {("big", 0): (3, 2), ("big", 1): (3,), ("gone", 0): (1,)}
+    said = await follow(mover, monkeypatch, plan)
+    assert "1 partitions moved in" in said
+    assert "big:0 was not moved: it is on 1,2." in said
+    assert "gone:0 was not moved: it is gone." in said
+    assert "error: 2 of 3 moves were cancelled" in said
+
+
+async def test_the_dashboard_s_commands_tell_progress(monkeypatch, tmp_path) -> None:
+    """A command that the commander runs writes progress although nobody's terminal is there."""
+    script = "from shell.main import terminal_output as o; o().progress('half'); print('end')"
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{script}"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("shell.commander.sys.executable", str(program))
+    lines: list[str] = []
+    assert await ProcessCommander([], deploys=False).run(["x"], lines.append) == 0
+    assert sorted(lines) == ["\rhalf", "end"]
+
+
+def test_a_terminal_s_own_output_has_no_lines_of_progress(monkeypatch) -> None:
+    monkeypatch.delenv("_LOGCTL_PROGRESS", raising=False)
+    assert not terminal_output().progress_lines
+
+
+@pytest.fixture(autouse=True)
+def _no_colour(monkeypatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
