@@ -131,6 +131,7 @@ class Repl:
     _running: asyncio.Task[int] | None = None
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
     _learning: set[asyncio.Task[None]] = field(default_factory=set)
+    _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.lines = LineRunner(self.registry, self.runner, interactive=True)
@@ -196,7 +197,7 @@ class Repl:
         """Run one line; an error is told and the shell lives on."""
         if not line.strip():
             return self.last_code
-        self._running = asyncio.create_task(self.lines.run(line, self.last_code))
+        self._running = asyncio.create_task(self._run_line(line))
         try:
             self.last_code = await self._running
         except asyncio.CancelledError:
@@ -244,8 +245,11 @@ class Repl:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_DRAWING_LIMIT_S):
                 await drawn.wait()
-        # Loading takes a while: not on the loop, which is there for the keys.
-        await asyncio.to_thread(importlib.import_module, "clusters.admin")
+        # Loading takes a while: not on the loop, which is there for the keys. Nor beside a command,
+        # which loads what it needs: where one thread loads a package and another one a module of
+        # it, Python gives up one of the two.
+        async with self._loading:
+            await asyncio.to_thread(importlib.import_module, "clusters.admin")
         self._learn_preferences(tell=True)
         self._hurry.set()
         while True:
@@ -265,6 +269,10 @@ class Repl:
     def _redraw(self) -> None:
         if self.prompt is not None:
             self.prompt.app.invalidate()
+
+    async def _run_line(self, line: str) -> int:
+        async with self._loading:
+            return await self.lines.run(line, self.last_code)
 
     def _learn_preferences(self, *, tell: bool = False) -> None:
         chosen = preferences.load(self.runner.doors.environ)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from prompt_toolkit.completion import CompleteEvent
@@ -46,6 +48,55 @@ async def test_lines_run_commands_and_ctrl_d_leaves(logctl):
         async with asyncio.timeout(10):
             assert await repl.run() == ExitCode.DONE
     assert b'"topic": "orders"' in logctl.out.getvalue()
+
+
+async def test_a_line_waits_for_what_is_just_being_loaded(logctl, monkeypatch):
+    """Two threads that load a package and a module of it at once: Python gives up one of them."""
+    loading, may_end, ended = threading.Event(), threading.Event(), []
+
+    def load(name):
+        assert name == "clusters.admin"
+        loading.set()
+        assert may_end.wait(20)
+        ended.append(list(logctl.doors.connected_to))
+
+    monkeypatch.setattr("shell.repl.importlib", SimpleNamespace(import_module=load))
+    with shell_on(logctl) as (repl, keys):
+        running = asyncio.create_task(repl.run())
+        await until(loading.is_set)
+        keys.send_text("topic list" + ENTER)
+        await until(lambda: repl._running is not None)
+        for _ in range(200):  # enough turns for a line that does not wait
+            await asyncio.sleep(0)
+        assert logctl.out.getvalue() == b""
+        may_end.set()
+        await until(lambda: b"signups" in logctl.out.getvalue())
+        keys.send_text(CTRL_D)
+        async with asyncio.timeout(10):
+            assert await running == ExitCode.DONE
+    assert ended == [[]]
+
+
+async def test_ctrl_c_ends_a_line_that_waits_for_what_is_loaded(logctl, monkeypatch):
+    loading, may_end = threading.Event(), threading.Event()
+
+    def load(_):
+        loading.set()
+        assert may_end.wait(20)
+
+    monkeypatch.setattr("shell.repl.importlib", SimpleNamespace(import_module=load))
+    with shell_on(logctl) as (repl, keys):
+        running = asyncio.create_task(repl.run())
+        await until(loading.is_set)
+        keys.send_text("topic list" + ENTER)
+        await until(lambda: repl._running is not None)
+        signal.raise_signal(signal.SIGINT)
+        await until(lambda: repl._running is None)
+        may_end.set()
+        keys.send_text(CTRL_D)
+        async with asyncio.timeout(10):
+            await running
+    assert logctl.out.getvalue() == b""
 
 
 async def test_an_error_is_told_and_the_shell_lives_on(logctl):
