@@ -1,21 +1,26 @@
 """When the dashboard's process looks for garbage: in quiet moments, never under somebody's key.
 
 Python goes through every object that it keeps when it likes; with ten thousand partitions that
-takes as long as a person notices. Here only young objects are gone through as they come, the rest
-while nobody presses keys. Must be ended (`end`), which gives the process its own ways back.
+takes as long as a person notices. Here only young objects are gone through as they come, few at a
+time; the rest while nobody presses keys, and only when there may be garbage: changes of a cluster
+leave none (see `tui.strips`), pages and dialogs that were closed do, as their widgets refer to one
+another. Must be ended (`end`), which gives the process its own ways back.
 """
 
 import gc
 
 # Young objects often, those that stayed a while seldom, all of them never by itself.
-THRESHOLDS = (5_000, 5, 100_000)
+THRESHOLDS = (1_000, 10, 100_000)
 QUIET_MS = 1_500
 EVERY_MS = 60_000
+# Where nobody has pressed a key since the last time there is hardly anything to be found.
+UNTOUCHED_MS = 600_000
 # What was there at one collection is passed over by the next ones, but for these: after some
 # minutes when nobody is about, and at last in any case.
-WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 1_800_000
-# Somebody may press keys for hours; then it has to be borne, before closed pages pile up.
-AT_LATEST_MS = 120_000
+WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 3_600_000
+# Somebody may press keys for hours without a pause; then it has to be borne, before closed pages
+# pile up: some MiB in so long.
+AT_LATEST_MS = 600_000
 
 
 class Collector:
@@ -39,7 +44,10 @@ class Collector:
             self._collected_ms = self._whole_ms = now_ms
             return True
         quiet_ms = now_ms - last_key_ms
+        untouched = quiet_ms >= since_ms
         if quiet_ms < QUIET_MS and since_ms < AT_LATEST_MS:
+            return False
+        if untouched and since_ms < UNTOUCHED_MS:
             return False
         whole_ms = now_ms - self._whole_ms
         rested = whole_ms >= WHOLE_MS and quiet_ms >= WHOLE_QUIET_MS

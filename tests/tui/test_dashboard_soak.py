@@ -11,7 +11,14 @@ from benchmarks.dashboard_storm import VISITS, Answers, Holds, Pressing, Storm, 
 from clusters.polls import Answer, Poll
 from clusters.watch import FeedStatus
 from tui.app import DashboardApp
-from tui.collecting import AT_LATEST_MS, EVERY_MS, QUIET_MS, WHOLE_AT_LATEST_MS, Collector
+from tui.collecting import (
+    AT_LATEST_MS,
+    EVERY_MS,
+    QUIET_MS,
+    UNTOUCHED_MS,
+    WHOLE_AT_LATEST_MS,
+    Collector,
+)
 from tui.model import TRAIL_MAX, ClusterView
 from tui.rows import CHANGES_MAX
 from tui.store import ANSWERS_MAX, ENDS, SAMPLES, Store
@@ -120,6 +127,13 @@ def test_garbage_is_looked_for_only_while_nobody_presses_keys(collector) -> None
     assert not collector.tick(later, later - QUIET_MS + 1, loaded=True)
     assert collector.tick(later + 1, later - QUIET_MS, loaded=True)
     assert not collector.tick(later + 2, 0, loaded=True)
+
+
+def test_on_a_wall_where_nobody_presses_keys_it_is_hardly_ever_looked_for(collector) -> None:
+    assert collector.tick(1_000, 500, loaded=True)
+    for minute in range(1, UNTOUCHED_MS // EVERY_MS):
+        assert not collector.tick(1_000 + minute * EVERY_MS, 500, loaded=True)
+    assert collector.tick(1_000 + UNTOUCHED_MS, 500, loaded=True)
 
 
 def test_garbage_is_found_in_the_end_however_busy_somebody_is(collector) -> None:
