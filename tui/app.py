@@ -521,8 +521,8 @@ class DashboardApp(App[int]):
         page = type(self.page)
         mine = [(" ".join(self._chosen.signs(b)), b.description) for b in keys.bindings_of(page)]
         for offer in self.offers():
-            about = "" if offer.subject is None else f" {offer.subject}"
-            mine.append((" ".join(map(keys.sign, offer.keys)), f"{offer.action.title}{about}"))
+            about = offer.subject if offer.action.about_subject and offer.subject else ""
+            mine.append((" ".join(map(keys.sign, offer.keys)), f"{offer.action.title} {about}"))
         self.push_screen(HelpScreen(page.TITLE, page.HELP, mine, _known_keys(), self._chosen))
 
     async def action_on_page(self, action: str) -> None:
@@ -689,7 +689,7 @@ class DashboardApp(App[int]):
 
     def known_names(self) -> dict[str, list[str]]:
         """Names that a command can take, by kind."""
-        return known_names(self.store)
+        return known_names(self.store, self.available_themes)
 
     def on_words_line_command(self, message: WordsLine.Command) -> None:
         """Go where the words lead."""
@@ -721,7 +721,7 @@ class DashboardApp(App[int]):
         elif said.word == "filter" and (table := self.page.focused_table()) is not None:
             table.set_filter(said.rest)
         elif said.word == "theme":
-            if said.rest in self.available_themes:
+            if said.rest:
                 self.theme = said.rest
             else:
                 names = ", ".join(sorted(self.available_themes))

@@ -24,9 +24,13 @@ ALIASES = {
 }
 WITHOUT_NAME = ("overview", "brokers", "topics", "groups", "quorum", "contexts")
 WITH_NAME = ("broker", "topic", "group", "context")
+ONE_OF = {"brokers": "broker", "topics": "topic", "groups": "group", "contexts": "context"}
 WITH_FILTER = ("partitions", "events")
 RECORDS = "records"
-OTHERS = ("quit", "help", "theme", "picture", "filter")
+THEME = "theme"
+OTHERS = ("quit", "help", THEME, "picture", "filter")
+# What can be typed after a word, where it is no name of a thing: kinds of `known`.
+WORDS_AFTER = {"events": "event", "partitions": "narrowing", THEME: THEME}
 
 
 class CommandProblem(Exception):
@@ -56,10 +60,16 @@ def read_command(
         return Place(
             RECORDS, known_name("topic", topic, list(known.get("topic", ()))) + colon + partition
         )
-    if command in WITHOUT_NAME and not rest:
-        return Place(command)
+    if command in WITHOUT_NAME:
+        if not rest:
+            return Place(command)
+        if command not in ONE_OF:
+            raise CommandProblem(f":{command} takes no name; leave out {rest}.")
+        command = ONE_OF[command]
     if command in WITH_FILTER:
         return Place(command, rest)
+    if command == THEME and rest:
+        return Said(THEME, known_name(THEME, rest, list(known.get(THEME, ()))))
     if command in OTHERS or command in actions:
         return Said(command, rest)
     if command in WITH_NAME:
@@ -114,7 +124,9 @@ def completions(
         yield from _beginning(text, (each for each in chain(words, names) if each != word))
         return
     command = ALIASES.get(word, word)
+    command = ONE_OF.get(command, command)
     kinds = {"topic"} if command == RECORDS else {command} if command in WITH_NAME else set()
+    kinds |= {WORDS_AFTER[command]} if command in WORDS_AFTER else set()
     kinds |= {"topic" if kind == "partition" else kind for kind in actions.get(command, ())}
     names = (name for kind in sorted(kinds) for name in known.get(kind, ()))
     yield from _beginning(text, (f"{word} {name}" for name in names))

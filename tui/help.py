@@ -18,7 +18,7 @@ from textual.widgets import Static
 from tui.keys import Chosen, Known, sign
 
 KEY_WIDTH = 18
-EDGES = 5
+EDGES = 6
 MAIN = ("overview", "brokers", "topics", "partitions", "groups", "events", "quorum")
 # Keys by id, or as they are written where they cannot be chosen; what they do.
 EVERYWHERE: tuple[tuple[str, str], ...] = (

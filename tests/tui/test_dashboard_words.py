@@ -17,7 +17,14 @@ from tui.pages import Place
 from tui.status import status_text, tabs_text
 from tui.store import Store
 
-KNOWN = {"topic": ["orders", "payments"], "broker": ["1", "2"], "group": ["billing"]}
+KNOWN = {
+    "topic": ["orders", "payments"],
+    "broker": ["1", "2"],
+    "group": ["billing"],
+    "theme": ["nord"],
+    "event": ["LeaderMoved"],
+    "narrowing": ["under-min-isr"],
+}
 STATUS = FeedStatus(mode="live", source="", message="", last_contact_ms=0)
 
 
@@ -83,6 +90,9 @@ def test_numbers_read_well() -> None:
     [
         ("topic orders", Place("topic", "orders")),
         ("t", Place("topics")),
+        ("t orders", Place("topic", "orders")),
+        ("topics orders", Place("topic", "orders")),
+        ("partitions isr < replicas", Place("partitions", "isr < replicas")),
         ("broker 2", Place("broker", "2")),
         ("node 1", Place("broker", "1")),
         ("billing", Place("group", "billing")),
@@ -106,6 +116,9 @@ def test_commands(text: str, expected: object) -> None:
         ("broker 9", 'There is no broker "9"'),
         ("", "There is no command"),
         ("zzz qqq", "Type ? for help"),
+        ("quorum 1", ":quorum takes no name; leave out 1."),
+        ("theme nordic", 'There is no theme "nordic". Did you mean "nord"'),
+        ("topics ordrs", 'Did you mean "orders"'),
     ],
 )
 def test_commands_that_lead_nowhere(text: str, words: str) -> None:
@@ -118,7 +131,11 @@ def test_commands_that_lead_nowhere(text: str, words: str) -> None:
     [
         ("topic pay", "topic payments"),
         ("records pay", "records payments"),
-        ("t pay", None),
+        ("t pay", "t payments"),
+        ("theme no", "theme nord"),
+        ("events leader", "events LeaderMoved"),
+        ("partitions under-m", "partitions under-min-isr"),
+        ("quorum 1", None),
         ("node 2", "node 2"),
         ("par", "partitions"),
         ("delete-t", "delete-topic"),

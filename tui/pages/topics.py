@@ -238,8 +238,10 @@ class PartitionsPage(Page):
         super().__init__(desk)
         self._only = ""
         self.add_table(partitions_table(self.store, desk.now_ms))
-        if subject:
+        if subject in ONLY:
             self.show_only(subject)
+        elif subject:
+            self.tables["partitions"].set_filter(subject)
 
     def compose(self) -> ComposeResult:
         """One table."""
