@@ -7,6 +7,7 @@ produces: the client library is too slow to load for every command.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import time
@@ -36,6 +37,8 @@ _BATCH_BYTES = 256 * 1024
 _REQUEST_BYTES_LIMIT = 100 * 1024 * 1024
 _PROGRESS_EVERY_S = 0.2
 _STOP_LIMIT_S = 1.0
+# Connections that nobody answers on are opened anew when this share of a session is over; a slow machine has the rest.
+_SESSION_SHARE = 0.5
 # Failures told one by one; after that they are only counted.
 _TOLD_FAILURES = 20
 # The client library refuses None for both key and value unless it "serializes" it itself.
@@ -113,8 +116,31 @@ class _Run:
     producer: Any
     tally: Tally
     partitions: int
+    session_ms: int = 0
     pending: _Pending = field(default_factory=deque)
     next_progress: float = 0.0
+    next_producer: float = math.inf
+
+    def __post_init__(self) -> None:
+        self._began()
+
+    def _began(self) -> None:
+        if self.session_ms > 0 and self.plan.acks == 0:
+            self.next_producer = time.monotonic() + self.session_ms / 1000 * _SESSION_SHARE
+
+    async def renew(self) -> None:
+        """Go on with new connections before brokers end the sessions of those in use (KIP-368).
+
+        What meets the end of a session is sent again by the client library, but for acks=0: nobody
+        tells it then that a record was not taken.
+        """
+        if time.monotonic() < self.next_producer:
+            return
+        await _settle(self, 0)
+        await _stop(self.producer)
+        self.producer = _producer(self.session, self.plan)
+        self._began()
+        await _start(self.producer, self.session.settings.timeout_ms)
 
     def fail(self, record_or_place: str, reason: str, hint: str | None = None) -> None:
         """Tell of a record that is not written; raises Failed unless the run is to go on."""
@@ -147,12 +173,13 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
     """
     async with session.admin() as admin:
         detail = await admin.topic(plan.topic)
+        session_ms = admin.session_ms
     _check_partition(plan, len(detail.partitions), plan.recipe.partition)
     if plan.dry_run:
         return await _dry_run(session, plan, len(detail.partitions))
     started = time.monotonic()
     producer = _producer(session, plan)
-    run = _Run(session, plan, producer, Tally(plan.topic), len(detail.partitions))
+    run = _Run(session, plan, producer, Tally(plan.topic), len(detail.partitions), session_ms)
     interrupted = False
     try:
         await _start(producer, session.settings.timeout_ms)
@@ -167,9 +194,9 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
     except Failed as error:
         raise Failed(f"{error.message} {_so_far(run.tally)}", hint=error.hint) from None
     finally:
-        await _stop(producer)
+        await _stop(run.producer)
     if not plan.each:
-        _summary(session, run.tally, round((time.monotonic() - started) * 1000))
+        _summary(session, plan, run.tally, round((time.monotonic() - started) * 1000))
     if interrupted and not plan.follow:
         session.output.say("Cancelled: not all of the input was read.")
         return ExitCode.FAILED
@@ -249,6 +276,7 @@ async def _send_all(run: _Run) -> None:
                 await _settle(run, _PENDING_LIMIT)
                 await asyncio.sleep(max(0.0, next_at - time.monotonic()))
                 next_at = max(next_at + pause_s, time.monotonic() - 1)
+            await run.renew()
             await _send(run, record)
             await _settle(run, _PENDING_LIMIT)
             run.progress()
@@ -402,10 +430,12 @@ async def _dry_run(session: Session, plan: Plan, partitions: int) -> ExitCode:
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 
-def _summary(session: Session, tally: Tally, took_ms: int) -> None:
+def _summary(session: Session, plan: Plan, tally: Tally, took_ms: int) -> None:
     data = tally.to_json(took_ms)
 
     def blocks() -> list[Table | Facts]:
+        if plan.acks == 0:
+            return []
         rows = [
             (p["partition"], p["records"], p["first_offset"], p["last_offset"])
             for p in data["partitions"]
@@ -415,8 +445,11 @@ def _summary(session: Session, tally: Tally, took_ms: int) -> None:
 
     noun = "record" if tally.records == 1 else "records"
     failed = f"; {tally.failed} failed" if tally.failed else ""
+    if plan.acks == 0:
+        failed += "; nobody told whether they were taken (--acks 0)"
+    did = "Sent" if plan.acks == 0 else "Wrote"
     session.output.say(
-        f"Wrote {tally.records} {noun} ({format_bytes(tally.size_bytes)}) to {tally.topic} "
+        f"{did} {tally.records} {noun} ({format_bytes(tally.size_bytes)}) to {tally.topic} "
         f"in {took_ms} ms{failed}."
     )
     session.output.document(data, blocks)

@@ -118,6 +118,11 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
         return self._connections.last_good
 
     @property
+    def session_ms(self) -> int:
+        """How long brokers let a connection last that does not prove itself anew; 0: for ever."""
+        return self._opener.session_ms
+
+    @property
     def principal(self) -> str | None:
         """Who the brokers take this client for, or None when only they know."""
         security = self._opener.credentials.security

@@ -53,6 +53,7 @@ class ProvenConnection(BrokerConnection):
         super().__init__(host, port, client_id)
         self._prove: Prove | None = None
         self._renew_at: float | None = None
+        self.session_ms = 0
         self._proving = asyncio.Lock()
 
     async def prove(self, how: Prove, timeout_ms: int) -> None:
@@ -65,6 +66,7 @@ class ProvenConnection(BrokerConnection):
             self.close()
             raise
         self._renew_at = None
+        self.session_ms = lifetime_ms
         if lifetime_ms > 0:
             pause_s = max(RENEW_S_MIN, lifetime_ms / 1000 * RENEW_AFTER)
             self._renew_at = asyncio.get_running_loop().time() + pause_s
@@ -103,6 +105,8 @@ class Opener:
         self._network = network
         self.credentials = Credentials(security, renewal)
         self.cluster_id = cluster_id
+        # How long the brokers let the last session last; 0: without end.
+        self.session_ms = 0
 
     def within_ms(self, plain_ms: int) -> int:
         """How long opening may take, where a plain connection may take `plain_ms`."""
@@ -126,6 +130,7 @@ class Opener:
             self.credentials.failed(security, error)
             raise
         self.credentials.taken(security)
+        self.session_ms = getattr(connection, "session_ms", 0)
         try:
             if self.cluster_id is not None and not controller:
                 await self._check_cluster(connection, _left_ms(end))

@@ -5,6 +5,9 @@ One file, so that one worker starts one broker for them.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +16,7 @@ import psutil
 import pytest
 
 from clusters import state
-from tests.secured.secured_kafka import PASSWORDS
+from tests.secured.secured_kafka import PASSWORDS, SESSION_MS
 from tests.web_page import ROOT, Page, chromium, serving, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
@@ -104,3 +107,55 @@ def test_a_page_that_finds_the_secret_gone_says_so(saved, contexts, browser) -> 
         page.page.reload()
         page.until_shown("later", "● live")
         until(lambda: len(served.dashboards()) == 1, "the first page's process is gone")
+
+
+RECORDS = 14
+RATE_PER_S = 2
+ACKS = ("all", "1", "0")
+
+
+def test_sessions_that_end_lose_nothing_double_nothing_and_alarm_nobody(saved, kafka) -> None:
+    """Producers and readers of longer than two sessions; each producer ends its own records."""
+    assert RECORDS / RATE_PER_S * 1000 > 2.5 * SESSION_MS
+    wanted = {f"{acks}-{number}" for acks in ACKS for number in range(RECORDS)}
+    tail = ["--format", "json", "tail", "lasting", "--from", "start", "--max", str(len(wanted))]
+
+    def start(*words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "shell.main", "--context", "PLAIN", *words],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    with contextlib.ExitStack() as ends:
+
+        def started(*words: str) -> subprocess.Popen[bytes]:
+            process = ends.enter_context(start(*words))
+            ends.callback(process.kill)
+            return process
+
+        assert started("topic", "create", "lasting", "-p", "2").wait(60) == 0
+        readers = [started(*tail), started(*tail, "--group", "lasting-readers")]
+        producers = []
+        for acks in ACKS:
+            words = ["produce", "lasting", "--acks", acks, "--rate", f"{RATE_PER_S}/s"]
+            producers.append(started(*words))
+            lines = "".join(f"{acks}-{number}\n" for number in range(RECORDS))
+            producers[-1].stdin.write(lines.encode())
+            producers[-1].stdin.close()
+            producers[-1].stdin = None
+        for acks, producer in zip(ACKS, producers, strict=True):
+            _, err = producer.communicate(timeout=90)
+            did = "Sent" if acks == "0" else "Wrote"
+            assert producer.returncode == 0, err
+            assert re.fullmatch(rf"{did} {RECORDS} records \(.* to lasting in .*\n", err.decode())
+        for reader in readers:
+            out, err = reader.communicate(timeout=90)
+            assert reader.returncode == 0, err
+            read = [json.loads(line) for line in out.splitlines()]
+            assert len({(each["partition"], each["offset"]) for each in read}) == len(read)
+            assert sorted(each["value"] for each in read) == sorted(wanted)
+            said = [line for line in err.decode().splitlines() if "gave us" not in line]
+            assert said == []
