@@ -292,6 +292,8 @@ async def in_terminal(app: Any, size: tuple[int, int]) -> AsyncIterator[Any]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     before = os.dup(0), os.dup(2)
+    # Textual asks standard output how large the terminal is, and that is another one here.
+    os.environ.update(COLUMNS=str(columns), LINES=str(lines))
     reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL, stderr=before[1])
     os.dup2(theirs, 0)
     os.dup2(theirs, 2)
