@@ -296,7 +296,10 @@ class ClusterFeed:
             return True
         self._learn(found)
         reason, retry_ms = "", 0
-        if refused or not found.controllers:
+        # Controllers that answer, and do not lead, are electing: until one does nothing can change,
+        # and afterwards the log tells all of it, though brokers may not tell of them meanwhile.
+        electing = self._caught_up and bool(self._controllers) and not all_gone
+        if refused or (not found.controllers and not electing):
             # A cluster that is only just starting must not be polled for a minute.
             lasting = bool(refused) or found.lasting
             retry_ms = REFUSED_RETRY_MS if lasting else NOT_TOLD_RETRY_MS

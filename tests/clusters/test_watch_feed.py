@@ -245,6 +245,28 @@ async def test_when_everything_is_gone_it_says_so_and_comes_back(fake_cluster):
         assert len(watcher.events) == 1
 
 
+async def test_a_long_election_is_waited_for_and_misses_nothing(fake_cluster, monkeypatch):
+    """Brokers that know no leader of the quorum cannot say where the controllers are."""
+    monkeypatch.setattr("clusters.watch.feed.REDISCOVER_MS", 100)
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        await fake_cluster.controllers[1].stop()
+        fake_cluster.leader_id = -1
+        fake_cluster.quorum_error = ErrorCode.broker_not_available
+        asked = len(fake_cluster.brokers[2].requests)
+        async with asyncio.timeout(10):
+            while len(fake_cluster.brokers[2].requests) < asked + 12:
+                await asyncio.sleep(0.01)
+        assert watcher.feed.status.mode == "connecting"
+        fake_cluster.elect(3)
+        fake_cluster.append(change(leader=3))
+        await watcher.event(EventKind.LEADER_MOVED)
+        assert {update.status.mode for update in watcher.updates} == {"connecting", "live"}
+        kinds = [event.kind for event in watcher.events]
+        assert kinds == [EventKind.CONTROLLER_CHANGED, EventKind.LEADER_MOVED]
+
+
 def trim_to_a_snapshot(cluster, records):
     """The log is gone up to its end; a snapshot holds `records`, without who leads."""
     epoch = cluster.epoch
