@@ -37,7 +37,8 @@ _BATCH_BYTES = 256 * 1024
 _REQUEST_BYTES_LIMIT = 100 * 1024 * 1024
 _PROGRESS_EVERY_S = 0.2
 _STOP_LIMIT_S = 1.0
-# Connections that nobody answers on are opened anew when this share of a session is over; a slow machine has the rest.
+# Connections that nobody answers on are opened anew when this share of a session is over. The
+# rest is for machines that are slow.
 _SESSION_SHARE = 0.5
 # Failures told one by one; after that they are only counted.
 _TOLD_FAILURES = 20
