@@ -19,8 +19,10 @@ from textual.widgets import Input, Static
 from tui.actions import Action, Values
 from tui.box import Box, all_taken
 from tui.doors import Commander
+from tui.hints import hint_text
 from tui.model import ClusterView
 from tui.pages.base import Subject
+from tui.words import with_flag
 
 LINES_MAX = 500
 # What is typed into fields beside letters.
@@ -212,7 +214,7 @@ class ActionScreen(ModalScreen[int | None]):
     async def _dry_run(self) -> None:
         # Without --wait: there is nothing to wait for.
         words = [word for word in self.words if word != "--wait"]
-        code = await self._commander.run([*words, "--dry-run"], self._hear)
+        code = await self._commander.run(with_flag(words, "--dry-run"), self._hear)
         if code:
             self.phase, self._code = Phase.DONE, code
             if self._fields:
@@ -246,7 +248,7 @@ class ActionScreen(ModalScreen[int | None]):
     async def _do(self) -> None:
         words = self.words
         if self.action.yes:
-            words = [*words, "--yes"]
+            words = with_flag(words, "--yes")
         self._code = await self._commander.run(words, self._hear)
         self.phase = Phase.DONE
         self._draw()

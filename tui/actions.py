@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tui.commands import CommandProblem, known_name
 from tui.doors import Commander
 from tui.pages.base import Subject
-from tui.words import split_words
+from tui.words import command, split_words
 
 if TYPE_CHECKING:
     from tui.app import DashboardApp
@@ -169,33 +169,31 @@ def _settings(text: str, flag: str = "--config") -> list[str]:
 
 
 def _create(_: Subject | None, values: Values) -> list[str]:
-    return [
-        "topic",
-        "create",
+    return command(
+        "topic create",
         values["name"],
         *_option("--partitions", values["partitions"]),
         *_option("--replication", values["replication"]),
         *_settings(values["settings"]),
-    ]
+    )
 
 
 def _alter(subject: Subject | None, values: Values) -> list[str]:
-    return [
-        "topic",
-        "alter",
+    return command(
+        "topic alter",
         _name(subject),
         *_option("--partitions", values["partitions"]),
         *_settings(values["settings"]),
         *_settings(values["unset"], "--unset"),
-    ]
+    )
 
 
 def _move(subject: Subject | None, values: Values) -> list[str]:
     brokers = ",".join(values["brokers"].replace(",", " ").split())
     if subject is not None and subject.partition is not None:
         # Exactly these, the first of them preferred; more or fewer than now are possible, too.
-        return ["partition", "move", f"{_target(subject)}={brokers}"]
-    return ["partition", "move", _target(subject), "--to-brokers", brokers]
+        return command("partition move", f"{_target(subject)}={brokers}", "--wait")
+    return command("partition move", _target(subject), "--to-brokers", brokers, "--wait")
 
 
 def _move_fields(subject: Subject | None) -> Sequence[Field]:
@@ -217,20 +215,19 @@ def _reset(subject: Subject | None, values: Values) -> list[str]:
     topics = [
         word for each in values["topics"].split() for word in ("--topic", each.replace("*", ""))
     ]
-    return ["group", "reset", _name(subject), "--to", values["to"], *topics]
+    return command("group reset", _name(subject), "--to", values["to"], *topics)
 
 
 def _produce(subject: Subject | None, values: Values) -> list[str]:
     place = subject.partition if subject is not None else None
-    return [
-        "produce",
-        _name(subject),
+    options = [
         *_option("--key", values["key"]),
         *(["--partition", str(place)] if place is not None else []),
         *_settings(values["headers"], "--header"),
-        "--",
-        values["value"],
     ]
+    if _name(subject).startswith("-"):
+        return ["produce", *options, "--", _name(subject), values["value"]]
+    return ["produce", _name(subject), *options, "--", values["value"]]
 
 
 def _produce_preview(_: "ClusterView", subject: Subject | None) -> Sequence[str]:
@@ -330,7 +327,7 @@ ACTIONS: list[Action] = [
         key="D",
         title="Delete topic",
         kinds=frozenset({"topic"}),
-        words=lambda subject, _: ["topic", "delete", _name(subject)],
+        words=lambda subject, _: command("topic delete", _name(subject)),
         typed=True,
     ),
     Action(
@@ -338,7 +335,7 @@ ACTIONS: list[Action] = [
         key="E",
         title="Elect preferred",
         kinds=TOPIC_LIKE,
-        words=lambda subject, _: ["partition", "elect", _target(subject)],
+        words=lambda subject, _: command("partition elect", _target(subject)),
     ),
     Action(
         name="elect-all",
@@ -352,7 +349,7 @@ ACTIONS: list[Action] = [
         key="U",
         title="Elect unclean",
         kinds=TOPIC_LIKE,
-        words=lambda subject, _: ["partition", "elect", _target(subject), "--unclean"],
+        words=lambda subject, _: command("partition elect", _target(subject), "--unclean"),
         preview=lambda _, __: (
             "A replica that is behind may lead: what only the old leader had is lost for good.",
         ),
@@ -364,14 +361,14 @@ ACTIONS: list[Action] = [
         title="Move replicas",
         kinds=TOPIC_LIKE,
         fields=_move_fields,
-        words=lambda subject, values: [*_move(subject, values), "--wait"],
+        words=_move,
     ),
     Action(
         name="cancel-move",
         key="K",
         title="Cancel moves",
         kinds=TOPIC_LIKE,
-        words=lambda subject, _: ["partition", "move", "--cancel", _target(subject)],
+        words=lambda subject, _: command("partition move --cancel", _target(subject)),
     ),
     Action(
         name="produce",
@@ -404,7 +401,7 @@ ACTIONS: list[Action] = [
         key="D",
         title="Delete group",
         kinds=frozenset({"group"}),
-        words=lambda subject, _: ["group", "delete", _name(subject)],
+        words=lambda subject, _: command("group delete", _name(subject)),
         typed=True,
     ),
     _broker("stop", "X", "Stop broker"),

@@ -82,9 +82,11 @@ def trend(store: Store, group: str) -> str:
     return f"{'↗ +' if rate > 0 else '↘ '}{count(rate)}/s"
 
 
-def drain(store: Store, group: str) -> str:
-    """When the lag is gone."""
+def drain(store: Store, group: str, state: str) -> str:
+    """When the lag is gone; a group that nobody is in reads nothing, whatever its lag does."""
     left_ms = store.drain_ms(group)
+    if state == "Empty" and left_ms != 0:
+        return "no members"
     if left_ms is not None:
         return "caught up" if left_ms == 0 else age(left_ms)
     rate = store.lag_per_second(group)
@@ -134,7 +136,9 @@ class GroupsPage(Page):
                     "worst", 8, lambda r: count(r.max_lag), lambda r: -(r.max_lag or 0), True, 90
                 ),
                 Column("trend", 11, lambda r: trend(store, r.group), lambda r: r.group),
-                Column("drained in", 13, lambda r: drain(store, r.group), lambda r: r.group),
+                Column(
+                    "drained in", 13, lambda r: drain(store, r.group, r.state), lambda r: r.group
+                ),
                 Column("lag lately", 16, draw_trend, lambda r: -(r.lag or 0), False, 110),
                 Column("coord", 5, lambda r: str(r.coordinator), lambda r: r.coordinator, True, 78),
                 Column(
@@ -286,6 +290,7 @@ class GroupPage(Page):
             prose.append(f"   coordinator {detail.coordinator}   members {len(detail.members)}")
             if detail.generation is not None:
                 prose.append(f"   generation {detail.generation}")
+        state = "" if detail is None else detail.state
         samples = self.store.lags.get(self.about)
         commits = self.store.commits.get(self.about)
         reads = commits.per_second() if commits is not None else None
@@ -294,7 +299,7 @@ class GroupPage(Page):
         growing = bool(lag) and rate > LEVEL_PER_S
         prose.append(trend(self.store, self.about), "warning" if growing else "")
         prose.append(f"   reads {count(reads)}/s   ")
-        prose.append(f"time to drain {drain(self.store, self.about)}   ")
+        prose.append(f"time to drain {drain(self.store, self.about, state)}   ")
         if unread:
             prose.line().append(f"{unread} partitions without a commit, not counted", "warning")
         elif samples is not None and self.size.width < PLOTS_WIDTH:

@@ -16,6 +16,7 @@ from tui.pages.base import Desk, Page, Subject
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.records import Record, read_record
 from tui.table import Column, LiveTable
+from tui.words import command
 
 KEPT_MAX = 5_000
 BURST = 200
@@ -97,9 +98,9 @@ class RecordsPage(Page):
 
     def _words(self) -> list[str]:
         wanted = self.reading
-        words = ["tail", self.about, "--format", "json", "--from", wanted["from"] or "end"]
-        words += [f"--{name}={wanted[name]}" for name in ("grep", "where") if wanted[name]]
-        return words
+        only = [f"--{name}={wanted[name]}" for name in ("grep", "where") if wanted[name]]
+        since = wanted["from"] or "end"
+        return command("tail", self.about, "--format", "json", "--from", since, *only)
 
     async def _read(self) -> None:
         commander = self.desk.commander
