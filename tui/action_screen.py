@@ -19,7 +19,6 @@ from textual.widgets import Input, Static
 from tui.actions import Action, Values
 from tui.box import Box, all_taken
 from tui.doors import Commander
-from tui.hints import hint_text
 from tui.model import ClusterView
 from tui.pages.base import Subject
 from tui.words import with_flag
