@@ -19,6 +19,7 @@ from textual.widgets import Input, Static
 from tui.actions import Action, Values
 from tui.box import Box, all_taken
 from tui.doors import Commander
+from tui.hints import hint_text
 from tui.model import ClusterView
 from tui.pages.base import Subject
 from tui.words import with_flag
@@ -38,12 +39,25 @@ class Phase(Enum):
     DONE = "done"
 
 
-HINTS = {
-    Phase.ASKING: "Enter shows what it would do   Tab next field   Escape leaves",
-    Phase.LOOKING: "asking the cluster what it would do …   Escape leaves",
-    Phase.AGREEING: "Enter does it   Ctrl+Y copies the command   Escape leaves",
-    Phase.DOING: "under way …   Escape interrupts it, as Ctrl-C does",
-    Phase.DONE: "Enter or Escape closes   Ctrl+Y copies the command",
+COPY = ("ctrl+y", "copies the command", "screen.copy")
+LEAVE = ("escape", "leaves", "screen.leave")
+# What stands before, and keys with what they do and the action of a click on them.
+HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
+    Phase.ASKING: (
+        "",
+        (
+            ("enter", "shows what it would do", "screen.go_on"),
+            ("tab", "next field", "screen.field(1)"),
+            LEAVE,
+        ),
+    ),
+    Phase.LOOKING: ("asking the cluster what it would do …", (LEAVE,)),
+    Phase.AGREEING: ("", (("enter", "does it", "screen.go_on"), COPY, LEAVE)),
+    Phase.DOING: (
+        "under way …",
+        (("escape", "interrupts it, as Ctrl-C does", "screen.leave"),),
+    ),
+    Phase.DONE: ("", (("enter", "or Escape closes", "screen.go_on"), COPY)),
 }
 
 
@@ -149,11 +163,11 @@ class ActionScreen(ModalScreen[int | None]):
         command = self._commander.shown(self.words)
         self.query_one("#action-command", Static).update(f"$ {command}")
         self.query_one("#action-said", Static).update("\n".join(self._said))
-        hint = HINTS[self.phase]
+        before, hints = HINTS[self.phase]
         if self.phase is Phase.DONE and self._code is not None:
             done = "done" if self._code == 0 else f"failed (exit code {self._code})"
-            hint = f"{done}   {hint}"
-        self.query_one("#action-hint", Static).update(hint)
+            before = done
+        self.query_one("#action-hint", Static).update(hint_text(before, hints))
         self.query_one("#action-scroll").display = bool(self._said)
         self.set_class(self.phase is Phase.DONE and bool(self._code), "failed")
 

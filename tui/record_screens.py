@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -11,9 +12,22 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.box import Box, all_taken
+from tui.hints import hint_text
 from tui.records import Record, whole
 
-HINT = "n next   p before   x bytes or text   y copies the value, Y all as JSON   Escape closes"
+HINTS = (
+    ("n", "next", "screen.other(1)"),
+    ("p", "before", "screen.other(-1)"),
+    ("x", "bytes or text", "screen.hex"),
+    ("y", "copies the value", "screen.copy"),
+    ("Y", "all as JSON", "screen.copy_whole"),
+    ("escape", "closes", "screen.dismiss"),
+)
+READ_HINTS = (
+    ("enter", "reads", "screen.read"),
+    ("tab", "next field", "app.focus_next"),
+    ("escape", "leaves", "screen.dismiss(None)"),
+)
 
 
 class RecordScreen(ModalScreen[None]):
@@ -44,7 +58,12 @@ class RecordScreen(ModalScreen[None]):
         with Vertical(id="record"):
             with VerticalScroll(id="record-scroll"):
                 yield Static(whole(self.record), id="record-text", markup=False)
-            yield Static(HINT, id="record-hint")
+            yield Static(hint_text("", HINTS), id="record-hint")
+
+    def on_click(self, event: events.Click) -> None:
+        """A click beside it closes it."""
+        if event.widget is self:
+            self.dismiss()
 
     def action_hex(self) -> None:
         """Show bytes, or text again."""
@@ -112,7 +131,7 @@ class ReadScreen(ModalScreen[dict[str, str] | None]):
                 box = Box(self._now.get(name, ""), placeholder=hint, id=f"read-{name}")
                 box.border_title = title
                 yield box
-            yield Static("Enter reads   Tab next field   Escape leaves", id="action-hint")
+            yield Static(hint_text("", READ_HINTS), id="action-hint")
 
     def on_mount(self) -> None:
         """Begin with the position."""

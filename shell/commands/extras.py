@@ -35,6 +35,12 @@ async def _dash(session: Session, *, web: bool, host: str | None, port: int | No
             hint="`logctl watch` prints the same events as lines; `logctl dash --web` serves a "
             "browser.",
         )
+    if in_terminal and session.doors.environ.get("TERM", "dumb") in ("dumb", "unknown", ""):
+        raise Failed(
+            "The dashboard needs a terminal that can place its cursor; TERM says this one cannot.",
+            hint="Set TERM to what it is, such as xterm-256color. `logctl watch` prints the same "
+            "events as lines anywhere.",
+        )
     # Nothing that is loaded now is garbage; the dashboard begins to collect once it is seen.
     gc.disable()
     try:
