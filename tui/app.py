@@ -46,6 +46,7 @@ from tui.doors import (
 )
 from tui.ending import told_to_end
 from tui.help import HelpScreen
+from tui.later import call_after
 from tui.line import WordsLine
 from tui.names import known_names
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
@@ -351,7 +352,7 @@ class DashboardApp(App[int]):
             # still find the loop free.
             pause_s = min(PAUSE_S_MAX, max(PAINT_S, PAINT_SHARE * self._paint_took_s))
             due_s = self._painted_s + pause_s - time.perf_counter()
-            self.set_timer(max(AT_ONCE_S, due_s), self._paint_in_turn)
+            call_after(self, max(AT_ONCE_S, due_s), self._paint_in_turn)
 
     # -- painting
 
@@ -361,7 +362,7 @@ class DashboardApp(App[int]):
             return
         key_s = (self._last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
         if 0 < key_s < self._painted_s + PAUSE_S_MAX - time.perf_counter():
-            self.set_timer(key_s, self._paint_in_turn)
+            call_after(self, key_s, self._paint_in_turn)
         else:
             self._paint()
 
@@ -401,7 +402,7 @@ class DashboardApp(App[int]):
         # One timer at a time, however often is painted meanwhile.
         if not self._sweep_due and self.store.view.sweeping(self.now_ms()):
             self._sweep_due = True
-            self.set_timer(SWEEP_FRAME_S, self._sweep)
+            call_after(self, SWEEP_FRAME_S, self._sweep)
 
     def _sweep(self) -> None:
         self._sweep_due = False

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from tui.drawing import count
+from tui.later import call_after
 from tui.pages.base import Desk, Page, Subject
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.records import Record, read_record
@@ -150,7 +151,7 @@ class RecordsPage(Page):
     def _soon(self) -> None:
         if not self._due and self.is_attached:
             self._due = True
-            self.set_timer(PAINT_S, self.paint)
+            call_after(self, PAINT_S, self.paint)
 
     # -- keys
 
