@@ -34,7 +34,7 @@ from clusters.watch.quorum_reader import (
     QuorumReader,
     Unusable,
 )
-from clusters.watch.sampled import changes, kept, sample
+from clusters.watch.sampled import NO_OFFSET, bridging, changes, kept, sample
 from clusters.watch.sampled_settings import SampledSettings, as_if_known
 from clusters.watch.scouts import Leading, Position, Scouts, patience_ms
 from clusters.watch.slices import in_slices
@@ -111,6 +111,7 @@ class ClusterFeed:
         # While catching up in silence: the image to compare with at its end, or None for no events.
         self._silent = not from_start
         self._compare_with: MetadataImage | None = None
+        self._compare_sample = False
         self._caught_up = False
         self._target = -1
         self._controllers: dict[int, str] = {}
@@ -483,6 +484,7 @@ class ClusterFeed:
             events = []
         first = not self._caught_up
         self._caught_up, self._silent, self._compare_with = True, False, None
+        self._compare_sample = False
         was = self._status
         late = self._answer_took_ms > LATE_MS
         self._status = FeedStatus(
@@ -507,7 +509,8 @@ class ClusterFeed:
         if before is None:
             return []
         stamp = Stamp(self._projector.next_offset - 1, self._clock.wall_ms())
-        return await in_slices(comparing(before, after, stamp))
+        compare = bridging if self._compare_sample else comparing
+        return await in_slices(compare(before, after, stamp))
 
     def _live_message(self, address: str) -> str:
         if self._left_because:
@@ -553,7 +556,7 @@ class ClusterFeed:
         if before is None:
             self._settings = SampledSettings()
         # The log is caught up with in silence later: sampled events must not come twice.
-        self._silent, self._caught_up, self._compare_with = True, False, None
+        self._silent, self._caught_up = True, False
         try:
             while self._clock.monotonic_ms() < until_ms:
                 image, controller_id, news = await self._unless_late(
@@ -564,9 +567,13 @@ class ClusterFeed:
                     image = kept(before, image)
                     known = as_if_known(before, image, news)
                     events = changes(known, image, self._clock.wall_ms())
+                elif self._image is not EMPTY_IMAGE:
+                    stamp = Stamp(NO_OFFSET, self._clock.wall_ms())
+                    events = await in_slices(bridging(self._image, image, stamp))
                 # What topics have set is told without an event when it was only learned.
                 fresh = before is None or bool(news)
-                before = self._image = image
+                before = self._image = self._compare_with = image
+                self._compare_sample = True
                 fresh = fresh or self._status.mode != "sampled"
                 self._status = FeedStatus(
                     mode="sampled",

@@ -1,7 +1,8 @@
 """Where the metadata log cannot be read: the same image by polling, honest about its gaps.
 
 A change that is undone between two polls is never seen. Of settings only those are looked at that
-say how partitions stand (see `clusters.watch.sampled_settings`).
+say how partitions stand (see `clusters.watch.sampled_settings`). What changed between the log and
+the first poll, or the last poll and the log, is told as far as both can know it (`bridging`).
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from broker.protocol.image import (
     delta_between,
 )
 from broker.protocol.struct import ZERO_UUID, Struct
-from clusters.watch.differences import Stamp, events_of
+from clusters.watch.differences import Stamp, comparing, events_of
 from clusters.watch.events import ClusterEvent
+from clusters.watch.slices import Work
 
 # That it takes long is told long before.
 SAMPLE_MS = 5_000
@@ -105,3 +107,47 @@ def changes(before: MetadataImage, after: MetadataImage, at_ms: int) -> list[Clu
     """Events between two samples; their offset is -1. Pure."""
     stamp = Stamp(NO_OFFSET, at_ms)
     return events_of(before, after, delta_between(before, after), lambda _: stamp)
+
+
+def bridging(before: MetadataImage, after: MetadataImage, stamp: Stamp) -> Work[list[ClusterEvent]]:
+    """Events between a sample and an image of the log, either way round, as work in slices. Pure.
+
+    Compared is only what both know for sure: leader, ISR and replicas of partitions that are in
+    both, and whether brokers are fenced. A topic that is in one alone may be one that the user may
+    not see, and a broker that lags behind must not look like a change back.
+    """
+    topics: dict[str, TopicImage] = {}
+    for name, new in after.topics.items():
+        old = before.topics.get(name)
+        if old is None or old.id != new.id:
+            continue
+        pairs = zip(old.partitions, new.partitions, strict=False)
+        states = [_as_told(was, now) for was, now in pairs]
+        topics[name] = replace(old, partitions=(*states, *old.partitions[len(states) :]))
+        yield
+    brokers = {
+        node: replace(broker, fenced=after.brokers[node].fenced)
+        for node, broker in before.brokers.items()
+        if node in after.brokers
+    }
+    known = replace(
+        before,
+        topics={name: before.topics[name] for name in topics},
+        brokers={node: before.brokers[node] for node in brokers},
+    )
+    return (yield from comparing(known, replace(known, topics=topics, brokers=brokers), stamp))
+
+
+def _as_told(was: PartitionState, now: PartitionState) -> PartitionState:
+    if (was.leader, was.isr, was.replicas) == (now.leader, now.isr, now.replicas):
+        return was
+    if now.leader_epoch < was.leader_epoch:
+        return was
+    return replace(
+        was,
+        leader=now.leader,
+        isr=now.isr,
+        replicas=now.replicas,
+        leader_epoch=now.leader_epoch,
+        partition_epoch=now.partition_epoch,
+    )
