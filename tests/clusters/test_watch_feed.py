@@ -398,3 +398,40 @@ async def test_a_cluster_that_is_only_just_starting_is_followed_soon(fake_cluste
         fake_cluster.elect(1)
         live = await watcher.live(seconds=10.0)
         assert live.status.controller_id == 1
+
+
+async def test_what_changed_on_the_way_to_polling_and_back_is_told(
+    fake_cluster, make_partition, monkeypatch
+):
+    monkeypatch.setattr("clusters.watch.feed.SAMPLED_AFTER_MS", 200)
+    monkeypatch.setattr("clusters.watch.feed.RETRY_LOG_EVERY_MS", 300)
+    monkeypatch.setattr("clusters.watch.feed.SAMPLE_EVERY_S", 0.05)
+    fake_cluster.append(*topic())
+    hidden = uuid.UUID(int=6)
+    fake_cluster.append(rec.TopicRecord(name="hidden", topic_id=hidden))
+    sample = make_partition(0, 2, [1, 2, 3], [2, 3])
+    sample.leader_epoch = 1
+    fake_cluster.add_topic("orders", [sample], ID)
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        for server in fake_cluster.controllers.values():
+            await server.stop()
+        await watcher.until(lambda update: update.status.mode == "sampled")
+        assert [
+            (event.kind, event.offset, event.before, event.after) for event in watcher.events
+        ] == [
+            (EventKind.LEADER_MOVED, -1, 1, 2),
+            (EventKind.ISR_SHRUNK, -1, [1, 2, 3], [2, 3]),
+        ]
+        # The brokers are not asked once more before the log is read again.
+        told = len(watcher.events)
+        fake_cluster.append(change(leader=2, isr=(2, 3)))
+        fake_cluster.append(change(leader=3))
+        for server in fake_cluster.controllers.values():
+            await server.start()
+        await watcher.until(lambda update: update.status.mode == "live" and update.events)
+        back = watcher.events[told:]
+        assert [(event.kind, event.before, event.after) for event in back] == [
+            (EventKind.LEADER_MOVED, 2, 3)
+        ]
+        assert "hidden" in watcher.feed.image.topics, "what polls do not show is not told as gone"
