@@ -11,11 +11,11 @@ from clusters.watch.events import EventKind
 from tui.drawing import age, size
 from tui.model import DOWN, BrokerRow, Health, PartitionRow
 from tui.pages.base import Place
+from tui.quorum import SILENT_MS, silent_ms
 from tui.store import ENDS, LOG_DIRS, QUORUM, Store
 
 DISK_FULL = 0.85
 VOTER_BEHIND = 200
-VOTER_SILENT_MS = 5_000
 NAMES_MAX = 3
 BACK = (EventKind.BROKER_UNFENCED, EventKind.BROKER_JOINED)
 
@@ -42,7 +42,7 @@ def troubles(
     found = [
         *_offline(store),
         *_down(store, wall_ms, deploys),
-        *_quorum(store, wall_ms, now_ms),
+        *_quorum(store),
         *_unanswered(store, now_ms),
         *_short_of_replicas(store),
         *_disks(store),
@@ -113,7 +113,7 @@ def _since(store: Store, broker: BrokerRow, wall_ms: int) -> str:
     return ""
 
 
-def _quorum(store: Store, wall_ms: int, now_ms: int) -> Iterator[Trouble]:
+def _quorum(store: Store) -> Iterator[Trouble]:
     answer, place = store.answer(QUORUM), Place("quorum")
     quorum = answer.value
     if quorum is None:
@@ -123,18 +123,16 @@ def _quorum(store: Store, wall_ms: int, now_ms: int) -> Iterator[Trouble]:
             "★", "error", "no controller: nothing can be changed", "start more voters", place
         )
         return
-    # Silent as of the answer: while nobody answers, no voter becomes silent by that.
-    answered_ms = wall_ms - (answer.age_ms(now_ms) or 0)
     away = []
     down = {broker.id for broker in store.view.brokers if broker.state not in ("up", "stopping")}
     # The log tells of a new one at once; an answer may be from before it.
     leader = store.view.controller_id if store.view.controller_id >= 0 else quorum.leader_id
     for voter in quorum.voters:
         lag = quorum.lag(voter)
-        silent_ms = answered_ms - voter.last_fetch_ms if voter.last_fetch_ms > 0 else 0
         if voter.id == leader and voter.id not in down:
             continue
-        if silent_ms > VOTER_SILENT_MS or voter.id in down:
+        # Silent as of the answer: while nobody answers, no voter becomes silent by that.
+        if (silent_ms(quorum, voter) or 0) > SILENT_MS or voter.id in down:
             away.append(voter.id)
         elif lag is not None and lag > VOTER_BEHIND:
             words = f"voter {voter.id} of the metadata quorum is {lag} records behind"

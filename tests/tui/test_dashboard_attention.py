@@ -85,7 +85,7 @@ def test_leaders_that_are_elsewhere_are_told_once_all_brokers_are_up(store, clus
 
 def test_the_quorum_is_named_when_a_voter_is_silent_behind_or_none_leads(store, cluster) -> None:
     now = cluster.now_ms
-    here = voter(1, 500, -1)
+    here = voter(1, 500, now)
     store.take(QUORUM, quorum(here, voter(2, 500, now - 100), voter(3, 500, now - 100)))
     assert words(store, now) == []
     store.take(QUORUM, quorum(here, voter(2, 100, now - 100), voter(3, 500, now - 100)))

@@ -25,6 +25,7 @@ from tui.panels import (
     topics_table,
 )
 from tui.prose import Prose
+from tui.quorum import standing
 from tui.store import ENDS, LOG_DIRS, QUORUM
 
 # Room for panels beside one another, and for more than a few lines of each.
@@ -172,9 +173,11 @@ class OverviewPage(Page):
         controller = self.store.view.controller_id
         prose.append(f"  ★ {controller if controller >= 0 else '-'} ", "bold")
         if quorum is not None:
-            lags = [quorum.lag(voter) or 0 for voter in quorum.voters]
-            worst = max(lags, default=0)
-            prose.append("quorum in step" if worst <= 0 else f"quorum lag {worst}")
+            away = [v.id for v in quorum.voters if standing(quorum, v)[0].startswith("silent")]
+            worst = max((quorum.lag(voter) or 0 for voter in quorum.voters), default=0)
+            silent = f"voter {' '.join(map(str, away))} silent" if away else ""
+            lag = f"quorum lag {worst}" if worst > 0 else "quorum in step"
+            prose.append(silent or lag, "warning" if silent else "")
         if note := self.note(self.store.answer(ENDS)):
             prose.append(f"  {note}", "warning")
 
@@ -208,12 +211,8 @@ class OverviewPage(Page):
         prose.append(f"controller ★ {leader}" if leader >= 0 else "no controller", "bold")
         prose.line().append(f"epoch {quorum.leader_epoch}  end {quorum.high_watermark}")
         for voter in quorum.voters:
-            lag = quorum.lag(voter)
-            if voter.id == quorum.leader_id or lag == 0:
-                prose.line().append(f"voter {voter.id}  in step")
-            else:
-                behind = "not told" if lag is None else f"{lag} behind"
-                prose.line().append(f"voter {voter.id}  {behind}", "warning")
+            how, alarming = standing(quorum, voter)
+            prose.line().append(f"voter {voter.id}  {how}", "warning" if alarming else "")
         if quorum.observers:
             prose.line().append(f"observers {len(quorum.observers)}", "dim")
         if note := self.note(answer):

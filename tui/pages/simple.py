@@ -13,6 +13,7 @@ from clusters.watch.events import EventKind
 from tui.drawing import age, sparkline
 from tui.pages.base import Desk, Page, Place
 from tui.panels import events_table
+from tui.quorum import lag_text, silent_ms, told_ms
 from tui.store import QUORUM
 from tui.table import Column, LiveTable
 
@@ -75,7 +76,7 @@ class QuorumRow:
     node: int
     role: str
     end: int
-    lag: int
+    lag: int | None
     silent_ms: int | None
     behind_ms: int | None
     address: str
@@ -106,9 +107,9 @@ class QuorumPage(Page):
                 Column("log end", 10, lambda r: str(r.end), lambda r: r.end, True),
                 Column(
                     "lag",
-                    8,
-                    lambda r: "in step" if r.lag <= 0 else str(r.lag),
-                    lambda r: -r.lag,
+                    13,
+                    lambda r: lag_text(r.silent_ms, r.lag).removesuffix(" behind"),
+                    lambda r: -(r.lag or 0),
                     True,
                 ),
                 Column(
@@ -121,7 +122,9 @@ class QuorumPage(Page):
             ],
             key=lambda r: r.node,
             search=lambda r: f"{r.node} {r.role} {r.address}",
-            row_class=lambda r: "warning" if r.lag > 0 and r.role == "voter" else "",
+            row_class=lambda r: (
+                "warning" if r.role == "voter" and lag_text(r.silent_ms, r.lag) != "in step" else ""
+            ),
             title="Voters and observers",
             query_table="quorum",
             fields=lambda r: {
@@ -164,25 +167,27 @@ class QuorumPage(Page):
         text.append(f"\nfollowed at {self.store.status.source or 'nobody'}, ")
         text.append(f"read up to offset {view.image.offset}")
         self.texts["facts"].update(text)
-        # Times are told by the leader's clock as of the answer.
-        now = self.desk.wall_ms() - (answer.age_ms(self.desk.now_ms()) or 0)
+        now = told_ms(quorum)
         rows = []
         for role, nodes in (("voter", quorum.voters), ("observer", quorum.observers)):
             for node in nodes:
-                leads = node.id == quorum.leader_id and role == "voter"
+                leads = node.id == leader and role == "voter"
+                # The log tells of a new leader at once: of the one before it nothing is known.
+                led = node.id == quorum.leader_id and not leads
+                behind = quorum.high_watermark - node.log_end_offset
                 host, port = quorum.nodes.get(node.id, ("", 0))
                 rows.append(
                     QuorumRow(
                         node=node.id,
                         role="leader" if leads else role,
                         end=node.log_end_offset,
-                        lag=quorum.high_watermark - node.log_end_offset,
-                        silent_ms=_since(node.last_fetch_ms, now, leads),
+                        lag=None if led else behind,
+                        silent_ms=silent_ms(quorum, node),
                         behind_ms=_since(node.last_caught_up_ms, now, leads),
                         address=f"{host}:{port}" if host else "",
                     )
                 )
-        self.tables["quorum"].set_rows(rows, answer.at_ms)
+        self.tables["quorum"].set_rows(rows, (answer.at_ms, leader))
         self.tables["quorum"].set_title("Voters and observers", self.note(answer))
 
 
