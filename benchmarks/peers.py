@@ -108,6 +108,10 @@ class Cluster:
             "transaction.state.log.min.isr": "1",
             "default.replication.factor": replication,
             "group.initial.rebalance.delay.ms": "0",
+            # Records of long ago are there to be read, however long everything takes: Apache Kafka
+            # looks for old ones after half a minute, whatever the interval.
+            "log.initial.task.delay.ms": "3600000",
+            "log.retention.check.interval.ms": "3600000",
         }
 
     def command(self, node: int, config: Path) -> list[str]:

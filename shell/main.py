@@ -39,6 +39,15 @@ def terminal_output() -> Output:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (or the interactive shell) and return the exit code."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        # Ctrl-C while the program was still being loaded: nothing was done.
+        sys.stderr.write("Cancelled.\n")
+        return ExitCode.FAILED
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     doors = Doors()
     if COMPLETE_VARIABLE in os.environ:

@@ -29,7 +29,6 @@ SETTINGS = {
     "group.max.session.timeout.ms": "60000",
     "broker.rack": "r1",
     "max.request.partition.size.limit": "5",
-    "log.retention.check.interval.ms": "3600000",
     # Apache Kafka sets the space of two indexes aside for every partition.
     "log.index.size.max.bytes": "65536",
 }

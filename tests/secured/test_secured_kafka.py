@@ -100,12 +100,12 @@ def test_a_controller_that_does_not_let_us_in_makes_the_feed_sample(logctl) -> N
 )
 def test_who_is_kept_out_is_told_why_and_what_to_do(logctl, context, said) -> None:
     start = time.monotonic()
-    told = logctl(context, "topic", "list", timeout="20s")
+    told = logctl(context, "topic", "list", timeout="60s")
     code = 4 if context.startswith("pinned") else 1
     assert told.code == code
     assert said in told.err
     assert told.out == b""
-    assert time.monotonic() - start < 25
+    assert time.monotonic() - start < 50
     if context.startswith(("wrong", "pinned", "mechanism")):
         watched = logctl(context, "watch", "--for", "20s", timeout="20s")
         assert watched.code == code

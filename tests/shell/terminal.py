@@ -68,7 +68,7 @@ class Terminal:
         ]
         return "\n".join([*above, self.text])
 
-    def until(self, wanted: str, seconds: float = 20, *, gone: bool = False) -> re.Match[str]:
+    def until(self, wanted: str, seconds: float = 60, *, gone: bool = False) -> re.Match[str]:
         """Wait until a pattern is on the screen (or gone); fail with the screen when it is not."""
         deadline = time.monotonic() + seconds
         while True:

@@ -262,7 +262,7 @@ def test_tail_follows_and_ctrl_c_ends_it_well(logctl):
             logctl.run("produce", topic, value)
             assert tail.stdout.readline() == value.encode() + b"\n"
         tail.send_signal(signal.SIGINT)
-        _, err = tail.communicate(timeout=15)
+        _, err = tail.communicate(timeout=60)
     finally:
         tail.kill()
     assert tail.returncode == 0
@@ -276,7 +276,7 @@ def test_a_closed_pipe_ends_tail_quietly(logctl):
     assert tail.stdout.readline() == b"0\n"
     tail.stdout.close()
     logctl.run("produce", topic, *[str(n) for n in range(50)])
-    assert tail.wait(timeout=20) == 0
+    assert tail.wait(timeout=60) == 0
     assert b"Traceback" not in tail.stderr.read()
     tail.stderr.close()
 
@@ -395,20 +395,18 @@ def test_a_wait_looks_when_the_cluster_changes(logctl):
         return state
 
     def create() -> None:
-        assert looked.wait(20)
+        assert looked.wait(60)
         logctl.run("topic", "create", "late")
 
     settings = Settings(bootstrap=tuple(logctl.bootstrap))
     session = Session(settings, Output(stdout=io.BytesIO(), stderr=io.StringIO()))
     creator = threading.Thread(target=create)
     creator.start()
-    began = time.monotonic()
     # The next regular look would come too late.
     waiting = wait_until(
-        session, look, query, limit_ms=40_000, every_ms=60_000, tell=lambda *_: None
+        session, look, query, limit_ms=120_000, every_ms=240_000, tell=lambda *_: None
     )
     assert asyncio.run(waiting) is None
-    assert time.monotonic() - began < 30
     creator.join()
 
 
@@ -425,7 +423,7 @@ def test_the_shell_completes_live_topic_names(logctl):
         "COMP_POINT": "27",
     }
     done = logctl.start(env=environment)
-    out, _ = done.communicate(timeout=30)
+    out, _ = done.communicate(timeout=60)
     assert out.split() == [b"completed"]
 
 
@@ -450,7 +448,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
-    def until(self, words: str, seconds: float = 20) -> None:
+    def until(self, words: str, seconds: float = 60) -> None:
         """Wait until the words were drawn, whatever moves of the cursor lie between them."""
         wanted = words.replace(" ", "")
         deadline = time.monotonic() + seconds
@@ -468,18 +466,12 @@ class Terminal:
             self.type("\x1b[1;1R")
         self.seen += re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\s", "", data)
 
-    def leave(self, seconds: float = 60) -> int:
-        """Press Ctrl-D, as a person would: again when nothing happens. Return the exit code."""
-        deadline = time.monotonic() + seconds
-        while True:
-            with contextlib.suppress(OSError):
-                self.type("\x04")
-            try:
-                return self.wait(5)
-            except AssertionError:
-                assert time.monotonic() < deadline, "the shell does not end"
+    def leave(self) -> int:
+        """Press Ctrl-D, once, and return the exit code."""
+        self.type("\x04")
+        return self.wait()
 
-    def wait(self, seconds: float = 15) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Return the exit code."""
         deadline = time.monotonic() + seconds
         while True:
@@ -487,7 +479,7 @@ class Terminal:
             if ended:
                 self.pid = 0
                 return os.waitstatus_to_exitcode(status)
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, f"the shell does not end: {self.seen[-2000:]!r}"
             with contextlib.suppress(OSError):
                 self._read()
 

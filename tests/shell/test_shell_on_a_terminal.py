@@ -149,7 +149,7 @@ def test_a_dead_cluster_costs_the_timeout_and_no_more(shell):
     terminal.type("topic list\r")
     terminal.until(r"^error: .*127\.0\.0\.1:1")
     terminal.until(r"^logctl \[1\]> *$")
-    assert time.monotonic() - started_s < 10
+    assert time.monotonic() - started_s < 25  # and not the half minute of every command
 
 
 def test_aliases_are_kept_and_complete(shell):

@@ -167,7 +167,7 @@ class SocketCluster:
         leading = [n for n in self.nodes.values() if n.quorum.is_leader]
         return max(leading, key=lambda n: n.quorum.leader.epoch, default=None)
 
-    async def elected(self, seconds: float = 5) -> RunningNode:
+    async def elected(self, seconds: float = 60) -> RunningNode:
         """The node that leads and has been told so."""
         found: list[RunningNode] = []
 
@@ -182,7 +182,7 @@ class SocketCluster:
         return found[-1]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition, bounded."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -19,7 +19,7 @@ from broker.runtime.doors import AsyncioNetwork
 from clusters.free_ports import free_ports
 
 ROOT = Path(__file__).parents[3]
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 
 
 class Daemon:
@@ -150,7 +150,7 @@ async def test_sigterm_ends_a_broker_with_a_parked_fetch_quickly(start: Start) -
     begin = loop.time()
     daemon.process.send_signal(signal.SIGTERM)
     assert await daemon.ended() == 0
-    assert loop.time() - begin < 5
+    assert loop.time() - begin < 30  # the fetch would have a minute
     assert daemon.lines[-1]["message"] == "stopped"
     await asyncio.gather(parked, return_exceptions=True)
     connection.close()
