@@ -7,19 +7,41 @@ shows all rows and says why.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+R = TypeVar("R")
 _OPERATORS = ("<", ">", "=", " and ", " or ", "not ", " in ", " has ")
+
+
+def _all(_: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """`wants(words, row)`: searched text of a row, and its fields. `problem` is for the reader."""
+    """`says` judges the searched words of a row, `holds` its fields: a condition has this alone.
+
+    `problem` is for the reader.
+    """
 
     text: str
-    wants: Callable[[str, Callable[[], Mapping[str, Any]]], bool]
+    says: Callable[[str], bool] = _all
+    holds: Callable[[Mapping[str, Any]], bool] | None = None
     problem: str = ""
-    is_condition: bool = False
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is a condition on fields."""
+        return self.holds is not None
+
+    def test(
+        self, words: Callable[[R], str], fields: Callable[[R], Mapping[str, Any]]
+    ) -> Callable[[R], bool]:
+        """What says of a row whether it is shown: quick, for it is asked of ten thousand."""
+        says, holds = self.says, self.holds
+        if holds is not None:
+            return lambda row: holds(fields(row))
+        return lambda row: says(words(row))
 
 
 def row_filter(text: str, table: str | None) -> RowFilter:
@@ -28,19 +50,21 @@ def row_filter(text: str, table: str | None) -> RowFilter:
         from clusters.query import QueryError, parse
 
         try:
-            query = parse(text, table=table)
+            holds = parse(text, table=table).row_test()
         except QueryError as error:
             if any(sign in text for sign in _OPERATORS):
-                return RowFilter(text, lambda words, fields: True, str(error))
+                return RowFilter(text, problem=str(error))
         else:
-            return RowFilter(
-                text, lambda words, fields: query.matches(fields()) is True, is_condition=True
-            )
-    wanted = [word for word in text.lower().split() if not word.startswith("!")]
-    unwanted = [word[1:] for word in text.lower().split() if len(word) > 1 and word[0] == "!"]
+            return RowFilter(text, holds=lambda fields: holds(fields, 0) is True)
+    typed = text.lower().split()
+    wanted = [word for word in typed if not word.startswith("!")]
+    unwanted = [word[1:] for word in typed if len(word) > 1 and word[0] == "!"]
 
-    def wants(words: str, _: Callable[[], Mapping[str, Any]]) -> bool:
+    def says(words: str) -> bool:
         words = words.lower()
-        return all(w in words for w in wanted) and not any(w in words for w in unwanted)
+        for word in wanted:
+            if word not in words:
+                return False
+        return not unwanted or not any(word in words for word in unwanted)
 
-    return RowFilter(text, wants)
+    return RowFilter(text, says)

@@ -8,7 +8,7 @@ in which they came.
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import itemgetter, neg
 from typing import Any, Generic, TypeVar
 
 from tui.rows import Rows
@@ -39,37 +39,44 @@ class Order(Generic[R]):
         self._first = 0
         self._seen = 0
         self._order: list[Entry] = []
-        # By place: None for a row that is not wanted.
-        self._entries: dict[int, Entry | None] = {}
+        # The entry of each row that is shown, by its place; None until one is looked up.
+        self._by_place: dict[int, Entry] | None = None
+        # Places of the rows of this table where `within` chooses them; None where all are.
+        self._inside: set[int] | None = None
+        self._total = 0
 
     @property
     def total(self) -> int:
         """Rows of this table, shown or not."""
-        return len(self._entries)
+        return self._total
 
     def arrange(self, rows: Sequence[R], rules: Rules[R]) -> None:
         """Take these rows and rules: goes through all rows."""
         self._rows, self.rules = rows, rules
         self._mark()
-        first, narrowed = self._first, rules.within is not None or rules.wants is not None
-        places: list[int] = list(range(len(rows)))
-        if rules.within is not None:
-            places = [each for each in places if rules.within(rows[each])]
-        self._entries = {first + each: None for each in places} if narrowed else {}
-        if rules.wants is not None:
-            places = [each for each in places if rules.wants(rows[each])]
+        first = self._first
+        places: Sequence[int] = range(first, first + len(rows))
+        chosen, self._inside = rows, None
+        if (within := rules.within) is not None:
+            places = [place for place, row in zip(places, chosen, strict=True) if within(row)]
+            chosen, self._inside = [rows[place - first] for place in places], set(places)
+        self._total = len(places)
+        if (wants := rules.wants) is not None:
+            places = [place for place, row in zip(places, chosen, strict=True) if wants(row)]
+            chosen = [rows[place - first] for place in places]
+        self._by_place = None
         if rules.sort is None:
-            self._order = [((), first + each) for each in places]
-            self.shown = [rows[each] for each in places]
+            self._order = [((), place) for place in places]
+            self.shown = list(chosen)
+            return
+        signed = map(neg, places) if rules.reverse else places
+        self._order = list(zip(map(rules.sort, chosen), signed, strict=True))
+        # Of rows that sort alike the first comes first, whichever way the others go.
+        self._order.sort(key=_KEY, reverse=rules.reverse)
+        if rules.reverse:
+            self.shown = [rows[-place - first] for _, place in self._order]
         else:
-            sort, sign = rules.sort, -1 if rules.reverse else 1
-            entries = [(sort(rows[each]), sign * (first + each)) for each in places]
-            # Of rows that sort alike the first comes first, whichever way the others go.
-            entries.sort(key=_KEY, reverse=rules.reverse)
-            self._order = entries
-            places = [sign * each - first for _, each in entries]
-            self.shown = [rows[each] for each in places]
-        self._entries.update(zip([first + each for each in places], self._order, strict=True))
+            self.shown = [rows[place - first] for _, place in self._order]
 
     def follow(self, rows: Sequence[R]) -> "Shift | None":
         """Mend the order by what changed in the same rows; None when that cannot be told."""
@@ -80,21 +87,29 @@ class Order(Generic[R]):
             return None
         shift = Shift()
         for place in range(self._first, rows.first):
+            if self._inside is not None:
+                self._inside.discard(place)
             self._take_out(place, shift)
         for place in sorted(changed):
             if place >= rows.first:
                 self._put_in(place, rows[place - rows.first], shift)
+        self._total = len(rows if self._inside is None else self._inside)
         self._mark()
         return shift
 
     def index_of_place(self, place: int) -> int | None:
         """Where the row of a place is shown; None when it is not."""
-        entry = self._entries.get(place)
+        entry = self._entries().get(place)
         return None if entry is None else self._find(entry)
 
     def place_at(self, index: int) -> int:
         """The place of the row that is shown at an index."""
         return abs(self._order[index][1])
+
+    def _entries(self) -> dict[int, Entry]:
+        if self._by_place is None:
+            self._by_place = {abs(entry[1]): entry for entry in self._order}
+        return self._by_place
 
     def _mark(self) -> None:
         rows = self._rows
@@ -102,29 +117,31 @@ class Order(Generic[R]):
         self._seen = rows.version if isinstance(rows, Rows) else 0
 
     def _take_out(self, place: int, shift: "Shift") -> None:
-        entry = self._entries.pop(place, None)
+        entry = self._entries().pop(place, None)
         if entry is not None:
             index = self._find(entry)
             del self._order[index], self.shown[index]
             shift.moved = True
 
     def _put_in(self, place: int, row: R, shift: "Shift") -> None:
-        rules = self.rules
-        before = self._entries.get(place)
-        if rules.within is not None and not rules.within(row):
-            self._take_out(place, shift)
-            return
+        rules, entries = self.rules, self._entries()
+        if self._inside is not None and rules.within is not None:
+            if not rules.within(row):
+                self._inside.discard(place)
+                self._take_out(place, shift)
+                return
+            self._inside.add(place)
         wanted = rules.wants is None or rules.wants(row)
         key = rules.sort(row) if wanted and rules.sort is not None else ()
         entry = (key, -place if rules.reverse and rules.sort is not None else place)
-        if wanted and before == entry:
+        if wanted and entries.get(place) == entry:
             index = self._find(entry)
             self.shown[index] = row
             shift.changed.append(index)
             return
         self._take_out(place, shift)
-        self._entries[place] = entry if wanted else None
         if wanted:
+            entries[place] = entry
             index = self._find(entry)
             self._order.insert(index, entry)
             self.shown.insert(index, row)

@@ -24,6 +24,7 @@ from tui.drawing import (
     trail_phase,
     trail_text,
 )
+from tui.fields import event_fields, partition_fields
 from tui.model import BrokerRow, Health, PartitionRow, TopicRow, describe_event
 from tui.store import Store
 from tui.table import Column, LiveTable
@@ -200,12 +201,11 @@ def partitions_table(
         lit = view.flash(row.topic, row.partition, now) is not None
         return lit, trail_phase(view.trail(*row.key), now)
 
-    def severity(row: PartitionRow) -> Any:
-        # The cluster's own topics after those that people have made.
+    def severity(row: PartitionRow) -> int:
+        # The cluster's own topics after those that people have made; alike, by name as they come.
         own = row.topic.startswith("__")
         # Nearly all of thousands of rows are well, and an enum takes long to be looked up.
-        rank = RANK_OK if row.health is OK else RANK[row.health]
-        return rank, own, row.topic, row.partition
+        return 2 * (RANK_OK if row.health is OK else RANK[row.health]) + own
 
     return LiveTable(
         [
@@ -226,14 +226,11 @@ def partitions_table(
             Column("state", 16, _draw_state, severity),
         ],
         key=lambda r: (r.topic, r.partition),
-        search=lambda r: (
-            f"{r.name} {r.health} leader={r.leader} "
-            f"{'' if r.on_preferred_leader else 'not-preferred'}"
-        ),
+        search=partition_words,
         row_class=row_class,
         title="Partitions",
         query_table="partitions",
-        fields=lambda row: partition_fields(store, row),
+        fields=partition_fields(store).of,
         swept=lambda row, place: view.swept(row.replicas, place, now_ms()),
         phase=phase,
         id=id_,
@@ -250,28 +247,11 @@ def fit_grid(table: LiveTable[PartitionRow], store: Store) -> None:
         table.set_column(GRID_COLUMN, GRID, 14)
 
 
-def partition_fields(store: Store, row: PartitionRow) -> Mapping[str, Any]:
-    """What a condition can ask of a partition."""
-    up = {broker.id for broker in store.view.brokers if broker.state in ("up", "stopping")}
-    return {
-        "topic": row.topic,
-        "partition": row.partition,
-        "leader": row.leader if row.leader >= 0 else None,
-        "preferred_leader": row.replicas[0] if row.replicas else None,
-        "leader_epoch": row.leader_epoch,
-        "replicas": row.replicas,
-        "isr": row.isr,
-        "offline_replicas": tuple(each for each in row.replicas if each not in up),
-        "min_isr": row.min_isr,
-        "under_replicated": len(row.isr) < len(row.replicas),
-        "under_min_isr": row.health is Health.UNDER_MIN_ISR,
-        "at_min_isr": row.at_min_isr,
-        "offline": row.leader < 0,
-        "internal": row.topic.startswith("__"),
-        "reassigning": bool(row.adding or row.removing),
-        "adding": row.adding,
-        "removing": row.removing,
-    }
+def partition_words(row: PartitionRow) -> str:
+    """What words are looked for in."""
+    health = "ok" if row.health is OK else row.health.value
+    moved = "" if row.on_preferred_leader else "not-preferred"
+    return f"{row.topic}-{row.partition} {health} leader={row.leader} {moved}"
 
 
 def event_time(event: ClusterEvent) -> str:
@@ -297,10 +277,6 @@ def events_table(id_: str = "events") -> LiveTable[ClusterEvent]:
     def sort_key(event: ClusterEvent) -> tuple[int, str, int]:
         return event.offset, event.topic or "", event.partition or 0
 
-    def fields(event: ClusterEvent) -> Mapping[str, Any]:
-        found = event.to_json()
-        return found | {"kind": str(event.kind), "at": event.at_ms, "before": str(event.before)}
-
     return LiveTable(
         [
             Column("time (UTC)", 12, event_time, sort_key),
@@ -322,6 +298,6 @@ def events_table(id_: str = "events") -> LiveTable[ClusterEvent]:
         sort_column=None,
         follow_end=True,
         query_table="events",
-        fields=fields,
+        fields=event_fields().of,
         id=id_,
     )

@@ -100,8 +100,8 @@ class Store:
         if answer.value and not self._partition_ends:
             # What was told before any partition was known is no rate of 0.
             self.ends.clear()
-        for number, ((topic, partition), end) in enumerate(answer.value.items()):
-            self._count(topic, partition, end)
+        for number, (key, end) in enumerate(answer.value.items()):
+            self._count(key, end)
             if not number % NUMBERS_AT_ONCE:
                 yield
         topics = {topic for topic, _ in answer.value}
@@ -121,12 +121,12 @@ class Store:
         self._written = {name: n for name, n in self._written.items() if not name or name in topics}
 
     def _take_range(self, topic: str, answer: Answer) -> None:
-        for (name, partition), (_, end) in answer.value.items():
-            self._count(name, partition, end)
+        for key, (_, end) in answer.value.items():
+            self._count(key, end)
         asked = len(self._written) + 1
         _series(self.ends, topic, asked).add(answer.at_ms or 0, self._written.get(topic, 0))
 
-    def _count(self, topic: str, partition: int, end: int | None) -> None:
+    def _count(self, key: tuple[str, int], end: int | None) -> None:
         """Count what a partition got since it was last asked.
 
         One that was not known, or whose leader is away, has got nothing that we know of: what it
@@ -134,10 +134,13 @@ class Store:
         """
         if end is None:
             return
-        grown = max(0, end - self._partition_ends.get((topic, partition), end))
-        self._partition_ends[(topic, partition)] = end
-        for name in ("", topic):
-            self._written[name] = self._written.get(name, 0) + grown
+        before = self._partition_ends.get(key)
+        self._partition_ends[key] = end
+        if before is None:
+            self._written.setdefault(key[0], 0)
+        elif end > before:
+            for name in ("", key[0]):
+                self._written[name] = self._written.get(name, 0) + end - before
 
     def _take_lag(self, group: str, lag: Any, at_ms: int, asked: int) -> None:
         known = [each.lag for each in lag if each.lag is not None]

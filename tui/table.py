@@ -280,7 +280,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
                 sort=None if column is None else self.columns[column].sort,
                 reverse=self.sort_reverse,
                 within=self._within,
-                wants=self._wants if self._only is not None or self._filter.text else None,
+                wants=self._wanted(),
             ),
         )
         self._cursor_place = -1
@@ -303,13 +303,13 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             self.call_after_refresh(self._reveal)
         self.refresh()
 
-    def _wants(self, row: R) -> bool:
-        if self._only is not None and not self._only(row):
-            return False
-        return not self._filter.text or self._matches(row)
-
-    def _matches(self, row: R) -> bool:
-        return self._filter.wants(self._search(row), lambda: self._fields(row))
+    def _wanted(self) -> Callable[[R], bool] | None:
+        """What says of a row whether it is shown; None where all are."""
+        only = self._only
+        if not self._filter.text:
+            return only
+        test = self._filter.test(self._search, self._fields)
+        return test if only is None else lambda row: only(row) and test(row)
 
     def _entitle(self) -> None:
         shown, everything = len(self.shown), self._order.total

@@ -73,36 +73,55 @@ def negation(verdict: Verdict) -> Verdict:
 # Rows
 
 
+RowTest = Callable[[Row, int], Verdict]
+
+
 def row_holds(condition: Condition, row: Row, now_ms: int) -> Verdict:
-    """Whether a condition holds for a row."""
+    """Whether a condition holds for a row; for many rows see `row_test`."""
+    return row_test(condition)(row, now_ms)
+
+
+def row_test(condition: Condition) -> RowTest:
+    """`row_holds` for many rows: the tree is gone through once, not for each of them."""
     match condition:
-        case Both("and", items):
-            return conjunction(row_holds(item, row, now_ms) for item in items)
-        case Both(_, items):
-            return disjunction(row_holds(item, row, now_ms) for item in items)
+        case Both(word, items):
+            tests = [row_test(item) for item in items]
+            join = conjunction if word == "and" else disjunction
+            return lambda row, now_ms: join(test(row, now_ms) for test in tests)
         case Not(item):
-            return negation(row_holds(item, row, now_ms))
+            negated = row_test(item)
+            return lambda row, now_ms: negation(negated(row, now_ms))
         case Truth(field):
-            value = row.get(field.name, UNKNOWN)
-            return None if value is UNKNOWN else bool(value)
+            return _truth(field.name)
         case Compare(left, sign, right):
-            return _compare(value_of(left, row, now_ms), sign, value_of(right, row, now_ms))
+            first, second = _reader(left), _reader(right)
+            return lambda row, now_ms: _compare(first(row, now_ms), sign, second(row, now_ms))
     raise AssertionError(f"{condition} is not about a row")
 
 
-def value_of(node: Operand, row: Row, now_ms: int) -> Any:
-    """The value of an operand in a row."""
+def _truth(name: str) -> RowTest:
+    def test(row: Row, _: int) -> Verdict:
+        value = row.get(name, UNKNOWN)
+        return None if value is UNKNOWN else bool(value)
+
+    return test
+
+
+def _reader(node: Operand) -> Callable[[Row, int], Any]:
+    """What gives the value of an operand in a row, at a time."""
     match node:
         case FieldRef(name):
-            return row.get(name, UNKNOWN)
+            return lambda row, now_ms: row.get(name, UNKNOWN)
         case Literal(value, _):
-            return value
+            return lambda row, now_ms: value
         case Now():
-            return now_ms
+            return lambda row, now_ms: now_ms
         case ListOf(items):
-            return tuple(item.value for item in items)
+            values = tuple(item.value for item in items)
+            return lambda row, now_ms: values
         case Added(left, sign, right):
-            return _added(value_of(left, row, now_ms), sign, value_of(right, row, now_ms))
+            first, second = _reader(left), _reader(right)
+            return lambda row, now_ms: _added(first(row, now_ms), sign, second(row, now_ms))
 
 
 def _added(left: Any, sign: str, right: Any) -> Any:
@@ -191,8 +210,9 @@ class Interval:
 
 def chosen(source: Source, state: ClusterState) -> Iterator[tuple[Row, Verdict]]:
     """Each row with whether it belongs to the source; those that do not are left out."""
+    test = None if source.where is None else row_test(source.where)
     for row in state.table(source.table).rows:
-        verdict = True if source.where is None else row_holds(source.where, row, state.at_ms)
+        verdict = True if test is None else test(row, state.at_ms)
         if verdict is not False:
             yield row, verdict
 
@@ -210,8 +230,9 @@ def holds(condition: Condition, state: ClusterState) -> Verdict:
             found = disjunction([*(v for _, v in chosen(source, state)), *_absent(source, state)])
             return negation(found) if quantifier == "no" else found
         case Every(source, have):
+            test = row_test(have)
             return conjunction(
-                disjunction([negation(verdict), row_holds(have, row, state.at_ms)])
+                disjunction([negation(verdict), test(row, state.at_ms)])
                 for row, verdict in [*chosen(source, state), *_absent_rows(source, state)]
             )
         case Measured(left, sign, right):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from clusters.query.evaluation import Verdict, chosen, holds, row_holds
+from clusters.query.evaluation import RowTest, Verdict, chosen, holds, row_holds, row_test
 from clusters.query.parser import Parser
 from clusters.query.schema import TABLES, Source, Type
 from clusters.query.state import ClusterState, Row
@@ -95,10 +95,14 @@ class Query:
         return list(dict.fromkeys([*reasons, *state.problems]))
 
     def matches(self, row: Row, at_ms: int = 0) -> Verdict:
-        """Whether a row of `table` is asked for."""
+        """Whether a row of `table` is asked for; for many rows see `row_test`."""
+        return self.row_test()(row, at_ms)
+
+    def row_test(self) -> RowTest:
+        """What says of a row, at a time since 1970, whether it is asked for."""
         if not isinstance(self.condition, Rows) or self.condition.source.where is None:
-            return True
-        return row_holds(self.condition.source.where, row, at_ms)
+            return lambda row, at_ms: True
+        return row_test(self.condition.source.where)
 
 
 def parse(text: str, *, table: str | None = None) -> Query:
