@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult, SystemCommand
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.screen import Screen
@@ -56,7 +57,7 @@ from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
 from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
-from tui.strips import free_lines
+from tui.strips import forget_lines
 from tui.table import LiveTable
 
 PAINT_S = 0.03
@@ -184,7 +185,6 @@ class DashboardApp(App[int]):
 
     def on_mount(self) -> None:
         """Begin to follow the cluster."""
-        free_lines()
         self._collector = Collector()
         self._guide_line.display = self._guide is not None
         self._prefer()
@@ -489,6 +489,13 @@ class DashboardApp(App[int]):
         self.panic()
 
     # -- going about
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close what is on top, and let go of what was drawn of it."""
+        closed = self.screen
+        closing = super().pop_screen()
+        forget_lines(closed)
+        return closing
 
     def action_main(self, kind: str) -> None:
         """Open one of the main pages."""

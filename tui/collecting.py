@@ -9,6 +9,8 @@ another. Must be ended (`end`), which gives the process its own ways back.
 
 import gc
 
+from tui.strips import free_lines
+
 # Young objects often, those that stayed a while seldom, all of them never by itself.
 THRESHOLDS = (1_000, 10, 100_000)
 QUIET_MS = 1_500
@@ -27,6 +29,7 @@ class Collector:
     """`tick` is called now and then with the time and when the last key came, monotonic ms."""
 
     def __init__(self) -> None:
+        free_lines()
         self._before = gc.get_threshold()
         self._collected_ms: int | None = None
         self._whole_ms = 0

@@ -1,7 +1,9 @@
 """The dashboard stays on a wall for weeks: what it has drawn and closed is let go of at once."""
 
+import asyncio
 import gc
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +13,14 @@ from rich.style import Style
 from textual.strip import Strip
 
 from clusters.watch.events import EventKind
+from tui.app import DashboardApp
+from tui.collecting import Collector
 from tui.model import ClusterView, Flash
 from tui.strips import _adjust, _crop_extend, _divide, free_lines
 
 TEXTUAL = {"adjust_cell_length": _adjust, "crop_extend": _crop_extend, "divide": _divide}
+
+WAIT_S = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +87,59 @@ def _after_a_look(trails: Any) -> list[Any]:
     # What holds nothing but numbers is left alone from the first collection on.
     gc.collect()
     return list(trails)
+
+
+async def test_drawn_lines_and_rows_do_not_pile_up_while_pages_come_and_go(cluster_class) -> None:
+    cluster = cluster_class()
+    for number in range(4):
+        cluster.create_topic(f"t{number}", 60)
+    app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
+    held: list[dict[str, int]] = []
+    async with app.run_test(size=(120, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        async with asyncio.timeout(WAIT_S):
+            while len(app.store.view.partitions) < 240:
+                await pilot.pause(0.02)
+        for turn in range(4):
+            for number in range(60):
+                cluster.change("t0", number, leader=2 + turn % 2)
+            await cluster.tell()
+            for keys in ("3", "enter", "G", "escape", "question_mark", "escape", "4", "G"):
+                await pilot.press(keys)
+            await pilot.pause()
+            held.append(alive())
+    # What waits for a collection are pages without what they showed.
+    assert held[3]["TopicPage"] > held[0]["TopicPage"]
+    assert held[3]["Strip"] < held[0]["Strip"] * 1.2, held
+    assert held[3]["PartitionRow"] < held[1]["PartitionRow"] * 1.5, held
+
+
+def alive() -> dict[str, int]:
+    """How many lines and rows there are, in use or waiting for a collection."""
+    counts = Counter(type(each).__name__ for each in gc.get_objects())
+    return {name: counts[name] for name in ("Strip", "PartitionRow", "TopicPage")}
+
+
+def test_many_partitions_in_a_storm_leave_little_to_be_gone_through(cluster_class) -> None:
+    """A collection takes as long as what it goes through; a key must not wait for it."""
+    view, cluster, partitions = ClusterView(events_max=500), cluster_class(), 500
+    cluster.create_topic("t0", partitions)
+    view.update(cluster.projector.image, cluster.update().events, 0)
+    collector = Collector()
+    try:
+        assert collector.tick(0, 0, loaded=True)
+        for turn in range(6):
+            for number in range(partitions):
+                cluster.change("t0", number, leader=2 + turn % 2)
+            view.update(cluster.projector.image, cluster.update().events, 1 + 1_000 * turn)
+            view.forget_old(1 + 1_000 * turn)
+            gc.collect(1)
+        assert sum(map(len, view.trails.values())) > 5 * partitions
+        # A row, its state in the image, the change that still flashes; and the newest events.
+        assert len(gc.get_objects()) < 4 * partitions + view.events_max, _most()
+    finally:
+        collector.end()
+
+
+def _most() -> list[tuple[str, int]]:
+    return Counter(type(each).__name__ for each in gc.get_objects()).most_common(9)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, NamedTuple
 from textual.containers import Container
 from textual.geometry import Size
 from textual.message import Message
-from textual.widget import Widget, _RenderCache
 from textual.widgets import Static
 
 from clusters.polls import Answer, Poll
@@ -19,9 +18,8 @@ from tui.doors import Commander
 from tui.drawing import age
 from tui.panel import Panel
 from tui.store import STALE_MS, Store
+from tui.strips import forget_lines
 from tui.table import LiveTable
-
-_NOTHING_DRAWN = _RenderCache(Size(0, 0), [])
 
 
 class Place(NamedTuple):
@@ -141,16 +139,10 @@ class Page(Container):
             panel.set_class(lost, "stale")
 
     def forget(self) -> None:
-        """Let go of rows and drawn lines once this page is closed.
-
-        Widgets refer to one another in rings, which only the garbage collector finds, and it waits
-        for a quiet moment: until then a closed page must not hold the rows of a large cluster.
-        """
+        """Let go of rows and drawn lines once this page is closed (see `tui.strips`)."""
         for table in self.tables.values():
             table.forget()
-        for widget in self.walk_children(Widget, with_self=True):
-            widget._styles_cache.clear()
-            widget._render_cache = _NOTHING_DRAWN
+        forget_lines(self)
 
     def refresh_trails(self) -> None:
         """Draw again what fades."""
