@@ -20,7 +20,7 @@ import pyte
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def until(condition: Callable[[], object], what: Callable[[], str] | str, pump=None) -> None:

@@ -11,7 +11,7 @@ from tui.app import DashboardApp
 from tui.help import HelpScreen
 from tui.table import LiveTable
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 
 

@@ -13,7 +13,7 @@ from tui.actions import ACTIONS, actions_for, offers
 from tui.model import ClusterView
 from tui.pages.base import Place, Subject
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 
 

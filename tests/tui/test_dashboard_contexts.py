@@ -7,7 +7,7 @@ from clusters import state
 from tui.action_screen import ActionScreen
 from tui.doors import Target, TargetProblem
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 
 

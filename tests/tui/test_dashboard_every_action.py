@@ -16,7 +16,7 @@ from tui.actions import ACTIONS, Action
 from tui.help import HelpScreen
 from tui.pages.base import Place
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 # Small, for each step is drawn.
 SIZE = (80, 24)

@@ -26,7 +26,7 @@ from tui.pages.base import Place
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.status import guide_text
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 STEP_S = 0.02
 START = 60
 MANY = 120

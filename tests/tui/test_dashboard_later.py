@@ -8,7 +8,7 @@ from textual import timer
 
 from tui.app import DashboardApp
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

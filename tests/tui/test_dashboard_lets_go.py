@@ -6,7 +6,7 @@ from typing import Any
 from tui.app import DashboardApp
 from tui.pages import Place
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 async def until(pilot: Any, true: Any) -> None:

@@ -20,7 +20,7 @@ from tui.strips import _adjust, _crop_extend, _divide, free_lines
 
 TEXTUAL = {"adjust_cell_length": _adjust, "crop_extend": _crop_extend, "divide": _divide}
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.records import hex_lines, read_record, whole
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 
 

@@ -24,7 +24,7 @@ from tui.rows import CHANGES_MAX
 from tui.store import ANSWERS_MAX, ENDS, SAMPLES, Store
 
 STORM_S_MAX = 120.0
-WAIT_S = 20.0
+WAIT_S = 60.0
 # On the slowest machine; work for every partition at every key would take longer.
 KEY_MS_MAX = 250
 

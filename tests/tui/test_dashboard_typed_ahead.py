@@ -10,7 +10,7 @@ from tui.action_screen import ActionScreen, Phase
 from tui.pages.base import Place
 from tui.record_screens import ReadScreen
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 
 
