@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -18,11 +19,17 @@ from typing import Any
 import pytest
 
 from clusters.admin import Acl, AdminClient
+from clusters.admin.scram_model import salted
 from clusters.admin.security import TlsNetwork
 from clusters.polls import Poll, Poller, Questions
+from clusters.state import Context
 from clusters.watch import ClusterFeed, EventKind
 from shell.commander import ProcessCommander
-from tests.secured.conftest import security_of
+from shell.output import Output
+from shell.session import Doors, Session
+from shell.settings import Settings
+from tests.secured.certificates import write_private
+from tests.secured.conftest import properties_of, security_of
 from tests.secured.secured_kafka import MECHANISMS, PASSWORDS, SESSION_MS
 from tui.app import DashboardApp
 from tui.doors import Target
@@ -30,7 +37,7 @@ from tui.doors import Target
 # The first test starts the broker, which takes long on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 OTHER_CLUSTER = "AAAAAAAAAAAAAAAAAAAAAA"
 
 STATE = """
@@ -374,3 +381,56 @@ async def test_the_right_that_the_metadata_log_needs_is_named(kafka) -> None:
         await until(lambda: feed.status.mode == "sampled", "the feed samples")
         assert "needs CLUSTER_ACTION on the cluster" in feed.status.message
         assert feed.status.message.startswith("sampled: may miss changes (localhost:")
+
+
+async def test_the_feed_goes_on_with_the_password_that_the_context_has_by_then(
+    kafka, tmp_path, monkeypatch
+) -> None:
+    """A password is changed on the cluster while the feed runs, and in its file a while later."""
+    transports: list[asyncio.Transport] = []
+    connect = TlsNetwork.connect
+
+    async def remembered(self: TlsNetwork, host: str, port: int, factory: Any) -> Any:
+        made = await connect(self, host, port, factory)
+        transports.append(made[0])
+        return made
+
+    monkeypatch.setattr(TlsNetwork, "connect", remembered)
+    secret, mechanism = tmp_path / "secret", "SCRAM-SHA-256"
+    write_private(secret, b"monitor-before")
+    context = Context(
+        name="rotated",
+        bootstrap=[kafka.place("SASL")],
+        properties=properties_of(kafka, "monitor", mechanism),
+        secrets={"sasl.password": f"file:{secret}"},
+    )
+    doors = Doors()
+    doors.contexts = lambda: {"rotated": context}  # type: ignore[method-assign]
+    output = Output(stdout=io.BytesIO(), stderr=io.StringIO())
+    session = Session(Settings(context="rotated"), output, doors)
+    async with AdminClient(context.bootstrap, security=security_of(kafka, "operator")) as admin:
+        await admin.set_scram([salted("monitor", mechanism, "monitor-before")])
+        async with session.feed(from_start=False) as feed:
+            created: list[str | None] = []
+
+            async def read() -> None:
+                async for update in feed.updates():
+                    kind = EventKind.TOPIC_CREATED
+                    created.extend(each.topic for each in update.events if each.kind is kind)
+
+            reading = asyncio.create_task(read())
+            await until(lambda: feed.status.mode == "live", "the feed is live")
+            await admin.set_scram([salted("monitor", mechanism, "monitor-after")])
+            for transport in transports:
+                transport.abort()
+            await until(lambda: feed.status.refusal == "not let in", "the refusal")
+            said = feed.status.message
+            assert f'{mechanism} as "monitor"' in said
+            assert f"sasl.password from {secret}, too" in said
+            assert "monitor-before" not in said
+            await admin.create_topic("while-kept-out", 1, 1)
+            secret.write_text("monitor-after")
+            await until(lambda: feed.status.mode == "live", "the feed goes on")
+            await until(lambda: created == ["while-kept-out"], "what came meanwhile, once")
+            assert not reading.done()
+            reading.cancel()
