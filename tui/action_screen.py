@@ -19,12 +19,16 @@ from textual.widgets import Input, Static
 from tui.actions import Action, Values
 from tui.box import Box, all_taken
 from tui.doors import Commander
+from tui.drawing import age
 from tui.hints import hint_text
-from tui.model import ClusterView
-from tui.pages.base import Subject
+from tui.pages.base import Desk, Subject
 from tui.words import with_flag
 
 LINES_MAX = 500
+# For so long is what was shown good enough to be agreed to.
+LOOKED_MS_MAX = 60_000
+# Lines of a preview that begin so tell what would break.
+BREAKS = ("✖", "◔")
 # What is typed into fields beside letters.
 TYPED = ("backspace", "enter", "tab", "shift+tab")
 
@@ -74,12 +78,15 @@ class ActionScreen(ModalScreen[int | None]):
     ]
 
     def __init__(
-        self, action: Action, subject: Subject | None, commander: Commander, view: ClusterView
+        self, action: Action, subject: Subject | None, commander: Commander, desk: Desk
     ) -> None:
         super().__init__()
         self.action, self._about, self._commander = action, subject, commander
+        self._desk = desk
         self._fields = tuple(action.fields(subject))
-        self._said: list[str] = list(action.preview(view, subject))
+        self._preview: list[str] = []
+        self._said: list[str] = []
+        self._looked_ms = 0
         self._code: int | None = None
         self._progressing = False
         self._looked: Values = {}
@@ -217,10 +224,12 @@ class ActionScreen(ModalScreen[int | None]):
             self._said = [f"{missing[0].title} is needed."]
             self._draw()
             return
+        self._preview = self._known()
+        self._said = list(self._preview)
         if not self.action.dry_run:
             self._ready()
             return
-        self.phase, self._said = Phase.LOOKING, []
+        self.phase = Phase.LOOKING
         self._draw()
         self.run_worker(self._dry_run(), group="look", exclusive=True)
 
@@ -237,8 +246,17 @@ class ActionScreen(ModalScreen[int | None]):
         else:
             self._ready()
 
+    def _known(self) -> list[str]:
+        """What is known without asking, and whether that may be old."""
+        store, old = self._desk.store, []
+        if store.status.mode in ("lost", "slow"):
+            since = age(self._desk.wall_ms() - store.status.last_contact_ms)
+            old = [f"⚠ The cluster has not been heard for {since}: this is how it was."]
+        return [*self.action.preview(store.view, self._about), *old]
+
     def _ready(self) -> None:
         self.phase = Phase.AGREEING
+        self._looked_ms = self._desk.now_ms()
         if self.action.typed:
             typed = self.query_one("#action-typed", Input)
             typed.display = True
@@ -251,12 +269,25 @@ class ActionScreen(ModalScreen[int | None]):
             typed.value = ""
             self.notify(f"Not done: type {self._about} to go on.", severity="warning", markup=False)
             return
+        if self._has_changed():
+            self.notify("Not done: look again, things have changed.", severity="warning")
+            self._look()
+            return
         typed.display = False
         self.phase, self._said = Phase.DOING, []
         for box in self.query(Input):
             box.disabled = True
         self._draw()
         self.run_worker(self._do(), group="do", exclusive=True)
+
+    def _has_changed(self) -> bool:
+        """Whether what was shown is too old to be relied on, or something new would break.
+
+        Mere numbers may change all the time: they must not keep anybody from acting.
+        """
+        now = set(self.action.preview(self._desk.store.view, self._about))
+        broken = [line for line in now.difference(self._preview) if line.startswith(BREAKS)]
+        return bool(broken) or self._desk.now_ms() - self._looked_ms > LOOKED_MS_MAX
 
     async def _do(self) -> None:
         words = self.words

@@ -76,7 +76,7 @@ class Action:
 
         if app.commander is not None:
             about = subject if self.about_subject else None
-            app.push_screen(ActionScreen(self, about, app.commander, app.store.view))
+            app.push_screen(ActionScreen(self, about, app.commander, app.page.desk))
 
 
 def actions_for(
@@ -293,6 +293,12 @@ def _broker(verb: str, key: str, title: str) -> Action:
     )
 
 
+def _delete_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
+    row = view.topic_row(_name(subject))
+    held = "" if row is None else f" of {row.partitions} partitions x {row.replication_factor}"
+    return (f"Deletes all records{held}. This cannot be undone.",)
+
+
 _SETTINGS = Field("settings", "Settings", hint="retention.ms=7d cleanup.policy=compact")
 
 ACTIONS: list[Action] = [
@@ -327,6 +333,7 @@ ACTIONS: list[Action] = [
         key="D",
         title="Delete topic",
         kinds=frozenset({"topic"}),
+        preview=_delete_preview,
         words=lambda subject, _: command("topic delete", _name(subject)),
         typed=True,
     ),
