@@ -45,7 +45,7 @@ from tui.doors import (
     saved_target,
     wall_ms,
 )
-from tui.ending import told_to_end
+from tui.ending import draw_anew, told_to_end
 from tui.help import HelpScreen
 from tui.later import call_after
 from tui.line import WordsLine
@@ -156,6 +156,8 @@ class DashboardApp(App[int]):
         self._last_source = ""
         self._paint_took_s = 0.0
         self._painted_s = 0.0
+        # When the first came of what waits to be painted.
+        self._came_s = 0.0
         self._last_input_ms = 0
         self._collector: Collector | None = None
         self._chosen = keys.Chosen()
@@ -188,6 +190,7 @@ class DashboardApp(App[int]):
         self._collector = Collector()
         self._guide_line.display = self._guide is not None
         self._prefer()
+        self.app_resume_signal.subscribe(self, draw_anew)
         self._begin()
         self.set_interval(TICK_S, self._tick)
 
@@ -347,7 +350,7 @@ class DashboardApp(App[int]):
 
     def _schedule(self) -> None:
         if not self._paint_due:
-            self._paint_due = True
+            self._paint_due, self._came_s = True, time.perf_counter()
             # What comes alone is painted at once. A large cluster takes longer to paint: keys must
             # still find the loop free.
             pause_s = min(PAUSE_S_MAX, max(PAINT_S, PAINT_SHARE * self._paint_took_s))
@@ -361,7 +364,7 @@ class DashboardApp(App[int]):
         if not self._paint_due:
             return
         key_s = (self._last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
-        if 0 < key_s < self._painted_s + PAUSE_S_MAX - time.perf_counter():
+        if 0 < key_s < self._came_s + PAUSE_S_MAX - time.perf_counter():
             call_after(self, key_s, self._paint_in_turn)
         else:
             self._paint()
@@ -732,8 +735,7 @@ class DashboardApp(App[int]):
             if said.rest:
                 self.theme = said.rest
             else:
-                names = ", ".join(sorted(self.available_themes))
-                self.notify(f"Themes: {names}", markup=False)
+                self.notify(f"Themes: {', '.join(sorted(self.available_themes))}", markup=False)
 
     # -- another cluster
 

@@ -1,6 +1,7 @@
-"""How the dashboard ends when it is told to from outside: by a signal, or with its terminal gone.
+"""How the dashboard ends when it is told to from outside: by a signal, or with its terminal gone;
+and how it goes on after Ctrl-Z.
 
-Must never leave a process behind that nobody can see.
+Must never leave a process behind that nobody can see, nor a screen of which parts are missing.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from textual.app import App
+from textual.widget import Widget
 
 HANGUP_S = 3.0
 
@@ -37,3 +39,11 @@ def told_to_end(app: App[Any]) -> Iterator[None]:
         last_word.cancel()
         for each in (signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(each)
+
+
+def draw_anew(app: App[Any]) -> None:
+    """Draw all of it after `fg`: the terminal remembers nothing of what stood there."""
+    for screen in app.screen_stack:
+        screen.refresh()
+        for widget in screen.walk_children(Widget):
+            widget.refresh()

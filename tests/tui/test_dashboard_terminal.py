@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 ALTERNATE_OFF = b"\x1b[?1049l"
 # What is asked of the terminal while the dashboard is up: the other screen, no cursor, the mouse
 # in all its ways, the focus, and pastes told as such.
@@ -158,6 +158,39 @@ def test_every_way_to_leave_gives_the_terminal_back(tmp_path: Path, way: str) ->
         assert code in ((0,) if way != "terminate" else (0, 143, -signal.SIGTERM))
         terminal.assert_given_back(before)
         assert "Traceback" not in terminal.words
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_draws_all_of_it_again(tmp_path: Path) -> None:
+    with dashboard(tmp_path, {}) as terminal:
+        before = terminal.settings
+        terminal.read_until(lambda: "LOST" in terminal.words, "that nobody answers")
+        terminal.send(b"3")
+        terminal.read_until(lambda: "Topics (0)" in terminal.words, "the page of topics")
+        terminal.send(b"\x1a")
+        told = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        stopped = lambda: os.waitid(os.P_PID, terminal.process.pid, told)  # noqa: E731
+        terminal.read_until(lambda: stopped() is not None, "that the process stops")
+        terminal.assert_given_back(before)
+        begun = len(terminal.output)
+        terminal.process.send_signal(signal.SIGCONT)
+        # Lines that did not change meanwhile, too.
+        lines = ("LOST", "1 Overview", "Topics (0)", "parts", "Quit", "Filter")
+        terminal.read_until(
+            lambda: all(each in terminal.words_of(terminal.output[begun:]) for each in lines),
+            "all of the screen again",
+        )
+        terminal.send(b"q")
+        assert terminal.read_to_end() == 0
+        terminal.assert_given_back(before)
+
+
+@pytest.mark.parametrize("kind", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_be_drawn_on_is_told(tmp_path: Path, kind: str) -> None:
+    with dashboard(tmp_path, {"TERM": kind}) as terminal:
+        assert terminal.read_to_end() == 1
+        assert "TERM says this one cannot" in terminal.words
+        assert "xterm-256color" in terminal.words
+        assert ALTERNATE_OFF not in terminal.output
 
 
 @pytest.mark.parametrize("fault", FAULTS)
