@@ -75,8 +75,8 @@ def serving(folder: Path | None, *words: str) -> Iterator[Served]:
         for each in left:
             with contextlib.suppress(psutil.Error):
                 each.kill()
-        process.wait(10)
-        reader.join(5)
+        process.wait(60)
+        reader.join(60)
 
 
 @contextlib.contextmanager

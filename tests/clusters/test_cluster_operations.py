@@ -92,7 +92,7 @@ def bystander():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     yield process
     process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 async def failures(operation) -> str:
@@ -203,17 +203,17 @@ async def test_a_process_of_which_a_thread_is_left_has_not_ended():
         process.stdout.readline()
         known = identity(process.pid)
         connection = LocalConnection()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
                 await asyncio.sleep(0.01)
         assert await connection.is_alive(known)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await connection.is_alive(known):
                 await asyncio.sleep(0.01)
         assert await connection.port_use("127.0.0.1", port) is None
     finally:
         process.kill()
-        process.communicate(timeout=5)
+        process.communicate(timeout=60)
 
 
 async def test_a_port_that_is_just_being_released_is_waited_for():
@@ -238,10 +238,10 @@ async def test_a_broker_that_ignores_the_request_to_stop_is_killed_in_time():
         result = await Operations(spec, report=told.append, stop_timeout_ms=200).down()
         assert (result.stopped, result.killed) == ((2,), (2,))
         assert any("was killed" in progress.message for progress in told)
-        assert stubborn.wait(5) == -signal.SIGKILL
+        assert stubborn.wait(60) == -signal.SIGKILL
     finally:
         stubborn.kill()
-        stubborn.communicate(timeout=5)
+        stubborn.communicate(timeout=60)
 
 
 async def test_a_running_broker_with_other_settings_is_planned_to_be_restarted(bystander):

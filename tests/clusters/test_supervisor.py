@@ -14,7 +14,7 @@ import pytest
 
 from clusters.supervisor.identity import CHILD, SUPERVISOR, Identity, identity_of, read_identity
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60
 SUPERVISE = (sys.executable, "-m", "clusters.supervisor")
 ROOT = Path(__file__).parent.parent.parent
 OBEDIENT = "import signal; print('up', flush=True); signal.pause()"

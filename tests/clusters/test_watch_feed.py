@@ -306,6 +306,27 @@ async def test_a_trimmed_log_starts_from_its_snapshot(fake_cluster):
         assert moved.offset == end
 
 
+async def test_what_is_still_being_caught_up_with_is_not_called_live(fake_cluster):
+    """After a pause there may be a snapshot to load, or more than one answer to read."""
+    fake_cluster.append(*topic())
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        await fake_cluster.stop()
+        fake_cluster.append(change(leader=2))
+        trim_to_a_snapshot(fake_cluster, [*topic(), change(leader=2)])
+        fake_cluster.append(change(leader=3))
+        end = fake_cluster.end_offset
+        seen = len(watcher.updates)
+        for server in [*fake_cluster.brokers.values(), *fake_cluster.controllers.values()]:
+            await server.start()
+        await watcher.until(lambda update: update.image.offset == end - 1)
+        await watcher.until(lambda _: watcher.updates[-1].status.mode == "live")
+        for update in watcher.updates[seen:]:
+            assert update.status.mode != "live" or update.image.offset == end - 1
+        moves = [each.after for each in watcher.events if each.kind == EventKind.LEADER_MOVED]
+        assert moves == [2, 3]
+
+
 async def test_a_jump_over_a_snapshot_tells_the_new_controller(fake_cluster):
     fake_cluster.elect(1)
     fake_cluster.append(*topic())

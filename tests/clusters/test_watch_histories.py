@@ -428,7 +428,7 @@ async def test_any_history_with_any_trouble_is_told_once_and_in_order(
     cluster = make_fake_cluster(3)
     await cluster.start()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             quorum, begin, updates = await follow(cluster, seed, steps, from_start)
     finally:
         await cluster.stop()

@@ -54,7 +54,7 @@ async def _placed(
     try:
         entry = {"name": name, "num_partitions": partitions, "replication_factor": replicas}
         await connection.request(ApiKey.CREATE_TOPICS, {"topics": [entry]}, version=7)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 body = {"topics": [{"name": name}], "allow_auto_topic_creation": False}
                 (topic,) = (await connection.request(ApiKey.METADATA, body, version=9)).topics

@@ -116,7 +116,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """The test and what it started: tools of Apache Kafka among others."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
 
 
 def _states(report: Path, log: Path, code: int) -> dict[str, str]:

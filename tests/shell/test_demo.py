@@ -31,7 +31,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def until_gone(folder: Path, seconds: float = 20.0) -> list[psutil.Process]:
+def until_gone(folder: Path, seconds: float = 60) -> list[psutil.Process]:
     deadline = time.monotonic() + seconds
     while (left := processes_of(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)

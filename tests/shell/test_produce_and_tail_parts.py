@@ -159,7 +159,7 @@ async def test_a_growing_file_is_followed_through_rotation_and_cutting(tmp_path)
             seen.append(line)  # noqa: PERF401 - seen while it is still growing
 
     async def until(*lines):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while seen != list(lines):
                 await asyncio.sleep(0.01)
 
@@ -224,7 +224,7 @@ async def test_lines_of_a_pipe_of_a_file_and_of_nothing(tmp_path):
         os.write(writer, bytes([byte]))
         await asyncio.sleep(0)
     os.close(writer)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await reading == lines
     os.close(reader)
     with open(os.devnull, "rb") as nothing:
@@ -236,7 +236,7 @@ async def test_waiting_for_a_line_can_be_cancelled():
     reading = asyncio.create_task(collect(reader))
     await asyncio.sleep(0)
     reading.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await reading
     os.close(writer)

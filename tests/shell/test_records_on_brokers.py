@@ -219,7 +219,7 @@ def test_a_file_is_followed_and_ctrl_c_tells_what_was_written(logctl, tmp_path):
     while len(logctl.whole(topic)) < 2:
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["records"] == 2
 

@@ -146,8 +146,8 @@ def told_by_watch(bootstrap: str, folder: Path) -> Iterator[SimpleQueue[tuple[st
         yield told
     finally:
         process.terminate()
-        process.wait(20)
-        reader.join(20)
+        process.wait(60)
+        reader.join(60)
 
 
 @pytest.mark.timeout(300)

@@ -237,14 +237,14 @@ def test_threads_that_come_together_make_it_once():
         seen: list[Any] = []
 
         def one(barrier=barrier, cls=Point, seen=seen) -> None:
-            barrier.wait(10)
+            barrier.wait(60)
             seen.append(cls(1))
 
         threads = [threading.Thread(target=one) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
         assert [(each.x, each.y) for each in seen] == [(1, 2)] * 4
 
 

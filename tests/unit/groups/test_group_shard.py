@@ -117,7 +117,7 @@ def shard_on(log: FakeReplicas) -> GroupShard:
 async def loaded_shard(log: FakeReplicas) -> GroupShard:
     shard = shard_on(log)
     shard.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not shard.loaded and not shard.closed:
             await asyncio.sleep(0)
     return shard
@@ -138,7 +138,7 @@ def commit(shard: GroupShard, offset: int = 5) -> "asyncio.Future[list[ErrorCode
 
 
 async def answer(ticket: "asyncio.Future[list[ErrorCode]]") -> ErrorCode:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         (code,) = await ticket
     return code
 

@@ -20,7 +20,7 @@ from broker.runtime.doors import AsyncioNetwork, RealDisk, SystemClock, ThreadOf
 from broker.server import Broker
 from clusters.free_ports import free_ports
 
-WAIT_SECONDS = 15
+WAIT_SECONDS = 60
 
 
 async def until(condition: Callable[[], Any]) -> None:

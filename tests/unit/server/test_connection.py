@@ -16,7 +16,7 @@ from broker.protocol.errors import ErrorCode
 from broker.protocol.headers import decode_response_header, encode_request_frame
 from broker.protocol.struct import Struct
 
-WAIT_SECONDS = 5
+WAIT_SECONDS = 60
 
 
 async def versions(node: Any, context: RequestContext, request: Struct) -> Reply:

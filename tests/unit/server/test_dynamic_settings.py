@@ -64,7 +64,7 @@ async def described(
 
 
 async def wait_for(condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.01)
 

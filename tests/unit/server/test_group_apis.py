@@ -21,7 +21,7 @@ SETTINGS = {
     "group__initial__rebalance__delay__ms": "0",
     "group__min__session__timeout__ms": "100",
 }
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 60
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from broker.protocol.struct import Struct
 
 Cluster = Any
 MakeCluster = Callable[..., Cluster]
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 LIVELY = {
     "log.cleaner.backoff.ms": "20",
     "log.flush.interval.ms": "30",

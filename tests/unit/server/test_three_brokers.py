@@ -47,7 +47,7 @@ def log_bytes(broker: Broker, topic: str, index: int) -> bytes:
 async def produce_all(cluster: Cluster, topic_id: UUID, values: list[bytes], via: int) -> None:
     """Produce in order, following the leader as metadata names it, until all are acknowledged."""
     for value in values:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while True:
                 leader = cluster.leader("orders", 0, via)
                 if leader in cluster.brokers:
@@ -181,7 +181,7 @@ async def test_separate_roles_work_together(make_cluster: MakeCluster) -> None:
     cluster.brokers[2] = worker
     try:
         await controller.start()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await worker.start()
             await worker.wait_unfenced()
         response = await cluster.ask(ApiKey.METADATA, 2, topics=[Struct(name="orders")])
@@ -208,7 +208,7 @@ async def test_the_first_answer_of_a_new_cluster_names_brokers(make_cluster: Mak
     for node_id in cluster.client_ports:
         cluster.brokers[node_id] = cluster.make(node_id)
     starting = asyncio.gather(*(broker.start() for broker in cluster.brokers.values()))
-    await asyncio.wait_for(starting, 20)
+    await asyncio.wait_for(starting, 60)
     answers = await asyncio.gather(
         *(cluster.ask(ApiKey.METADATA, node_id, topics=[]) for node_id in cluster.client_ports)
     )

@@ -142,7 +142,7 @@ def test_closing_under_a_sync_waits_for_it(tmp_path: Path, monkeypatch: pytest.M
 
     def slow_sync(descriptor: int) -> None:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(60)
         os.fdatasync(descriptor)  # fails when the descriptor was closed meanwhile
         synced.append(descriptor)
 
@@ -150,10 +150,10 @@ def test_closing_under_a_sync_waits_for_it(tmp_path: Path, monkeypatch: pytest.M
     file = RealDisk().open(str(tmp_path / "a"))
     thread = threading.Thread(target=file.sync)
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     file.close()
     leave.set()
-    thread.join(10)
+    thread.join(60)
     assert len(synced) == 1
     with pytest.raises(OSError):
         os.fstat(synced[0])
