@@ -466,13 +466,15 @@ class ClusterFeed:
     async def _advance(self, events: list[ClusterEvent], address: str) -> None:
         """Tell what was read, or stay silent until the end of what was there already."""
         projector = self._projector
-        arrived = 0 <= self._target <= projector.next_offset
-        if not self._caught_up and not arrived:
+        if not 0 <= self._target <= projector.next_offset:
             share = projector.next_offset * 100 // max(1, self._target)
-            if not self._silent and events:
+            replaying = not self._caught_up and not self._silent
+            if self._caught_up or (replaying and events):
                 self._image = projector.image
-                await self._tell(events, replaying=True)
+            # What is read after a pause is old until its end is reached.
             await self._say("connecting", address, f"reading the metadata log, {share} % done")
+            if events and not self._silent:
+                await self._tell(events, replaying=replaying)
             return
         replaying = not self._caught_up and not self._silent
         if self._silent:
