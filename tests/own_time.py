@@ -12,23 +12,26 @@ import time
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
+_THIS_THREAD = Path("/proc/thread-self")
 
 
 def own_s() -> float:
     """Seconds since some moment, without those in which our threads waited for a processor."""
-    return time.monotonic() - _waited_s()
-
-
-def _waited_s() -> float:
-    # https://docs.kernel.org/scheduler/sched-stats.html: time run, time ready to run, in ns.
-    waited_ns = 0
     try:
-        threads = os.listdir(_TASKS)
+        threads = [_TASKS / each for each in os.listdir(_TASKS)]
     except OSError:
-        return 0.0
-    for thread in threads:
-        try:
-            waited_ns += int((_TASKS / thread / "schedstat").read_text().split()[1])
-        except (OSError, ValueError, IndexError):
-            continue  # ended just now, or a kernel that does not count
-    return waited_ns / 1e9
+        threads = []
+    return time.monotonic() - sum(map(_waited_s, threads))
+
+
+def own_s_of_thread() -> float:
+    """As `own_s`, of the calling thread alone: for several that are measured beside each other."""
+    return time.monotonic() - _waited_s(_THIS_THREAD)
+
+
+def _waited_s(thread: Path) -> float:
+    # https://docs.kernel.org/scheduler/sched-stats.html: time run, time ready to run, in ns.
+    try:
+        return int((thread / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0  # ended just now, or a kernel that does not count

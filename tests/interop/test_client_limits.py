@@ -26,6 +26,7 @@ TOO_LARGE = {
 def test_offsets_by_time(brokers: RealCluster, client: Client, readers: list[Client]) -> None:
     topic = f"times-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {})
+    brokers.wait_heard(topic, 1)
     # Three requests, so at least three batches; 10 ms between records, and one from the past.
     offset = 0
     for start in (0, 50, 100):
@@ -45,6 +46,7 @@ def test_offsets_of_an_empty_partition(
 ) -> None:
     topic = f"empty-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {})
+    brokers.wait_heard(topic, 1)
     for reader in readers:
         assert reader.offsets(brokers.bootstrap, topic, 0, [0]) == (0, 0, [None]), reader.name
 
@@ -52,6 +54,7 @@ def test_offsets_of_an_empty_partition(
 def test_a_message_that_is_too_large(brokers: RealCluster, client: Client) -> None:
     topic = f"large-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {})
+    brokers.wait_heard(topic, 1)
     value = random.Random(topic).randbytes(LARGE_BYTES)
     large = Row(None, value, (), START_MS)
     for mode in MODES[1:]:
@@ -65,6 +68,7 @@ def test_a_message_that_is_too_large(brokers: RealCluster, client: Client) -> No
     assert client.produce(brokers.bootstrap, topic, 0, [after]) == [0]
     wide = f"wide-{client.name}"
     client.create_topic(brokers.bootstrap, wide, 1, {"max.message.bytes": str(2 * LARGE_BYTES)})
+    brokers.wait_heard(wide, 1)
     assert client.produce(
         brokers.bootstrap, wide, 0, [large, after], max_bytes=2 * LARGE_BYTES
     ) == [0, 1]
@@ -85,6 +89,7 @@ def test_log_append_time(brokers: RealCluster, client: Client) -> None:
 
     topic = f"appended-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {"message.timestamp.type": "LogAppendTime"})
+    brokers.wait_heard(topic, 1)
     before = int(time.time() * 1000)
     client.produce(brokers.bootstrap, topic, 0, [Row(None, b"x", (), 5), Row(None, b"y", (), 9)])
     consumer = Consumer(
@@ -115,6 +120,7 @@ def test_names_that_no_topic_may_have(brokers: RealCluster, client: Client) -> N
 def test_a_topic_that_exists_and_settings_that_do_not(brokers: RealCluster, client: Client) -> None:
     topic = f"twice-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {})
+    brokers.wait_heard(topic, 1)
     with pytest.raises(Exception) as raised:
         client.create_topic(brokers.bootstrap, topic, 1, {})
     assert "exists" in repr(raised.value).lower() or "36" in str(raised.value)
@@ -127,6 +133,7 @@ def test_reading_beyond_the_end(brokers: RealCluster) -> None:
     from confluent_kafka import Consumer, TopicPartition
 
     Confluent().create_topic(brokers.bootstrap, "short", 1, {})
+    brokers.wait_heard("short", 1)
     consumer = Consumer(
         {
             "bootstrap.servers": brokers.bootstrap,

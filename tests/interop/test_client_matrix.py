@@ -81,6 +81,7 @@ def test_every_client_reads_what_one_wrote(
     # Each broker is a way in, for writing as for reading.
     ways = [brokers.address(node) for node in brokers.ports]
     client.create_topic(ways[0], topic, len(MODES), {})
+    brokers.wait_heard(topic, len(MODES))
     for partition, mode in enumerate(MODES):
         way = ways[partition % 3]
         if mode.acks == 0:
@@ -104,6 +105,7 @@ def test_a_picture_as_large_as_a_message_may_be(
 ) -> None:
     topic = f"picture-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {})
+    brokers.wait_heard(topic, 1)
     picture = png(MESSAGE_BYTES - OVERHEAD_BYTES, random.Random(topic))
     rows = [
         Row(b"fox.png", picture, (("content-type", b"image/png"),), START_MS),
@@ -119,6 +121,7 @@ def test_reading_begins_inside_of_a_batch(
 ) -> None:
     topic = f"middle-{client.name}"
     client.create_topic(brokers.bootstrap, topic, 1, {})
+    brokers.wait_heard(topic, 1)
     rows = [Row(None, b"%d" % n, (), START_MS + n) for n in range(100)]
     client.produce(brokers.bootstrap, topic, 0, rows, compression="gzip")
     expected = list(enumerate(rows))[57:]

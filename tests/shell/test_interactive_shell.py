@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import threading
 from contextlib import contextmanager
@@ -276,7 +277,7 @@ async def test_when_nobody_answers_the_last_answer_is_shown_with_its_age(logctl)
         assert await repl.execute("topic list") == ExitCode.FAILED
         told = logctl.err.getvalue()
         assert "nobody answers" in told
-        assert "What was answered 0 s ago:" in told
+        assert re.search(r"What was answered \d+ s ago:", told)
         assert "signups" in told
         assert logctl.out.getvalue() == b"", "an old answer is no data"
         logctl.err.truncate(0)
