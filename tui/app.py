@@ -55,9 +55,9 @@ from tui.pages.base import Desk
 from tui.palette import own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
+from tui.rings import forget_lines
 from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
 from tui.store import Store
-from tui.strips import forget_lines
 from tui.table import LiveTable
 
 PAINT_S = 0.03

@@ -3,13 +3,13 @@
 Python goes through every object that it keeps when it likes; with ten thousand partitions that
 takes as long as a person notices. Here only young objects are gone through as they come, few at a
 time; the rest while nobody presses keys, and only when there may be garbage: changes of a cluster
-leave none (see `tui.strips`), pages and dialogs that were closed do, as their widgets refer to one
+leave none (see `tui.rings`), pages and dialogs that were closed do, as their widgets refer to one
 another. Must be ended (`end`), which gives the process its own ways back.
 """
 
 import gc
 
-from tui.strips import free_lines
+from tui.rings import free_lines
 
 # Young objects often, those that stayed a while seldom, all of them never by itself.
 THRESHOLDS = (1_000, 10, 100_000)

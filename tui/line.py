@@ -14,6 +14,7 @@ from textual.widgets import Input
 
 from tui.box import Box
 from tui.commands import complete, completions
+from tui.rings import ComponentStyles
 from tui.suggest import LineSuggester
 from tui.table import LiveTable
 
@@ -44,6 +45,7 @@ class WordsLine(Box):
 
     def __init__(self) -> None:
         super().__init__(id="bar")
+        self._component_styles = ComponentStyles()
         self.display = False
         self._table: LiveTable[Any] | None = None
         self._known: Names = {}

@@ -21,6 +21,7 @@ from textual.strip import Strip
 
 from tui.filters import RowFilter, row_filter
 from tui.order import Order, Rules, Shift
+from tui.rings import ComponentStyles
 
 R = TypeVar("R")
 FLEXIBLE_MIN = 12
@@ -108,6 +109,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         id: str | None = None,  # noqa: A002 - Textual's own name
     ) -> None:
         super().__init__(id=id)
+        self._component_styles = ComponentStyles()
         self.columns = list(columns)
         self.sort_column = sort_column
         self.sort_reverse = False

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from rich.segment import Segment
 from rich.style import Style
+from textual.dom import DOMNode
 from textual.strip import Strip
 
 from clusters.watch.events import EventKind
 from tui.app import DashboardApp
 from tui.collecting import Collector
 from tui.model import ClusterView, Flash
-from tui.strips import _adjust, _crop_extend, _divide, free_lines
+from tui.rings import _adjust, _crop_extend, _divide, free_lines
 
 TEXTUAL = {"adjust_cell_length": _adjust, "crop_extend": _crop_extend, "divide": _divide}
 
@@ -112,6 +113,23 @@ async def test_drawn_lines_and_rows_do_not_pile_up_while_pages_come_and_go(clust
     assert held[3]["TopicPage"] > held[0]["TopicPage"]
     assert held[3]["Strip"] < held[0]["Strip"] * 1.2, held
     assert held[3]["PartitionRow"] < held[1]["PartitionRow"] * 1.5, held
+
+
+async def test_moving_the_focus_leaves_nothing_to_be_collected(cluster_class) -> None:
+    cluster = cluster_class()
+    app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        nodes: list[int] = []
+        for _ in range(3):
+            await pilot.press("tab", "colon", "escape", "slash", "escape", "shift+tab")
+            await pilot.pause()
+            nodes.append(sum(type(each) is DOMNode for each in gc.get_objects()))
+        assert nodes[0] > 0
+        assert nodes[2] == nodes[0]
+        # What is drawn with those styles is drawn.
+        table = app.page.focused_table()
+        assert table.get_component_rich_style("live-table--cursor").bgcolor is not None
 
 
 def alive() -> dict[str, int]:

@@ -17,8 +17,8 @@ from clusters.polls import Answer, Poll
 from tui.doors import Commander
 from tui.drawing import age
 from tui.panel import Panel
+from tui.rings import forget_lines
 from tui.store import STALE_MS, Store
-from tui.strips import forget_lines
 from tui.table import LiveTable
 
 
@@ -139,7 +139,7 @@ class Page(Container):
             panel.set_class(lost, "stale")
 
     def forget(self) -> None:
-        """Let go of rows and drawn lines once this page is closed (see `tui.strips`)."""
+        """Let go of rows and drawn lines once this page is closed (see `tui.rings`)."""
         for table in self.tables.values():
             table.forget()
         forget_lines(self)
