@@ -123,6 +123,8 @@ class ClusterFeed:
         self._left_because = ""
         self._last_source = ""
         self._live_at_ms = 0
+        # When all was read that there was.
+        self._whole_at_ms = 0
         self._discovered_at_ms = 0
         # What a request without waiting takes, and what the last answer took, waiting and all.
         self._trip_ms = 0
@@ -439,8 +441,7 @@ class ClusterFeed:
             events = await in_slices(work)
             events += projector.learn_leader(fetched.leader_id, fetched.leader_epoch, at_ms)
         else:
-            if self._target < 0:
-                self._target = fetched.high_watermark
+            self._target = max(self._target, fetched.high_watermark)
             events = []
             committed = fetched.records, fetched.high_watermark
             try:
@@ -467,15 +468,9 @@ class ClusterFeed:
         """Tell what was read, or stay silent until the end of what was there already."""
         projector = self._projector
         if not 0 <= self._target <= projector.next_offset:
-            share = projector.next_offset * 100 // max(1, self._target)
-            replaying = not self._caught_up and not self._silent
-            if self._caught_up or (replaying and events):
-                self._image = projector.image
-            # What is read after a pause is old until its end is reached.
-            await self._say("connecting", address, f"reading the metadata log, {share} % done")
-            if events and not self._silent:
-                await self._tell(events, replaying=replaying)
+            await self._read_on(events, address)
             return
+        self._whole_at_ms = self._clock.monotonic_ms()
         replaying = not self._caught_up and not self._silent
         if self._silent:
             events = await self._silent_events()
@@ -505,6 +500,22 @@ class ClusterFeed:
         )
         if events or first or moved or changed:
             await self._tell(events)
+
+    async def _read_on(self, events: list[ClusterEvent], address: str) -> None:
+        """Tell what was read, and that it is not all there is: an answer ends with a segment."""
+        projector, before = self._projector, self._image
+        replaying = not self._caught_up and not self._silent
+        if not self._silent:
+            self._image = projector.image
+        late = self._clock.monotonic_ms() - self._whole_at_ms > LATE_MS
+        if self._status.mode not in ("live", "slow"):
+            share = projector.next_offset * 100 // max(projector.next_offset, self._target, 1)
+            done = f", {share} % done" if self._target >= 0 else ""
+            await self._say("connecting", address, f"reading the metadata log{done}")
+        elif late:
+            await self._say("slow", address, f"{address} has more than could be read yet")
+        if events or (self._caught_up and self._image is not before):
+            await self._tell(() if self._silent else events, replaying=replaying)
 
     async def _silent_events(self) -> list[ClusterEvent]:
         before, after = self._compare_with, self._projector.image

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from broker.protocol import metadata_records as rec
+from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import (
     Record,
     encode_batch,
@@ -325,6 +326,36 @@ async def test_what_is_still_being_caught_up_with_is_not_called_live(fake_cluste
             assert update.status.mode != "live" or update.image.offset == end - 1
         moves = [each.after for each in watcher.events if each.kind == EventKind.LEADER_MOVED]
         assert moves == [2, 3]
+
+
+async def test_an_answer_that_is_not_all_there_is_makes_nothing_live(fake_cluster):
+    """Brokers answer with one segment at a time, however little is in it."""
+    fake_cluster.append(*topic())
+    whole = fake_cluster.controllers[1].handlers[ApiKey.FETCH]
+
+    async def one_batch(body, version):
+        answer = await whole(body, version)
+        offset = body.topics[0].partitions[0].fetch_offset
+        left = [content for _, last, content in fake_cluster.batches if last >= offset]
+        answer.responses[0].partitions[0].records = b"".join(left[:1])
+        return answer
+
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        for server in fake_cluster.controllers.values():
+            server.handlers[ApiKey.FETCH] = one_batch
+        await fake_cluster.stop()
+        leaders = [2, 3, 1, 2, 3]
+        for leader in leaders:
+            fake_cluster.append(change(leader=leader))
+        seen, end = len(watcher.updates), fake_cluster.end_offset
+        for server in [*fake_cluster.brokers.values(), *fake_cluster.controllers.values()]:
+            await server.start()
+        await watcher.until(lambda update: update.image.offset == end - 1)
+        await watcher.until(lambda _: watcher.updates[-1].status.mode == "live")
+        for update in watcher.updates[seen:]:
+            assert update.status.mode != "live" or update.image.offset == end - 1
+        assert [event.after for event in watcher.events] == leaders
 
 
 async def test_a_jump_over_a_snapshot_tells_the_new_controller(fake_cluster):
