@@ -287,7 +287,6 @@ def _broker(verb: str, key: str, title: str) -> Action:
         kinds=frozenset({"broker"}),
         words=lambda subject, _: ["broker", verb, _name(subject)],
         preview=_start_preview if verb == "start" else _broker_preview,
-        dry_run=False,
         deploys=True,
         yes=False,
     )

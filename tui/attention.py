@@ -40,7 +40,7 @@ def troubles(
     `wall_ms` is since 1970, `now_ms` of the monotonic clock that answers are stamped with.
     """
     found = [
-        *_offline(store),
+        *_offline(store, deploys),
         *_down(store, wall_ms, deploys),
         *_quorum(store),
         *_unanswered(store, now_ms),
@@ -69,13 +69,15 @@ def _some(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _offline(store: Store) -> Iterator[Trouble]:
+def _offline(store: Store, deploys: bool) -> Iterator[Trouble]:
     rows = [row for row in _rows(store, "offline") if row.health is Health.OFFLINE]
     if not rows:
         return
     up = {broker.id for broker in store.view.brokers if broker.state == "up"}
     needed = sorted({each for row in rows for each in row.isr if each not in up})
     todo = f"start broker {', '.join(map(str, needed))}" if needed else ""
+    if deploys and len(needed) == 1:
+        todo = f":start-broker {needed[0]}"
     yield Trouble(
         "✖",
         "error",

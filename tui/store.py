@@ -21,6 +21,8 @@ LOG_DIRS = Poll("log dirs")
 SERIES_MAX = 2_000
 ANSWERS_MAX = 200
 STALE_MS = 10_000
+# What is asked every two seconds is told to be old sooner.
+FRESH_MS = 8_000
 # Where an answer names more, each gets a shorter history, but no shorter than its lists draw.
 SAMPLES = 120
 SAMPLES_MIN = 24

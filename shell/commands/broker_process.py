@@ -55,22 +55,38 @@ async def _start(session: Session, *, id: int, dry_run: bool) -> ExitCode | None
     if result.changed:
         session.output.say(f"Broker {id} started in {result.elapsed_ms} ms.")
     else:
+        status = await open_operations(session, None, lambda _: None).status()
+        each = next((each for each in status.brokers if each.id == id), None)
         session.output.say(f"Broker {id} was already running.")
+        if each is not None and each.cluster_state not in (None, "up"):
+            session.output.warn(_hangs(id, each.cluster_state))
+            return ExitCode.UNHEALTHY
     if result.waits_for:
         session.output.warn(f"{result.waits_for}.")
     return None
 
 
+def _hangs(broker_id: int, cluster_state: str | None) -> str:
+    return (
+        f"broker {broker_id} runs, but the cluster says that it is {cluster_state}: it is starting "
+        f"or hangs. `broker restart {broker_id}` ends it, if need be by force, and starts it anew."
+    )
+
+
 async def _tried_start(session: Session, broker_id: int) -> ExitCode | None:
     status = await open_operations(session, None, lambda _: None).status()
-    state = next((each.state for each in status.brokers if each.id == broker_id), None)
-    if state is None:
+    broker = next((each for each in status.brokers if each.id == broker_id), None)
+    if broker is None:
         known = ", ".join(str(each.id) for each in status.brokers)
         raise Failed(f"There is no broker {broker_id} in {status.spec_path}; it has {known}.")
-    if state == "running":
+    if broker.state != "running":
+        doing = f"Broker {broker_id} ({broker.state}) would be started"
+        session.output.say(f"{doing}; nothing was changed.")
+    elif broker.cluster_state in (None, "up"):
         session.output.say(f"Broker {broker_id} runs already; there is nothing to do.")
     else:
-        session.output.say(f"Broker {broker_id} ({state}) would be started; nothing was changed.")
+        session.output.warn(_hangs(broker_id, broker.cluster_state))
+        return ExitCode.UNHEALTHY
     return None
 
 

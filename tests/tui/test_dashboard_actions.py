@@ -221,7 +221,7 @@ async def test_stopping_a_broker_says_what_it_touches(desk, cluster, clerk) -> N
     assert f"Broker {node} holds 9 replicas" in said(screen)
     await pilot.press("enter")
     await reach(pilot, screen, Phase.DONE)
-    assert clerk.ran == [["broker", "stop", node]]
+    assert clerk.ran == [["broker", "stop", node, "--dry-run"], ["broker", "stop", node]]
 
 
 def test_starting_a_broker_says_what_comes_back(cluster) -> None:

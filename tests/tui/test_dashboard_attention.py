@@ -61,7 +61,7 @@ def test_a_dead_broker_and_what_it_took_along(store, cluster) -> None:
     found = troubles(store, cluster.now_ms + 43_000, deploys=True)
     assert [each.tone for each in found] == ["error"] * 3 + ["warning"] * 3
     said = [f"{each.words} → {each.todo}" for each in found]
-    assert said[0] == "1 partition offline: orders-1 → start broker 2"
+    assert said[0] == "1 partition offline: orders-1 → :start-broker 2"
     assert said[1] == "broker 2 fenced for 43 s, 8 replicas behind → :start-broker 2"
     assert said[2].startswith("3 partitions under min ISR, acks=all refused: signups-0,")
     assert said[3].startswith("broker 1 has 1 replica behind")

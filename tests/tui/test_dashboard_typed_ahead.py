@@ -106,7 +106,7 @@ async def test_stopping_a_broker_waits_for_an_enter_after_the_question(desk, cle
     screen = await dialog(app, pilot)
     await until(pilot, lambda: screen.phase is Phase.AGREEING, "the question")
     await pilot.pause()
-    assert clerk.ran == []
+    assert clerk.ran == [["broker", "stop", "1", "--dry-run"]]
 
 
 async def test_enter_reads_with_all_that_was_typed(desk, clerk) -> None:

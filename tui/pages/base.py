@@ -189,14 +189,14 @@ class Page(Container):
             return Place(subject.kind, subject.name)
         return Place("topic", subject.name) if subject.kind in ("topic", "partition") else None
 
-    def note(self, answer: Answer) -> str:
+    def note(self, answer: Answer, fresh_ms: int = 2 * STALE_MS) -> str:
         """What is to be said of an answer's age; "" while it is fresh."""
         old_ms = answer.age_ms(self.desk.now_ms())
         if old_ms is None:
             return f"⚠ {answer.problem}" if answer.problem else "asking …"
         if answer.problem:
             return f"⚠ {age(old_ms)} old: {answer.problem}"
-        return f"{age(old_ms)} old" if old_ms > 2 * STALE_MS else ""
+        return f"{age(old_ms)} old" if old_ms > fresh_ms else ""
 
 
 def subject_of(row: Any) -> Subject | None:

@@ -13,7 +13,7 @@ from tui.charts import chart
 from tui.drawing import age, count, sparkline
 from tui.pages.base import Desk, Page
 from tui.prose import Prose
-from tui.store import GROUPS, LAGS, Store
+from tui.store import FRESH_MS, GROUPS, LAGS, Store
 from tui.table import Column, LiveTable
 
 TROUBLED = ("Dead", "Unknown")
@@ -174,7 +174,7 @@ class GroupsPage(Page):
         table.set_rows(group_rows(self.store), (groups.at_ms, lags.at_ms))
         failures = getattr(groups.value, "failures", ())
         missing = f"⚠ {failures[0]}" if failures else ""
-        table.set_title("Groups", self.note(groups) or self.note(lags) or missing)
+        table.set_title("Groups", self.note(groups, FRESH_MS) or self.note(lags) or missing)
 
 
 class GroupPage(Page):
@@ -261,12 +261,12 @@ class GroupPage(Page):
             for each in lag.value or ()
         ]
         self.tables["lags"].set_rows(rows, (lag.at_ms, detail.at_ms))
-        self.tables["lags"].set_title("Lag", self.note(lag))
+        self.tables["lags"].set_title("Lag", self.note(lag, FRESH_MS))
         # Nobody knows where reading begins there: the client's auto.offset.reset decides.
         unread = sum(each.committed is None and bool(each.end) for each in lag.value or ())
         known = everything if lag.value else None
         self.texts["facts"].update(self._facts(detail.value, known, unread))
-        self.texts["members"].update(self._members(detail.value, self.note(detail)))
+        self.texts["members"].update(self._members(detail.value, self.note(detail, FRESH_MS)))
         if self.size.width >= PLOTS_WIDTH:
             self._plot("history", store.lags.get(name), rates=False)
             self._plot("reading", store.commits.get(name), rates=True)

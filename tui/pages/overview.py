@@ -26,7 +26,7 @@ from tui.panels import (
 )
 from tui.prose import Prose
 from tui.quorum import standing
-from tui.store import ENDS, LOG_DIRS, QUORUM
+from tui.store import ENDS, FRESH_MS, LOG_DIRS, QUORUM
 
 # Room for panels beside one another, and for more than a few lines of each.
 MEDIUM_WIDTH, WIDE_WIDTH = 100, 150
@@ -178,7 +178,7 @@ class OverviewPage(Page):
             silent = f"voter {' '.join(map(str, away))} silent" if away else ""
             lag = f"quorum lag {worst}" if worst > 0 else "quorum in step"
             prose.append(silent or lag, "warning" if silent else "")
-        if note := self.note(self.store.answer(ENDS)):
+        if note := self.note(self.store.answer(ENDS), FRESH_MS):
             prose.append(f"  {note}", "warning")
 
     def on_click(self, event: events.Click) -> None:
@@ -205,7 +205,7 @@ class OverviewPage(Page):
         answer, prose = self.store.answer(QUORUM), Prose()
         quorum = answer.value
         if quorum is None:
-            return prose.append(self.note(answer), "dim").content()
+            return prose.append(self.note(answer, FRESH_MS), "dim").content()
         known = self.store.view.controller_id
         leader = known if known >= 0 else quorum.leader_id
         prose.append(f"controller ★ {leader}" if leader >= 0 else "no controller", "bold")
@@ -215,7 +215,7 @@ class OverviewPage(Page):
             prose.line().append(f"voter {voter.id}  {how}", "warning" if alarming else "")
         if quorum.observers:
             prose.line().append(f"observers {len(quorum.observers)}", "dim")
-        if note := self.note(answer):
+        if note := self.note(answer, FRESH_MS):
             prose.line().append(note, "warning")
         return prose.content()
 
@@ -225,7 +225,7 @@ class OverviewPage(Page):
         samples = self.store.ends.get("")
         rate = samples.per_second() if samples is not None else None
         prose.append("counting …" if rate is None else f"{count(rate)}/s now", "bold")
-        if note := self.note(self.store.answer(ENDS)):
+        if note := self.note(self.store.answer(ENDS), FRESH_MS):
             prose.append(f"  {note}", "warning")
         if samples is not None:
             width, height = panel.size.width, panel.size.height - 1

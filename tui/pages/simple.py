@@ -14,7 +14,7 @@ from tui.drawing import age, sparkline
 from tui.pages.base import Desk, Page, Place
 from tui.panels import events_table
 from tui.quorum import lag_text, silent_ms, told_ms
-from tui.store import QUORUM
+from tui.store import FRESH_MS, QUORUM
 from tui.table import Column, LiveTable
 
 KINDS = {
@@ -158,12 +158,12 @@ class QuorumPage(Page):
         answer = self.store.answer(QUORUM)
         quorum, text = answer.value, Text()
         if quorum is None:
-            self.texts["facts"].update(self.note(answer))
+            self.texts["facts"].update(self.note(answer, FRESH_MS))
             return
         view = self.store.view
         leader = view.controller_id if view.controller_id >= 0 else quorum.leader_id
         text.append(f"★ controller {leader}   epoch {quorum.leader_epoch}", "bold")
-        text.append(f"   committed to {quorum.high_watermark}   {self.note(answer)}")
+        text.append(f"   committed to {quorum.high_watermark}   {self.note(answer, FRESH_MS)}")
         text.append(f"\nfollowed at {self.store.status.source or 'nobody'}, ")
         text.append(f"read up to offset {view.image.offset}")
         self.texts["facts"].update(text)
@@ -188,7 +188,7 @@ class QuorumPage(Page):
                     )
                 )
         self.tables["quorum"].set_rows(rows, (answer.at_ms, leader))
-        self.tables["quorum"].set_title("Voters and observers", self.note(answer))
+        self.tables["quorum"].set_title("Voters and observers", self.note(answer, FRESH_MS))
 
 
 def _since(at_ms: int, now_ms: int, leads: bool) -> int | None:

@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.content import Content
 
+from broker.protocol.image import RESOURCE_TOPIC
 from clusters.polls import NO_ANSWER, Answer, Poll
 from tui.charts import chart
 from tui.drawing import SIGNS, count, said_value, size, sparkline
@@ -16,7 +17,7 @@ from tui.pages.base import Desk, Page
 from tui.pages.groups import trend
 from tui.panels import fit_grid, partitions_table, topics_table
 from tui.prose import Prose
-from tui.store import ENDS, LAGS, LOG_DIRS
+from tui.store import ENDS, FRESH_MS, LAGS, LOG_DIRS
 from tui.table import Column
 
 PLOTS_WIDTH = 150
@@ -65,7 +66,7 @@ class TopicsPage(Page):
         view = self.store.view
         sizes = self.store.answer(LOG_DIRS)
         table.set_rows(view.topics, (view.version, ends.at_ms, sizes.at_ms))
-        table.set_title("Topics", self.note(ends))
+        table.set_title("Topics", self.note(ends, FRESH_MS))
 
 
 class TopicPage(Page):
@@ -135,7 +136,7 @@ class TopicPage(Page):
         self._take(ranges)
         fit_grid(table, self.store)
         table.set_rows(view.rows_of(self.about), (view.version, ranges.at_ms))
-        table.set_title("Partitions", self.note(ranges))
+        table.set_title("Partitions", self.note(ranges, FRESH_MS))
         if row is None:
             said = f"✖ There is no topic {self.about}." if view.brokers else "asking …"
             self.texts["facts"].update(Prose().append(said, "error").content())
@@ -191,13 +192,32 @@ class TopicPage(Page):
 
     def _settings(self) -> Content:
         answer, prose = self.store.answer(Poll("configs", self.about)), Prose()
-        chosen = [entry for entry in answer.value or () if not entry.is_default]
-        for entry in chosen:
-            value = "(hidden)" if entry.value is None else said_value(entry.name, entry.value)
-            prose.append(entry.name, "accent").append(f" = {value}\n")
+        chosen = self._chosen(answer)
+        for name, value in chosen.items():
+            said = "(hidden)" if value is None else said_value(name, value)
+            prose.append(name, "accent").append(f" = {said}\n")
         if answer.value is not None and not chosen:
             prose.append("all as the brokers have them\n")
         return prose.append(self.note(answer), "warning").content()
+
+    def _chosen(self, answer: Answer) -> dict[str, str | None]:
+        """Settings that somebody chose, by name: the answer, and what the log has told since."""
+        own = self.store.view.image.configs.get((RESOURCE_TOPIC, self.about), {})
+        if self.store.status.mode == "sampled":
+            own = None  # nobody tells all of them but the answer
+        found: dict[str, str | None] = dict(own or {})
+        for entry in answer.value or ():
+            if own is None or entry.source != "topic":
+                if not entry.is_default:
+                    found.setdefault(entry.name, entry.value)
+            elif entry.name not in own:
+                # No longer the topic's: what lies below it holds, unless that is the default.
+                below = [
+                    (value, source) for _, value, source in entry.synonyms if source != "topic"
+                ]
+                if below and below[0][1] != "default":
+                    found[entry.name] = below[0][0]
+        return dict(sorted(found.items()))
 
     def _readers(self) -> Content:
         answer, prose = self.store.answer(LAGS), Prose()
