@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from broker.protocol.errors import LogctlError
 from shell.exits import ExitCode, Refused
 from shell.output import TABLE
 from shell.session import Session
@@ -48,6 +47,8 @@ async def tell_limited(
     if (session.output.format != TABLE and not empty) or kind in session.told:
         return
     session.told.add(kind)
+    from broker.protocol.errors import LogctlError
+
     try:
         async with asyncio.timeout(LIMITED_LIMIT_S):
             lacking = await admin.lacking_rights()

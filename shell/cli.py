@@ -45,6 +45,10 @@ class HelpWanted(Exception):
         self.text = text
 
 
+_INT32_MAX = 2**31 - 1
+_NAME_KINDS = {Kind.TOPIC: "topic", Kind.TOPIC_PARTITION: "topic", Kind.GROUP: "group"}
+
+
 class _Type(click.ParamType[Any]):
     """A value of one kind."""
 
@@ -62,6 +66,8 @@ class _Type(click.ParamType[Any]):
             self.fail(
                 f"'{value}' is not one of {listed}.{did_you_mean(value, self.choices)}", param, ctx
             )
+        if not value and self.kind in _NAME_KINDS:
+            self.fail(f"the name of a {_NAME_KINDS[self.kind]} is not empty.", param, ctx)
         try:
             if self.kind is Kind.DURATION:
                 return parse_duration_ms(value)
@@ -290,7 +296,7 @@ def _option(
             expose_value=callback is None,
         )
     value_type: click.ParamType[Any] = (
-        click.IntRange(min=option.minimum)
+        click.IntRange(min=option.minimum, max=option.maximum)
         if option.kind is Kind.INTEGER
         else _type(option.kind, option.choices, suggest)
     )
@@ -330,7 +336,10 @@ class _Number(_Type):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.isdecimal():
-            self.fail(f"'{value}' is not a whole number.", param, ctx)
+            least = " from 0 on" if value.startswith("-") else ""
+            self.fail(f"'{value}' is not a whole number{least}.", param, ctx)
+        if len(str(value)) > len(str(_INT32_MAX)) or int(value) > _INT32_MAX:
+            self.fail(f"{value} is more than {_INT32_MAX}.", param, ctx)
         return int(value)
 
 

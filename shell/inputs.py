@@ -16,7 +16,7 @@ from typing import Any
 from shell.exits import Failed, UsageProblem
 from shell.json_documents import Broken, DocumentReader, Found
 from shell.nearest import did_you_mean
-from shell.values import parse_position
+from shell.values import INT64_MAX, parse_position
 
 LINES, JSON, CSV, RECORDS = "lines", "json", "csv", "records"
 INPUTS = (LINES, JSON, CSV, RECORDS)
@@ -215,7 +215,7 @@ def _bytes(value: Any) -> bytes | None:
 
 
 def _time(value: Any, where: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INT64_MAX:
         return value
     try:
         return parse_position(f"@{value}", 0).value

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Bounds = dict[TopicPartition, tuple[int, int]]
 
 _POLL_MS = 200
+# Partitions told one by one.
+_TOLD_PLACES = 5
 _RECORDS_PER_POLL = 500
 _STOP_LIMIT_S = 3.0
 # How soon partitions that are added, or find a leader, are read as well.
@@ -161,6 +163,7 @@ async def _place(reader: _Reader, known: Bounds) -> None:
     wanted, consumer = reader.wanted, reader.consumer
     consumer.assign([*reader.cursors, *known])
     starts = await offsets_at(consumer, known, wanted.start)
+    _tell_moved_starts(reader, known)
     stops: Mapping[TopicPartition, int] = {}
     if wanted.count is not None:
         stops = {home: start + wanted.count for home, start in starts.items()}
@@ -173,6 +176,25 @@ async def _place(reader: _Reader, known: Bounds) -> None:
         reader.cursors[home] = _Cursor(starts[home], stops.get(home))
     for home, cursor in reader.cursors.items():
         consumer.seek(home, cursor.next)
+
+
+def _tell_moved_starts(reader: _Reader, known: Bounds) -> None:
+    """Say where an offset that was asked for is not kept any more, or not written yet."""
+    start = reader.wanted.start
+    if start.anchor is not Anchor.OFFSET:
+        return
+    for places, is_not in (
+        ([(home, first) for home, (first, _) in known.items() if start.value < first], "no longer"),
+        ([(home, end) for home, (_, end) in known.items() if start.value > end], "not yet"),
+    ):
+        if places:
+            shown = [f"{h.topic}-{h.partition} at {at}" for h, at in places[:_TOLD_PLACES]]
+            if len(places) > _TOLD_PLACES:
+                shown.append(f"{len(places) - _TOLD_PLACES} more")
+            begins = "what is kept begins" if is_not == "no longer" else "what is written ends"
+            reader.session.output.warn(
+                f"offset {start.value} is {is_not} there; {begins}: {', '.join(shown)}."
+            )
 
 
 async def offsets_at(consumer: Any, known: Bounds, position: Position) -> dict[TopicPartition, int]:

@@ -132,6 +132,8 @@ def parse_condition(text: str) -> Condition:
         return Condition(path, lambda found: test(_text(found).encode()) is (sign == "~"))
     expected = _literal(wanted)
     if sign in _ORDER:
+        if not wanted:
+            raise UsageProblem(f"'{text}' compares with nothing; write a value after {sign}.")
         return Condition(path, partial(_ordered, _ORDER[sign], expected))
     return Condition(path, lambda found: _same(found, expected, wanted) is (sign != "!="))
 

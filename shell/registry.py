@@ -93,7 +93,9 @@ class Option:
     many: bool = False
     choices: tuple[str, ...] = ()
     metavar: str | None = None
+    # Of an INTEGER, which brokers keep as int32.
     minimum: int | None = None
+    maximum: int = 2**31 - 1
 
     @property
     def parameter(self) -> str:

@@ -117,7 +117,7 @@ class Runner:
             output.say("Cancelled.", "dim")
             return ExitCode.FAILED
         if _is_expected(error):
-            output.error(str(error))
+            output.error(_words(error))
             return ExitCode.REFUSED if _is_wrong_cluster(error) else ExitCode.FAILED
         return _internal(error, output)
 
@@ -174,6 +174,15 @@ def _is_expected(error: BaseException) -> bool:
     if errors is not None and isinstance(error, errors.LogctlError):
         return True
     return isinstance(error, (Failed, OSError))
+
+
+def _words(error: BaseException) -> str:
+    """An error in words; of the system's about a file without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        name = error.filename
+        shown = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
+        return f"{shown}: {error.strerror}"
+    return str(error)
 
 
 def _is_wrong_cluster(error: BaseException) -> bool:

@@ -300,6 +300,12 @@ class Session:
                     f"Context '{context.name}' has no cluster file: logctl did not start it.",
                     hint="Name the file: SPEC.yaml.",
                 )
+            if self.settings.bootstrap:
+                # The cluster that is bundled need not be the one at these addresses.
+                raise UsageProblem(
+                    f"No cluster file says how {', '.join(self.settings.bootstrap)} is run.",
+                    hint="Name the file: SPEC.yaml; or its context, with --context.",
+                )
             return bundled["local"]
         if os.path.isfile(spec):
             return spec

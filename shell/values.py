@@ -13,6 +13,8 @@ from enum import StrEnum
 from shell.exits import UsageProblem
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+# Offsets, and times in milliseconds, are such numbers on the wire.
+INT64_MAX = 2**63 - 1
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 DEFAULT_KAFKA_PORT = 9092
 
@@ -91,9 +93,9 @@ def parse_position(text: str, now_ms: int) -> Position:
     if text.startswith("@"):
         return Position(Anchor.TIME, _parse_time_ms(text[1:], now_ms))
     if text.startswith("-") and text[1:].isdecimal():
-        return Position(Anchor.LAST, int(text[1:]))
+        return Position(Anchor.LAST, _whole(text[1:]))
     if text.isdecimal():
-        return Position(Anchor.OFFSET, int(text))
+        return Position(Anchor.OFFSET, _whole(text))
     raise UsageProblem(
         f"'{text}' is not a position; write start, end, an offset such as 42, -5 for the last "
         "five, or a time such as @2026-01-31T12:00 or @-10m."
@@ -105,17 +107,26 @@ def _parse_time_ms(text: str, now_ms: int) -> int:
         return max(0, now_ms - parse_duration_ms(text[1:]))
     # Eight digits are a day, as in 20260131.
     if text.isdecimal() and len(text) != 8:
-        return int(text)
+        return _whole(text)
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.astimezone()
+        return round(moment.timestamp() * 1000)
+    except (ValueError, OverflowError):
         raise UsageProblem(
             f"'@{text}' is not a time; write @2026-01-31T12:00:00 (with Z or +02:00 for a zone), "
             "@-10m for ten minutes ago, or @ and milliseconds since 1970."
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.astimezone()
-    return round(moment.timestamp() * 1000)
+
+
+def _whole(text: str) -> int:
+    """A number that fits where brokers keep offsets and times; raises UsageProblem."""
+    # Python refuses to read thousands of digits.
+    value = int(text) if len(text) <= len(str(INT64_MAX)) else INT64_MAX + 1
+    if value > INT64_MAX:
+        raise UsageProblem(f"'{text}' is too large: offsets and times go up to {INT64_MAX}.")
+    return value
 
 
 def format_time(at_ms: int) -> str:

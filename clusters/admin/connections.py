@@ -14,13 +14,19 @@ from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import (
     ConnectionFailed,
     DecodeError,
+    EncodeError,
     RequestTimedOut,
     UnsupportedVersion,
     WireError,
 )
 from broker.protocol.lazy_dataclass import dataclass
 from broker.protocol.struct import Struct
-from clusters.admin.errors import AccessRefused, AuthenticationRefused, ClusterUnreachable
+from clusters.admin.errors import (
+    AccessRefused,
+    AdminError,
+    AuthenticationRefused,
+    ClusterUnreachable,
+)
 from clusters.admin.opening import CLIENT_ID, Opener, split_address
 
 ATTEMPT_MS_MIN = 250
@@ -175,6 +181,9 @@ class Connections:
                 )
             except UnsupportedVersion:
                 raise
+            except EncodeError as error:
+                # No broker was asked: what is wanted cannot be written down.
+                raise AdminError(f"This cannot be asked of a broker: {error}") from None
             except AuthenticationRefused as error:
                 # The others would say the same, and count it against the user.
                 raise AccessRefused([*attempts, (address, why(error))]) from None

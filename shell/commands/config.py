@@ -30,6 +30,8 @@ def settings_as_plain(pairs: Sequence[tuple[str, str]], where: str) -> dict[str,
 
     settings: dict[str, str] = {}
     for name, value in pairs:
+        if name in settings:
+            raise UsageProblem(f"{where}{name} is given twice.")
         try:
             settings[name] = setting_text(name, value)
         except ValueError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shell.asking import keys_where, rows_where, tell_limited, tell_missing
 from shell.exits import ExitCode, UsageProblem
+from shell.nearest import did_you_mean
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
@@ -19,10 +20,21 @@ if TYPE_CHECKING:
     from clusters.admin import AdminClient, GroupDetail, PartitionLag
 
 GROUP = Argument("GROUP", "The group's name.", kind=Kind.GROUP)
+SAMPLE_MS_MIN = 100
 _TONES = {"Stable": "good", "Empty": "dim", "Dead": "bad"}
 
 
 async def _list(session: Session, *, state: Sequence[str], where: str | None) -> ExitCode | None:
+    from clusters.query.schema import GROUP_STATES
+
+    known = {each.lower() for each in GROUP_STATES}
+    for each in state:
+        if each.lower() not in known:
+            listed = ", ".join(GROUP_STATES)
+            raise UsageProblem(
+                f"There is no state '{each}' of a group; there are {listed}."
+                + did_you_mean(each, GROUP_STATES)
+            )
     async with session.admin() as admin:
         told = await admin.groups(state or None)
         groups = list(told.items)
@@ -53,6 +65,8 @@ async def _list(session: Session, *, state: Sequence[str], where: str | None) ->
 
 
 async def _describe(session: Session, *, group: str, rate: bool, sample: int) -> ExitCode | None:
+    if rate and sample < SAMPLE_MS_MIN:
+        raise UsageProblem(f"--sample is at least {SAMPLE_MS_MIN} ms: less measures nothing.")
     async with session.admin(pauses_ms=sample if rate else 0) as admin:
         detail, offsets = await asyncio.gather(admin.group(group), admin.group_offsets(group))
         lag = await admin.lag_of(detail, offsets)

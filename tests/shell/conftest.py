@@ -114,6 +114,7 @@ class FakeAdmin:
     )
     failure: Exception | None = None
     delay_forever: bool = False
+    session_ms: int = 0
 
     async def topics(self):
         if self.failure:
