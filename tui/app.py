@@ -7,12 +7,11 @@ times. It must never draw a stale state as live: the first line of every page sa
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,8 +30,10 @@ from clusters.watch import ClusterFeed, FeedUpdate
 from clusters.watch.slices import in_slices
 from tui import keys, preferences
 from tui.actions import ACTIONS, Action, Offer, named_subject, offers
+from tui.ahead import TypedAhead
 from tui.collecting import Collector
 from tui.commands import CommandProblem, Said, read_command
+from tui.copying import row_as_json
 from tui.doors import (
     Commander,
     Feed,
@@ -46,12 +47,12 @@ from tui.doors import (
     wall_ms,
 )
 from tui.ending import draw_anew, told_to_end
-from tui.help import HelpScreen
+from tui.help import help_of, last_line
 from tui.later import call_after
 from tui.line import WordsLine
 from tui.names import known_names
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
-from tui.pages.base import Desk
+from tui.pages.base import Desk, Stands
 from tui.palette import own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
@@ -80,7 +81,7 @@ def _feed(bootstrap: Sequence[str]) -> Feed:
     return ClusterFeed(bootstrap, from_start=True)
 
 
-class DashboardApp(App[int]):
+class DashboardApp(TypedAhead):
     """`bootstrap` lists addresses of brokers; a dead one is passed over."""
 
     CSS_PATH = "dashboard.tcss"
@@ -103,7 +104,8 @@ class DashboardApp(App[int]):
         # In dialogs, too.
         Binding("ctrl+z", "suspend_process", "Shell", show=False, id="suspend", priority=True),
         *(
-            Binding(str(number), f"main('{kind}')", title, show=False, id=f"page.{kind}")
+            # At once, too: what is typed after it is meant for that page.
+            Binding(f"{number}", f"page('{kind}')", title, False, priority=True, id=f"page.{kind}")
             for number, (kind, title) in enumerate(TABS, 1)
         ),
         Binding("escape,backspace", "step_back", "Back", show=False),
@@ -158,7 +160,6 @@ class DashboardApp(App[int]):
         self._painted_s = 0.0
         # When the first came of what waits to be painted.
         self._came_s = 0.0
-        self._last_input_ms = 0
         self._collector: Collector | None = None
         self._chosen = keys.Chosen()
         # Held here and not looked up: a page on top must not hide them.
@@ -199,11 +200,16 @@ class DashboardApp(App[int]):
         if self._collector is not None:
             self._collector.end()
 
-    async def on_event(self, event: events.Event) -> None:
-        """Note when somebody last did something; Textual does the rest."""
-        if isinstance(event, events.InputEvent):
-            self._last_input_ms = monotonic_ms()
-        await super().on_event(event)
+    async def on_stands(self, message: Stands) -> None:
+        """A page was made: it has the keys, unless somebody types into the line."""
+        if message.page is self._pages.get(_page_id(self.place)):
+            self._focus_page()
+            await self.type_ahead()
+
+    def _focus_page(self) -> None:
+        table = self.page.main_table()
+        if table is not None and not self._bar.display:
+            self.page.screen.set_focus(table)
 
     def _begin_dark(self) -> None:
         """Take our usual theme before any style is read: a change later reads them all again."""
@@ -272,11 +278,13 @@ class DashboardApp(App[int]):
         if id_ not in self._pages:
             desk = Desk(self.store, self.now_ms, self.wall_ms, self.commander, self.read_only)
             page = self._pages[id_] = make_page(place, desk)
+            self.ahead.begin()
             self._body.mount(page)
         page = self.page
         page.display = True
-        if (table := page.main_table()) is not None:
-            self.call_later(table.focus)
+        if page.is_mounted:
+            self._focus_page()
+            self.call_later(self.type_ahead)
         if self._poller is not None:
             self._poller.want(self._wanted())
         # As things were last drawn: what waits since then comes after the page stands.
@@ -307,7 +315,7 @@ class DashboardApp(App[int]):
             subject = self.subject() if self._places and self.page.is_mounted else None
             known = subject is not None and subject.kind in ("topic", "partition")
             return known and self.commander is not None and self.place.kind != "records"
-        if action in ("filter", "command"):
+        if action in ("filter", "command", "page"):
             return len(self.screen_stack) == 1 and not isinstance(self.focused, Input)
         if action == "advance":
             return self._guide is not None and not self._guide.finished
@@ -363,7 +371,7 @@ class DashboardApp(App[int]):
         """Paint what came, after what a key has just changed, but not late where keys repeat."""
         if not self._paint_due:
             return
-        key_s = (self._last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
+        key_s = (self.last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
         if 0 < key_s < self._came_s + PAUSE_S_MAX - time.perf_counter():
             call_after(self, key_s, self._paint_in_turn)
         else:
@@ -437,18 +445,10 @@ class DashboardApp(App[int]):
             self._draw(self._guide_line, guide_text(self._guide))
 
     def _shown_keys(self) -> list[tuple[str, str, str]]:
-        """(key, what it does, what a click does) of this page and of all, for the last line."""
         shown = [(b, f"app.on_page({b.action!r})") for b in keys.bindings_of(type(self.page))]
         shown += [(b, f"app.{b.action}") for b in keys.bindings_of(DashboardApp) if b.show]
-        return [
-            (signs[0], binding.description, click)
-            for binding, click in shown
-            if (signs := self._chosen.signs(binding)) and self.check_action(binding.action, ())
-        ] + [
-            (keys.sign(offer.keys[0]), offer.action.title, f"app.act({offer.action.name!r})")
-            for offer in self.offers()
-            if offer.keys
-        ]
+        fitting = [each for each in shown if self.check_action(each[0].action, ())]
+        return last_line(fitting, self.offers(), self._chosen)
 
     def _draw(self, widget: Static, text: Any) -> None:
         # A line that says the same again need not be laid out again.
@@ -478,7 +478,7 @@ class DashboardApp(App[int]):
             self.page.paint()
         if self._collector is not None:
             loaded = bool(view.topics)
-            self._collector.tick(monotonic_ms(), self._last_input_ms, loaded=loaded)
+            self._collector.tick(monotonic_ms(), self.last_input_ms, loaded=loaded)
 
     # -- the end
 
@@ -500,8 +500,14 @@ class DashboardApp(App[int]):
         forget_lines(closed)
         return closing
 
+    def action_page(self, kind: str) -> None:
+        """The key of one of the main pages."""
+        self.open_place(Place(kind))
+
     def action_main(self, kind: str) -> None:
-        """Open one of the main pages."""
+        """Open one of the main pages, whatever is typed meanwhile."""
+        if self._bar.display:
+            self._bar.close()
         self.open_place(Place(kind))
 
     def action_step_back(self) -> None:
@@ -529,12 +535,7 @@ class DashboardApp(App[int]):
 
     def action_help(self) -> None:
         """Explain this page."""
-        page = type(self.page)
-        mine = [(" ".join(self._chosen.signs(b)), b.description) for b in keys.bindings_of(page)]
-        for offer in self.offers():
-            about = offer.subject if offer.action.about_subject and offer.subject else ""
-            mine.append((" ".join(map(keys.sign, offer.keys)), f"{offer.action.title} {about}"))
-        self.push_screen(HelpScreen(page.TITLE, page.HELP, mine, _known_keys(), self._chosen))
+        self.push_screen(help_of(self.page, self.offers(), _known_keys(), self._chosen))
 
     async def action_on_page(self, action: str) -> None:
         """A click on a key of the page in the last line."""
@@ -594,9 +595,7 @@ class DashboardApp(App[int]):
         table = self.page.focused_table()
         row = table.cursor_row if table is not None else None
         if row is not None:
-            data = row.to_json() if hasattr(row, "to_json") else row
-            data = asdict(data) if is_dataclass(data) and not isinstance(data, type) else data
-            self.copy_to_clipboard(json.dumps(data, ensure_ascii=False, default=str))
+            self.copy_to_clipboard(row_as_json(row))
             self.notify("copied the row as JSON")
 
     async def action_advance(self) -> None:

@@ -15,7 +15,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.keys import Chosen, Known, sign
+from tui.actions import Offer
+from tui.keys import Chosen, Known, bindings_of, sign
+from tui.pages.base import Page
 
 KEY_WIDTH = 18
 EDGES = 6
@@ -165,3 +167,26 @@ class HelpScreen(ModalScreen[None]):
     def action_scroll(self, way: str) -> None:
         """Scroll, at once."""
         getattr(self._scroll, f"scroll_{way}")(animate=False)
+
+
+def help_of(
+    page: Page, offers: Sequence[Offer], known: Sequence[Known], chosen: Chosen
+) -> HelpScreen:
+    """The help of a page, on which `offers` can be done."""
+    keys = [(" ".join(chosen.signs(b)), b.description) for b in bindings_of(type(page))]
+    for offer in offers:
+        about = offer.subject if offer.action.about_subject and offer.subject else ""
+        keys.append((" ".join(map(sign, offer.keys)), f"{offer.action.title} {about}"))
+    return HelpScreen(page.TITLE, page.HELP, keys, known, chosen)
+
+
+def last_line(
+    shown: Sequence[tuple[Binding, str]], offers: Sequence[Offer], chosen: Chosen
+) -> list[tuple[str, str, str]]:
+    """(key, what it does, what a click does); `shown` are bindings and what clicks on them do."""
+    first = [(chosen.signs(each), each.description, click) for each, click in shown]
+    first += [
+        ([*map(sign, each.keys)], each.action.title, f"app.act({each.action.name!r})")
+        for each in offers
+    ]
+    return [(signs[0], what, click) for signs, what, click in first if signs]

@@ -2,7 +2,7 @@
 
 import pytest
 from textual import events
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from tui.commands import completions
 from tui.pages import Place
@@ -53,6 +53,39 @@ async def test_words_typed_at_once_are_no_keys_of_the_page(running, typed, place
     await until(pilot, lambda: app.place == place, f"{typed!r}, and not {app.place}")
     assert app._pages["overview"].tables["brokers"].sort_column == order
     assert len(app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["made", "shown again"])
+async def test_keys_typed_after_that_of_a_page_are_meant_for_it(running, again) -> None:
+    app, pilot = running
+    if again:
+        await pilot.press("4", "3")
+        await until(pilot, lambda: app.place == Place("topics"), "topics")
+        await pilot.press("1")
+    # What the overview has under its cursor must not be opened or moved.
+    brokers = app.table("brokers")
+    cursor = brokers.cursor_row
+    type_at_once(app, "3jj\n")
+    await until(pilot, lambda: app.place == Place("topic", "signups"), f"not {app.place}")
+    type_at_once(app, "143:topic orders\n")
+    await until(pilot, lambda: app.place == Place("topic", "orders"), f"not {app.place}")
+    assert {*app._pages} == {"overview", "topics", "partitions", "topic orders"}
+    topics = app._pages["topics"].tables["topics"]
+    type_at_once(app, "13/sign")
+    await until(pilot, lambda: len(topics.shown) == 1, "the filter of that page")
+    assert app.focused is app._bar
+    assert brokers.cursor_row is cursor
+
+
+async def test_a_page_that_never_stands_holds_no_keys_for_long(running, monkeypatch) -> None:
+    app, pilot = running
+    app.ahead.begin()
+    await pilot.press("3", "3")
+    assert app.place == Place("overview")
+    monkeypatch.setattr("tui.ahead.HELD_MS_MAX", -1)
+    app.ahead.begin()
+    await pilot.press("4")
+    await until(pilot, lambda: app.place == Place("partitions"), f"not {app.place}")
 
 
 async def test_keys_after_the_end_of_the_line_go_where_the_focus_is(running) -> None:
@@ -123,6 +156,17 @@ async def test_a_click_elsewhere_closes_the_line(running) -> None:
     await pilot.press("colon", *"top")
     await pilot.click("#brokers", offset=(5, 3))
     await until(pilot, lambda: not app.query_one("#bar", Input).display, "the line closed")
+
+
+async def test_a_click_on_another_page_leaves_the_line_and_goes_there(running) -> None:
+    app, pilot = running
+    await pilot.press("slash", "x")
+    where = str(app.query_one("#tabs", Static).content).index("Topics")
+    assert await pilot.click("#tabs", offset=(where, 0))
+    await until(pilot, lambda: app.place == Place("topics"), "topics")
+    await until(pilot, lambda: app.focused is app.table("topics"), "the focus")
+    assert not app._bar.display
+    assert app._pages["overview"].focused_table().filter_text == "x"
 
 
 def test_completions_are_names_only_where_one_can_stand() -> None:

@@ -50,6 +50,14 @@ class Open(Message):
         super().__init__()
 
 
+class Stands(Message):
+    """A page is there, with its tables."""
+
+    def __init__(self, page: "Page") -> None:
+        self.page = page
+        super().__init__()
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What pages are made with: store, clocks (monotonic, since 1970), who runs commands."""
@@ -88,9 +96,7 @@ class Page(Container):
     def on_mount(self) -> None:
         """Draw what is known at once, with the cursor where work begins."""
         self.paint()
-        table = self.main_table()
-        if table is not None and self.display:
-            table.focus()
+        self.post_message(Stands(self))
 
     def on_resize(self) -> None:
         """Fit what is drawn to the new size, once its parts know theirs."""
