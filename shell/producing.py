@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,8 @@ _BATCH_BYTES = 256 * 1024
 _REQUEST_BYTES_LIMIT = 100 * 1024 * 1024
 _PROGRESS_EVERY_S = 0.2
 _STOP_LIMIT_S = 1.0
+# Why nobody answered is looked for so long.
+_LOOK_LIMIT_MS = 3_000
 # Connections that nobody answers on are opened anew when this share of a session is over. The
 # rest is for machines that are slow.
 _SESSION_SHARE = 0.5
@@ -167,6 +169,10 @@ class _Run:
 client_errors.learn()
 
 
+class _NoAnswer(Failed):
+    """Records went out, or could not, and nobody said that they were taken."""
+
+
 async def produce(session: Session, plan: Plan) -> ExitCode:
     """Write every record of a plan and print the summary, or a line for each.
 
@@ -193,7 +199,8 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
         session.output.say(_so_far(run.tally))
         raise
     except Failed as error:
-        raise Failed(f"{error.message} {_so_far(run.tally)}", hint=error.hint) from None
+        hint = await _refused_places(run) if isinstance(error, _NoAnswer) else None
+        raise Failed(f"{error.message} {_so_far(run.tally)}", hint=hint or error.hint) from None
     finally:
         await _stop(run.producer)
     if not plan.each:
@@ -352,7 +359,7 @@ async def _acknowledged(future: asyncio.Future[Any], timeout_ms: int, waiting: i
         async with asyncio.timeout(timeout_ms / 1000):
             return await asyncio.shield(future)
     except TimeoutError:
-        raise Failed(
+        raise _NoAnswer(
             f"No acknowledgement came for {timeout_ms / 1000:g} s; {waiting} more on the way may "
             "or may not be written."
             if waiting > 1
@@ -360,6 +367,35 @@ async def _acknowledged(future: asyncio.Future[Any], timeout_ms: int, waiting: i
             "be written.",
             hint="See `logctl cluster status` and `logctl topic describe`; --timeout waits longer.",
         ) from None
+
+
+async def _refused_places(run: _Run) -> str | None:
+    """Where brokers take no records now, and why; None when that is not known.
+
+    The client library sends again without a word what brokers refuse for the time being.
+    """
+    from broker.protocol.errors import LogctlError
+
+    limited = replace(run.session.settings, timeout_ms=_LOOK_LIMIT_MS)
+    try:
+        async with replace(run.session, settings=limited).admin() as admin:
+            placed = await admin.partitions([run.plan.topic], min_isr=True)
+    except (LogctlError, Failed):
+        return None
+    only = run.plan.recipe.partition
+    placed = [each for each in placed if only is None or each.partition == only]
+    said = [f"{each.topic}-{each.partition} has no leader" for each in placed if each.is_offline]
+    if run.plan.acks == "all":
+        said += [
+            f"{each.topic}-{each.partition} has {len(each.isr)} replicas in sync of the "
+            f"{each.needed_isr} that min.insync.replicas wants"
+            for each in placed
+            if each.is_under_min_isr and not each.is_offline
+        ]
+    if not said:
+        return None
+    more = f"; {len(said) - 1} partitions more take none" if len(said) > 1 else ""
+    return f"{said[0]}{more}. See `logctl partition list {run.plan.topic}`, `logctl broker list`."
 
 
 async def _records(session: Session, plan: Plan) -> AsyncGenerator[NewRecord | BadRecord, None]:

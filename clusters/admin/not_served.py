@@ -64,7 +64,7 @@ def not_offered(api_key: ApiKey, address: str | None) -> NotServed:
     name = "".join(word.capitalize() for word in api_key.name.split("_"))
     return NotServed(
         part,
-        f"There are no {part.name} here: {address or 'the brokers'} does not serve {name} "
+        f"There are no {part.name} here: {address or 'the broker'} does not serve {name} "
         f"(API {int(api_key)}). {part.way}",
         code=int(ErrorCode.unsupported_version),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import random
 import re
 import zlib
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,10 +21,14 @@ from shell.client_options import client_options
 from shell.exits import Failed
 from shell.inputs import BadRecord, Recipe, records_of_lines
 from shell.lines import follow_lines, read_lines
+from shell.output import Output
 from shell.partitioners import StickyPartitioner, make_partitioner
-from shell.producing import Tally, _acknowledged, _start
+from shell.producing import Tally, _acknowledged, _refused_places, _start
 from shell.reading import _stop
 from shell.records import ReadRecord, record_json
+from shell.session import Session
+from shell.settings import Settings
+from tests.shell.conftest import FakeDoors
 
 
 def key_and_value(recipe, line):
@@ -310,3 +316,36 @@ async def test_a_reader_is_closed_though_its_tasks_never_began() -> None:
     consumer = Consumer()
     await _stop(consumer)
     assert consumer.closed
+
+
+@pytest.mark.parametrize(
+    ("partition", "acks", "said"),
+    [
+        (None, "all", "orders-2 has no leader. See `logctl partition list orders`, `logctl b"),
+        (0, "all", None),
+        (2, 1, "orders-2 has no leader. See"),
+    ],
+)
+async def test_why_nobody_acknowledges_is_looked_for(partition, acks, said) -> None:
+    plan = SimpleNamespace(topic="orders", acks=acks, recipe=Recipe(partition=partition))
+    output = Output(stdout=io.BytesIO(), stderr=io.StringIO())
+    session = Session(Settings(bootstrap=("127.0.0.1:1",)), output, FakeDoors())
+    told = await _refused_places(SimpleNamespace(session=session, plan=plan))
+    assert told is None if said is None else told.startswith(said)
+
+
+async def test_partitions_with_too_few_in_sync_are_named() -> None:
+    doors = FakeDoors()
+    placed = await doors.fake.partitions(["orders"], min_isr=True)
+    few = [replace(each, leader=1, isr=(1,), min_isr=3, replicas=(1, 2)) for each in placed]
+    doors.fake.partitions = lambda *_, **__: asyncio.sleep(0, few)
+    output = Output(stdout=io.BytesIO(), stderr=io.StringIO())
+    session = Session(Settings(bootstrap=("127.0.0.1:1",)), output, doors)
+    plan = SimpleNamespace(topic="orders", acks="all", recipe=Recipe())
+    told = await _refused_places(SimpleNamespace(session=session, plan=plan))
+    # Of two replicas no more than two can be wanted (KIP-966).
+    assert told.startswith(
+        "orders-0 has 1 replicas in sync of the 2 that min.insync.replicas wants; 2 partitions more"
+    )
+    plan.acks = 1
+    assert await _refused_places(SimpleNamespace(session=session, plan=plan)) is None
