@@ -437,6 +437,8 @@ class DashboardApp(TypedAhead):
             self._draw(self._status, refusal_text(name, store.status))
         else:
             now, width = self.wall_ms(), self.size.width
+        if before.mode == "lost" and not lost:
+            self.action_again()  # what failed meanwhile would be asked seldom
             self._draw(self._status, status_text(name, store.status, store.view, now, width))
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)
@@ -474,7 +476,7 @@ class DashboardApp(TypedAhead):
         if view.forget_old(self.now_ms()) or was_lit:
             self.page.refresh_trails()
         self._paint_status()
-        if not self.store.is_live():
+        if not self.store.is_live() or self.page.is_ageing():
             self.page.paint()
         if self._collector is not None:
             loaded = bool(view.topics)

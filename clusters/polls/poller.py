@@ -82,6 +82,7 @@ class Poller:
         self._unwanted_ms: dict[Poll, int] = {}
         self._running: dict[Poll, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._again: set[Poll] = set()
 
     def want(self, polls: Iterable[Poll]) -> None:
         """Keep exactly these fresh; a new one is asked at once. Unknown kinds are left out."""
@@ -103,6 +104,8 @@ class Poller:
     def again(self, poll: Poll) -> None:
         """Ask now, whatever was planned."""
         self._due_ms.pop(poll, None)
+        if poll in self._running:
+            self._again.add(poll)  # what is under way may tell of before
         self._wake.set()
 
     async def run(self) -> None:
@@ -172,5 +175,9 @@ class Poller:
         self._answers[poll] = answer
         pause_ms = kind.every_ms * 2 ** min(answer.failures, 8)
         limit_ms = max(kind.every_ms, BACK_OFF_MS_MAX)
-        self._due_ms[poll] = self._clock.monotonic_ms() + min(pause_ms, limit_ms)
+        now = self._clock.monotonic_ms()
+        if poll in self._again:
+            self._again.discard(poll)
+            pause_ms = 0
+        self._due_ms[poll] = now + min(pause_ms, limit_ms)
         return answer

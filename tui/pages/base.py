@@ -18,7 +18,7 @@ from tui.doors import Commander
 from tui.drawing import age
 from tui.panel import Panel
 from tui.rings import forget_lines
-from tui.store import STALE_MS, Store
+from tui.store import FRESH_MS, STALE_MS, Store
 from tui.table import LiveTable
 
 
@@ -151,6 +151,12 @@ class Page(Container):
         forget_lines(self)
 
     def refresh_trails(self) -> None:
+    def is_ageing(self) -> bool:
+        """Whether an age is shown that grows while nothing comes."""
+        now = self.desk.now_ms()
+        answers = [self.store.answer(poll) for poll in self.wants()]
+        return any(each.problem or (each.age_ms(now) or 0) > FRESH_MS for each in answers)
+
         """Draw again what fades."""
         for table in self.tables.values():
             table.refresh_fading()

@@ -112,8 +112,9 @@ class OverviewPage(Page):
 
     def _attention(self) -> Content:
         view, now = self.store.view, self.desk.wall_ms()
-        sizes, quorum = self.store.answer(LOG_DIRS), self.store.answer(QUORUM)
-        known = (view.version, view.events_version, sizes.at_ms, quorum.at_ms, now // 1000)
+        told = [self.store.answer(poll) for poll in (LOG_DIRS, QUORUM, ENDS)]
+        heard = (self.store.status.mode, *[(each.at_ms, each.problem) for each in told[:2]])
+        known = (view.version, view.events_version, heard, told[2].problem, now // 1000)
         if known != self._known:
             desk, acts = self.desk, self.desk.acts
             deploys = acts and desk.commander is not None and desk.commander.deploys
