@@ -427,6 +427,8 @@ class DashboardApp(TypedAhead):
         self._tell_move(before.source)
         store.view.set_controller(store.status.controller_id)
         lost = not store.is_live()
+        if before.mode == "lost" and not lost:
+            self.action_again()  # what failed meanwhile would be asked seldom
         self.page.mark_stale(lost)
         self._status.set_class(lost, "lost")
         name = self.cluster_name or address_text(self.bootstrap)
@@ -437,8 +439,6 @@ class DashboardApp(TypedAhead):
             self._draw(self._status, refusal_text(name, store.status))
         else:
             now, width = self.wall_ms(), self.size.width
-        if before.mode == "lost" and not lost:
-            self.action_again()  # what failed meanwhile would be asked seldom
             self._draw(self._status, status_text(name, store.status, store.view, now, width))
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)

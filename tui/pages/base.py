@@ -150,13 +150,13 @@ class Page(Container):
             table.forget()
         forget_lines(self)
 
-    def refresh_trails(self) -> None:
     def is_ageing(self) -> bool:
         """Whether an age is shown that grows while nothing comes."""
         now = self.desk.now_ms()
         answers = [self.store.answer(poll) for poll in self.wants()]
         return any(each.problem or (each.age_ms(now) or 0) > FRESH_MS for each in answers)
 
+    def refresh_trails(self) -> None:
         """Draw again what fades."""
         for table in self.tables.values():
             table.refresh_fading()
