@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import tui.app
 from tui.app import DashboardApp
 from tui.pages import Place
 
@@ -47,15 +48,15 @@ async def test_a_broker_that_goes_down_sweeps_with_one_timer_however_often_is_pa
         await cluster.tell(replaying=True)
         await until(pilot, lambda: len(app.store.view.partitions) == 9)
         started = []
-        real = app.set_timer
+        real = tui.app.call_after
 
-        def counted(delay: float, callback: Any = None, **more: Any) -> Any:
+        def counted(node: Any, seconds: float, callback: Any) -> None:
             if callback == app._sweep:
-                started.append(delay)
-                return None
-            return real(delay, callback, **more)
+                started.append(seconds)
+            else:
+                real(node, seconds, callback)
 
-        monkeypatch.setattr(app, "set_timer", counted)
+        monkeypatch.setattr(tui.app, "call_after", counted)
         cluster.kill(2)
         await cluster.tell()
         await until(pilot, lambda: app.store.view.sweeping(now))
