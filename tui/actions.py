@@ -92,6 +92,20 @@ def actions_for(
     ]
 
 
+def possible_actions(*, read_only: bool, commander: Commander | None) -> dict[str, Action]:
+    """What can be done at all, by its name; nothing where changes are refused."""
+    if read_only or commander is None:
+        return {}
+    return {each.name: each for each in ACTIONS if commander.deploys or not each.deploys}
+
+
+def why_impossible(*, read_only: bool) -> str:
+    """Why an action that there is cannot be done with the cluster that is shown."""
+    if read_only:
+        return "This context is read-only: nothing can be changed here."
+    return "logctl does not run the brokers of this cluster: its context names no file of it."
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An action, what it would be done with, and its keys."""

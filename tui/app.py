@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +19,6 @@ from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
@@ -29,10 +27,17 @@ from clusters.polls import Poll, Poller, PollKind, Questions
 from clusters.watch import ClusterFeed, FeedUpdate
 from clusters.watch.slices import in_slices
 from tui import keys, preferences
-from tui.actions import ACTIONS, Action, Offer, named_subject, offers
+from tui.actions import (
+    ACTIONS,
+    Action,
+    Offer,
+    offers,
+    possible_actions,
+    why_impossible,
+)
 from tui.ahead import TypedAhead
 from tui.collecting import Collector
-from tui.commands import CommandProblem, Said, read_command
+from tui.commands import CommandProblem
 from tui.copying import row_as_json
 from tui.doors import (
     Commander,
@@ -51,9 +56,11 @@ from tui.help import help_of, last_line
 from tui.later import call_after
 from tui.line import WordsLine
 from tui.names import known_names
+from tui.obeying import obey
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
 from tui.pages.base import Desk, Stands
 from tui.palette import own_commands
+from tui.panel import Frame
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.refusal import refusal_text
 from tui.rings import forget_lines
@@ -165,7 +172,7 @@ class DashboardApp(TypedAhead):
         # Held here and not looked up: a page on top must not hide them.
         self._status = Static(id="status")
         self._tabs = Static(id="tabs")
-        self._body = Container(id="body")
+        self._body = Frame(id="body")
         self._guide_line = Static(id="guide")
         self._bar = WordsLine()
         # One line of text: Textual's Footer makes a widget of each key, anew for each page.
@@ -276,8 +283,7 @@ class DashboardApp(TypedAhead):
                 page.forget()
                 page.remove()
         if id_ not in self._pages:
-            desk = Desk(self.store, self.now_ms, self.wall_ms, self.commander, self.read_only)
-            page = self._pages[id_] = make_page(place, desk)
+            page = self._pages[id_] = make_page(place, self._desk())
             self.ahead.begin()
             self._body.mount(page)
         page = self.page
@@ -289,6 +295,10 @@ class DashboardApp(TypedAhead):
             self._poller.want(self._wanted())
         # As things were last drawn: what waits since then comes after the page stands.
         self._draw_all(time.thread_time())
+
+    def _desk(self) -> Desk:
+        times = self.now_ms, self.wall_ms
+        return Desk(self.store, *times, self.commander, self.read_only, self.cluster_name)
 
     def _wanted(self) -> list[Poll]:
         if self.store.status.refusal:
@@ -630,10 +640,22 @@ class DashboardApp(TypedAhead):
 
     def all_actions(self) -> dict[str, Action]:
         """What can be done at all, by the word after `:`; nothing in a read-only context."""
-        if self.read_only or self.commander is None:
-            return {}
-        deploys = self.commander.deploys
-        return {each.name: each for each in ACTIONS if deploys or not each.deploys}
+        return possible_actions(read_only=self.read_only, commander=self.commander)
+
+    def begins(self, event: events.Key) -> bool:
+        """Open the dialog of an action at once; a binding of the same key goes first."""
+        if len(self.screen_stack) != 1 or isinstance(self.focused, Input):
+            return False
+        chain = self.screen._binding_chain
+        bound = any(event.key in each.key_to_bindings for _, each in chain)
+        return not bound and self._start_offered(event)
+
+    def _start_offered(self, event: events.Key) -> bool:
+        for offer in self.offers():
+            if event.key in offer.keys or event.character in offer.keys:
+                self.start_action(offer.action, offer.subject)
+                return True
+        return False
 
     def on_key(self, event: events.Key) -> None:
         """Keys of actions; all others are bindings."""
@@ -644,31 +666,15 @@ class DashboardApp(TypedAhead):
             return
         if isinstance(self.focused, Input):
             return
-        for offer in self.offers():
-            if event.key in offer.keys or event.character in offer.keys:
-                event.stop()
-                self.start_action(offer.action, offer.subject)
-                return
+        if self._start_offered(event):
+            event.stop()
+            return
+        if self.read_only and event.character in {each.key for each in ACTIONS}:
+            self.notify(why_impossible(read_only=True), severity="warning", markup=False)
 
     def start_action(self, action: Action, subject: Subject | None) -> None:
         """Let an action show what it will do, ask, and do it."""
         action.start(self, subject)
-
-    def _start_named(self, action: Action, words: str) -> None:
-        """What was typed: an action and a name, or the action with what is offered here."""
-        if not words:
-            for offer in self.offers():
-                if offer.action is action:
-                    self.start_action(action, offer.subject)
-                    return
-        subject = named_subject(action, words, self.known_names())
-        if subject is not None and subject.partition is not None:
-            rows = self.store.view.rows_of(subject.name)
-            if subject.partition >= len(rows):
-                problem = f"{subject.name} has {len(rows)} partitions; there is no {words}."
-                raise CommandProblem(problem)
-            subject = replace(subject, data=rows[subject.partition])
-        self.start_action(action, subject)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Pages, actions and what Textual offers, for the palette."""
@@ -709,34 +715,10 @@ class DashboardApp(TypedAhead):
 
     def run_command(self, text: str) -> None:
         """Do what was typed after `:`."""
-        actions = self.all_actions()
         try:
-            said = read_command(text, self.known_names(), actions)
-            if isinstance(said, Said) and said.word in actions:
-                self._start_named(actions[said.word], said.rest)
-                return
+            obey(self, text)
         except CommandProblem as problem:
             self.notify(str(problem), severity="warning", markup=False)
-            return
-        if isinstance(said, Place):
-            self.open_place(said)
-        else:
-            self._obey(said)
-
-    def _obey(self, said: Said) -> None:
-        if said.word == "quit":
-            self.exit()
-        elif said.word == "help":
-            self.action_help()
-        elif said.word == "picture":
-            self.action_picture()
-        elif said.word == "filter" and (table := self.page.focused_table()) is not None:
-            table.set_filter(said.rest)
-        elif said.word == "theme":
-            if said.rest:
-                self.theme = said.rest
-            else:
-                self.notify(f"Themes: {', '.join(sorted(self.available_themes))}", markup=False)
 
     # -- another cluster
 

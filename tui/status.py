@@ -60,6 +60,9 @@ def status_text(
         prose.append(f"  {status.message}")
     # What matters in an incident comes first: a narrow terminal cuts the end.
     health = view.health()
+    if not health.brokers and status.mode != "live":
+        # Nothing was ever told: a row of zeros would look like an answer.
+        return prose.content()
     # Where nobody answers nothing is alarming any more: it is how things were.
     warning, error = ("bold", "bold") if status.mode == "lost" else ("warning", "error")
     down = health.brokers - health.brokers_up

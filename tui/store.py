@@ -99,9 +99,8 @@ class Store:
 
     def _take_ends(self, answer: Answer) -> Work[None]:
         at_ms = answer.at_ms or 0
-        if answer.value and not self._partition_ends:
-            # What was told before any partition was known is no rate of 0.
-            self.ends.clear()
+        if not answer.value and not self._partition_ends:
+            return  # no partition is known yet: that is no rate of 0
         for number, (key, end) in enumerate(answer.value.items()):
             self._count(key, end)
             if not number % NUMBERS_AT_ONCE:

@@ -82,6 +82,10 @@ async def test_another_context_brings_its_own_rights_and_commands(
         assert bool(app.actions()) is not read_only
         await pilot.press("E")
         if read_only:
+            said = [note.message for note in app._notifications]
+            assert said == ["This context is read-only: nothing can be changed here."]
+            app.run_command("delete-topic elsewhere")
+            await until(pilot, lambda: len(app._notifications) == 2, "the same again")
             await pilot.pause()
             assert not isinstance(app.screen, ActionScreen)
         else:
@@ -104,6 +108,39 @@ async def test_a_context_that_cannot_be_shown_leaves_the_cluster_that_is(
         await pilot.pause()
         assert "orders-cluster" in status(app)
         assert any("it wants SASL" in note.message for note in app._notifications)
+
+
+async def test_contexts_say_which_is_shown_and_what_may_be_done(
+    cluster, open_dashboard, own_configuration
+) -> None:
+    own_configuration.write_text(
+        "contexts:\n  orders-cluster: {bootstrap: ['127.0.0.1:1']}\n"
+        "  production: {bootstrap: ['127.0.0.1:2'], read_only: true}\ncurrent: production\n",
+        encoding="utf-8",
+    )
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        app.run_command("ctx")
+        table = app.table("contexts")
+        await until(pilot, lambda: len(table.shown) == 2, "both")
+        drawn = [table.render_line(line).text.split() for line in (1, 2)]
+        assert drawn == [
+            ["▶", "orders-cluster", "allowed", "127.0.0.1:1"],
+            ["●", "production", "read-only", "127.0.0.1:2"],
+        ]
+
+
+async def test_a_cluster_that_never_answered_shows_no_numbers(cluster, open_dashboard) -> None:
+    cluster.lose("nobody answers: 127.0.0.1:1")
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause(0.7)
+        assert "LOST" in status(app)
+        assert "nobody answers: 127.0.0.1:1" in status(app)
+        assert "brokers" not in status(app)
+        attention = str(app.query_one("#attention", Static).render())
+        assert "nothing is known of this cluster yet" in attention
 
 
 async def test_the_nearest_context_is_named(cluster, open_dashboard, own_configuration) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from textual.containers import Container
 from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
@@ -16,7 +15,7 @@ from textual.widgets import Static
 from clusters.polls import Answer, Poll
 from tui.doors import Commander
 from tui.drawing import age
-from tui.panel import Panel
+from tui.panel import Frame, Panel
 from tui.rings import forget_lines
 from tui.store import FRESH_MS, STALE_MS, Store
 from tui.table import LiveTable
@@ -67,6 +66,8 @@ class Desk:
     wall_ms: Callable[[], int]
     commander: Commander | None = None
     read_only: bool = False
+    # The name of the cluster that is shown.
+    cluster: str = ""
 
     @property
     def acts(self) -> bool:
@@ -74,7 +75,7 @@ class Desk:
         return self.commander is not None and not self.read_only
 
 
-class Page(Container):
+class Page(Frame):
     """`KIND` is its name in commands, `TITLE` in the header, `HELP` what the help page says."""
 
     # All of it lies under its parts: to draw it costs as much as to draw them.

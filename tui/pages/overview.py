@@ -6,7 +6,6 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal
 from textual.content import Content
 from textual.widget import Widget
 
@@ -16,6 +15,7 @@ from tui.charts import chart
 from tui.drawing import age, count, sparkline
 from tui.model import MOVES_MINUTES
 from tui.pages.base import Desk, Open, Page
+from tui.panel import Frame, Row
 from tui.panels import (
     SEVERITY,
     brokers_table,
@@ -58,7 +58,7 @@ class OverviewPage(Page):
         self.add_text("rates", "Records written per second")
         self.add_text("moves", "Leader moves per minute")
         self.add_text("attention", "Attention")
-        self._top = Horizontal(id="top")
+        self._top = Row(id="top")
         self._known: tuple[object, ...] = ()
         self._troubles: list[Trouble] = []
 
@@ -70,8 +70,8 @@ class OverviewPage(Page):
             yield self.texts["rates"]
             yield self.texts["moves"]
         yield self.texts["attention"]
-        with Container(id="lower"):
-            with Horizontal(id="middle"):
+        with Frame(id="lower"):
+            with Row(id="middle"):
                 yield self.tables["topics"]
                 yield self.tables["partitions"]
             yield self.tables["events"]
@@ -149,7 +149,10 @@ class OverviewPage(Page):
     def _all_well(self, prose: Prose) -> None:
         view = self.store.view
         if not view.brokers:
-            prose.line().append("asking …", "dim")
+            if self.store.status.mode == "lost":
+                prose.line().append("? nobody has answered: nothing is known of this cluster yet")
+            else:
+                prose.line().append("asking …", "dim")
             return
         if not self.store.is_live():
             prose.line().append("? not known: nobody answers", "warning")

@@ -197,18 +197,23 @@ def _since(at_ms: int, now_ms: int, leads: bool) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class ContextRow:
-    """A saved context."""
+    """A saved context; `current` is that of the shell, `shown` the one on the screen."""
 
     name: str
     bootstrap: str
     current: bool
+    shown: bool
+    read_only: bool
 
 
 class ContextsPage(Page):
     """The saved contexts; Enter goes to another cluster."""
 
     KIND, TITLE, DEFAULT_TABLE = "contexts", "Contexts", "contexts"
-    HELP = "Enter shows another cluster here; the current context of the shell stays as it is."
+    HELP = (
+        "▶ is the cluster on the screen, ● the current context of the shell. Enter shows another "
+        "cluster here; the context of the shell stays as it is."
+    )
 
     def __init__(self, desk: Desk, subject: str = "") -> None:
         super().__init__(desk, subject)
@@ -217,8 +222,14 @@ class ContextsPage(Page):
                 Column(
                     "context",
                     30,
-                    lambda r: f"{'● ' if r.current else '  '}{r.name}",
+                    lambda r: f"{'▶' if r.shown else ' '}{'●' if r.current else ' '} {r.name}",
                     lambda r: r.name,
+                ),
+                Column(
+                    "changes",
+                    10,
+                    lambda r: "read-only" if r.read_only else "allowed",
+                    lambda r: not r.read_only,
                 ),
                 Column("brokers", 0, lambda r: r.bootstrap, lambda r: r.bootstrap),
             ],
@@ -246,7 +257,11 @@ class ContextsPage(Page):
             current = state.current_context()
             rows = [
                 ContextRow(
-                    name, ", ".join(each.bootstrap), current is not None and current.name == name
+                    name=name,
+                    bootstrap=", ".join(each.bootstrap),
+                    current=current is not None and current.name == name,
+                    shown=name == self.desk.cluster,
+                    read_only=each.read_only,
                 )
                 for name, each in sorted(state.contexts().items())
             ]
