@@ -440,6 +440,8 @@ class ClusterFeed:
             work = projector.loading_snapshot(end_offset, epoch, at_ms, records)
             events = await in_slices(work)
             events += projector.learn_leader(fetched.leader_id, fetched.leader_epoch, at_ms)
+            # What comes after the snapshot is told by the next answer.
+            self._target = -1
         else:
             self._target = max(self._target, fetched.high_watermark)
             events = []

@@ -328,6 +328,37 @@ async def test_what_is_still_being_caught_up_with_is_not_called_live(fake_cluste
         assert moves == [2, 3]
 
 
+async def test_a_snapshot_on_the_same_connection_is_not_the_end_of_the_log(fake_cluster):
+    fake_cluster.append(*topic())
+    server, gate = fake_cluster.controllers[1], asyncio.Event()
+    whole = server.handlers[ApiKey.FETCH]
+    asked = 0
+
+    async def gated(body, version):
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        if asked == 2:
+            fake_cluster.append(change(leader=1))
+            trim_to_a_snapshot(fake_cluster, [*topic(), change(leader=2), change(leader=1)])
+            fake_cluster.append(change(leader=3))
+        return await whole(body, version)
+
+    async with watching(fake_cluster.bootstrap) as watcher:
+        await watcher.live()
+        server.handlers[ApiKey.FETCH] = gated
+        await watcher.until(lambda update: update.status.mode == "slow")
+        seen = len(watcher.updates)
+        fake_cluster.append(change(leader=2))
+        gate.set()
+        await watcher.until(lambda update: update.image.partition("orders", 0).leader == 3)
+        await watcher.until(lambda _: watcher.updates[-1].status.mode == "live")
+        for update in watcher.updates[seen:]:
+            leader = update.image.partition("orders", 0).leader
+            assert update.status.mode != "live" or leader == 3
+        assert [each.after for each in watcher.events] == [2, 1, 3]
+
+
 async def test_an_answer_that_is_not_all_there_is_makes_nothing_live(fake_cluster):
     """Brokers answer with one segment at a time, however little is in it."""
     fake_cluster.append(*topic())
