@@ -323,11 +323,12 @@ async def test_a_read_only_context_has_no_way_to_any_action(cluster, open_dashbo
                 app.run_command(action.name)
                 await pilot.pause()
                 last = [*app._notifications][-1].message
-                assert last.startswith(f'There is no command "{action.name}"')
+                assert last == "This context is read-only: nothing can be changed here."
                 assert not isinstance(app.screen, ActionScreen), action.name
             await pilot.press("question_mark")
             await until(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
             lines = str(app.screen.query_one(Static).content).splitlines()
-            assert not [a for a in here if [a.key, a.title] in [x.split(maxsplit=1) for x in lines]]
+            starts = [tuple(f"  {a.key} {a.title}".split()) for a in here]
+            assert not [x for x in lines if any((*x.split(),)[: len(y)] == y for y in starts)]
             await pilot.press("escape")
         assert clerk.ran == []
