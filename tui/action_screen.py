@@ -87,6 +87,7 @@ class ActionScreen(ModalScreen[int | None]):
         self._preview: list[str] = []
         self._said: list[str] = []
         self._looked_ms = 0
+        self._seen = False
         self._code: int | None = None
         self._progressing = False
         self._looked: Values = {}
@@ -255,7 +256,9 @@ class ActionScreen(ModalScreen[int | None]):
         return [*self.action.preview(store.view, self._about), *old]
 
     def _ready(self) -> None:
-        self.phase = Phase.AGREEING
+        self.phase, self._seen = Phase.AGREEING, False
+        # What was typed before the question was on the screen is no answer to it.
+        self.call_after_refresh(self._show_question)
         self._looked_ms = self._desk.now_ms()
         if self.action.typed:
             typed = self.query_one("#action-typed", Input)
@@ -263,7 +266,12 @@ class ActionScreen(ModalScreen[int | None]):
             typed.focus()
         self._draw()
 
+    def _show_question(self) -> None:
+        self._seen = True
+
     def _agree(self) -> None:
+        if not self._seen:
+            return
         typed = self.query_one("#action-typed", Input)
         if self.action.typed and typed.value.strip() != str(self._about):
             typed.value = ""

@@ -63,10 +63,19 @@ class TypedAhead(App[int]):
                 await self.type_ahead()
             if self.ahead.holds(event):
                 return
-        await super().on_event(event)
+        await self._go_on(event)
 
     async def type_ahead(self) -> None:
         """Do what was typed while a page was made; one of the keys may open another."""
         for event in self.ahead.end():
             if not self.ahead.holds(event):
-                await super().on_event(event)
+                await self._go_on(event)
+
+    async def _go_on(self, event: events.Event) -> None:
+        fresh = isinstance(event, events.Key) and not event.is_forwarded
+        if not (fresh and isinstance(event, events.Key) and self.begins(event)):
+            await super().on_event(event)
+
+    def begins(self, event: events.Key) -> bool:
+        """Whether a key opened a dialog: at once, for what is typed after it is meant for that."""
+        return False
