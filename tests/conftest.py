@@ -1,5 +1,10 @@
-"""The order of test files: those that take longest begin first, so that no worker ends alone."""
+"""The order of test files: those that take longest begin first, so that no worker ends alone.
 
+And Ctrl-C: a shell that starts the tests in its background has them ignore it, and all that they
+start would ignore it, too.
+"""
+
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +14,12 @@ FIRST = (
     *("secured", "shell", "tui"),
 )
 HERE = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    """Let what is started here be interrupted, whoever started us."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,25 @@ pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 class Cluster:
     """Runs `logctl` as processes with the throw-away cluster as their current context."""
 
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
     def start(self, *words: str, **more) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "shell.main", *words],
             stdin=more.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             **more,
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """Nothing outlives a test that failed in the middle."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def run(self, *words: str, stdin: bytes = b"", code: int = 0) -> tuple[bytes, str]:
         process = self.start(*words, stdin=subprocess.PIPE)
@@ -43,7 +54,9 @@ class Cluster:
         return out, err.decode()
 
     def topic(self, name: str, partitions: int = 1) -> str:
-        self.run("topic", "create", name, "-p", str(partitions), "-r", "3")
+        # Records of long ago stay, however long the tests take.
+        kept = ("-c", "retention.ms=-1")
+        self.run("topic", "create", name, "-p", str(partitions), "-r", "3", *kept)
         return name
 
     def whole(self, *topics: str, more: tuple[str, ...] = ()) -> list[dict]:
@@ -55,10 +68,12 @@ class Cluster:
 def logctl():
     cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"), own_ports=True)
     cluster.prepare()
+    users = Cluster()
     try:
         asyncio.run(cluster.up())
-        yield Cluster()
+        yield users
     finally:
+        users.end()
         asyncio.run(cluster.close())
 
 
