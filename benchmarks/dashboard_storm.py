@@ -212,11 +212,22 @@ class Pressing:
         self._app = app
         self._drawn = asyncio.Event()
         self._drawn_s = self._drawn_cpu_s = 0.0
+        # What a key left to be drawn, as far as it has not been drawn since.
+        self._left: set[Any] = set()
         app.post_display_hook = self._note
 
     def _note(self) -> None:
-        self._drawn_s, self._drawn_cpu_s = time.perf_counter(), time.process_time()
-        self._drawn.set()
+        if self._left:
+            # The screen says only after this that all is drawn; soon, before more is to be drawn.
+            drawn = time.perf_counter(), time.process_time()
+            asyncio.get_running_loop().call_soon(self._take_drawn, *drawn)
+
+    def _take_drawn(self, at_s: float, cpu_s: float) -> None:
+        if self._left:
+            self._left &= self._undrawn()
+            self._drawn_s, self._drawn_cpu_s = at_s, cpu_s
+            if not self._left:
+                self._drawn.set()
 
     async def press(self, key: str, into: Answers, *, screen: str = "") -> None:
         """Press a key; how long it took goes into `into`.
@@ -242,11 +253,14 @@ class Pressing:
             await asyncio.sleep(0.001)
         await self._passed(app.screen if screen else app.page)
         self._drawn_s, self._drawn_cpu_s = time.perf_counter(), time.process_time()
-        left = self._undrawn()
-        while left:
-            self._drawn.clear()
-            await asyncio.wait_for(self._drawn.wait(), 60)
-            left &= self._undrawn()
+        self._drawn.clear()
+        self._left = self._undrawn()
+        if self._left:
+            try:
+                async with asyncio.timeout(10):
+                    await self._drawn.wait()
+            except TimeoutError:
+                raise TimeoutError(f"{where} has not drawn {self._left}") from None
         into.wall_ms.append((self._drawn_s - wall) * 1000)
         into.cpu_ms.append((self._drawn_cpu_s - cpu) * 1000)
         into.keys.append(where)
@@ -263,7 +277,8 @@ class Pressing:
     async def _passed(self, node: Any) -> None:
         done = asyncio.Event()
         if node.call_later(done.set):
-            await asyncio.wait_for(done.wait(), 60)
+            async with asyncio.timeout(60):
+                await done.wait()
 
     def _undrawn(self) -> set[Any]:
         """What is still to be drawn of what can be seen."""

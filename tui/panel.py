@@ -1,13 +1,36 @@
-"""A panel of text that is laid out again only when it says something else."""
+"""Parts of pages that are laid out again only when something else is said: panels, frames, rows."""
 
 from typing import Any
 
 from rich.text import Text
+from textual.containers import Container, Horizontal
 from textual.content import Content
+from textual.geometry import Size
 from textual.widgets import Static
 
 
-class Panel(Static):
+class Still:
+    """Never scrolls: it need not be laid out once more because it was given another size.
+
+    No widget itself, for Textual reads the styles of the first class that is one.
+    """
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        update = super()._size_updated  # type: ignore[misc]
+        return bool(update(size, virtual_size, container_size, layout=False))
+
+
+class Frame(Still, Container):
+    """Parts below one another."""
+
+
+class Row(Still, Horizontal):
+    """Parts beside one another."""
+
+
+class Panel(Still, Static):
     """A Static for which being told the same again costs nothing."""
 
     _said: Any = None

@@ -18,6 +18,7 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
 from tui.filters import RowFilter, row_filter
 from tui.order import Order, Rules, Shift
@@ -296,14 +297,23 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             self._cursor = len(rows) - 1
             self._note_cursor()
         self._place_cursor()
-        size = Size(self._content_width(), len(rows) + 1)
-        if size != self.virtual_size:
-            self.virtual_size = size
+        self._extend()
         self._entitle()
         if self.follow_end and at_end:
             # The new height counts for scrolling only after the next layout.
             self.call_after_refresh(self._reveal)
         self.refresh()
+
+    def _extend(self) -> None:
+        """Be as long as there are rows: only the bar changes, unless the height follows them."""
+        size = Size(self._content_width(), len(self.shown) + 1)
+        if size == self.virtual_size:
+            return
+        if self.styles.auto_dimensions or not self.is_attached:
+            self.virtual_size = size
+            return
+        self.set_reactive(Widget.virtual_size, size)
+        self._scroll_update(size)
 
     def _wanted(self) -> Callable[[R], bool] | None:
         """What says of a row whether it is shown; None where all are."""
@@ -497,8 +507,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             return
         self._size_drawn = self.size
         self._fitted = None
-        self.virtual_size = Size(self._content_width(), len(self.shown) + 1)
-        self.refresh()
+        self._extend()
         # A table that became lower must not hide the row that somebody is on, or the newest.
         self.call_after_refresh(self._reveal)
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from textual.app import ComposeResult
-from textual.containers import Container
 from textual.content import Content
 
 from clusters.polls import Poll, Samples
 from tui.charts import chart
 from tui.drawing import age, count, sparkline
 from tui.pages.base import Desk, Page
+from tui.panel import Frame
 from tui.prose import Prose
 from tui.store import FRESH_MS, GROUPS, LAGS, Store
 from tui.table import Column, LiveTable
@@ -229,11 +229,11 @@ class GroupPage(Page):
 
     def compose(self) -> ComposeResult:
         """Facts, lag, and members and plots beside or below."""
-        with Container(id="around"):
-            with Container(id="main"):
+        with Frame(id="around"):
+            with Frame(id="main"):
                 yield self.texts["facts"]
                 yield self.tables["lags"]
-            with Container(id="below"):
+            with Frame(id="below"):
                 yield self.texts["history"]
                 yield self.texts["reading"]
                 yield self.texts["members"]

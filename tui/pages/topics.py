@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container
 from textual.content import Content
 
 from broker.protocol.image import RESOURCE_TOPIC
@@ -15,6 +14,7 @@ from tui.drawing import SIGNS, count, said_value, size, sparkline
 from tui.model import Health, PartitionRow, TopicRow
 from tui.pages.base import Desk, Page
 from tui.pages.groups import trend
+from tui.panel import Frame
 from tui.panels import fit_grid, partitions_table, topics_table
 from tui.prose import Prose
 from tui.store import ENDS, FRESH_MS, LAGS, LOG_DIRS
@@ -114,11 +114,11 @@ class TopicPage(Page):
 
     def compose(self) -> ComposeResult:
         """Facts, partitions, and what belongs to them beside or below."""
-        with Container(id="around"):
-            with Container(id="main"):
+        with Frame(id="around"):
+            with Frame(id="main"):
                 yield self.texts["facts"]
                 yield self.tables["partitions"]
-            with Container(id="below"):
+            with Frame(id="below"):
                 yield self.texts["rates"]
                 yield self.texts["settings"]
                 yield self.texts["readers"]
