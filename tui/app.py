@@ -108,7 +108,8 @@ class DashboardApp(TypedAhead):
         Binding("s", "sort", "Sort", id="sort"),
         Binding("S", "reverse", "Reverse", show=False, id="reverse"),
         Binding("tab", "app.focus_next", "Panel", show=False),
-        # In dialogs, too.
+        # In dialogs and lines, too.
+        Binding("ctrl+c", "give_up", "Leave", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Shell", show=False, id="suspend", priority=True),
         *(
             # At once, too: what is typed after it is meant for that page.
@@ -494,9 +495,16 @@ class DashboardApp(TypedAhead):
 
     # -- the end
 
-    def action_help_quit(self) -> None:
-        """Ctrl-C leaves, as it ends every other command; Textual would only give advice."""
-        self.exit()
+    def action_give_up(self) -> None:
+        """Ctrl-C ends what one is in: a line, a dialog, what it does; else the dashboard."""
+        box = self.focused
+        if marked := self.screen.get_selected_text() or getattr(box, "selected_text", ""):
+            self.copy_to_clipboard(marked)
+            self.notify("copied what was marked")
+        elif self._bar.display or len(self.screen_stack) > 1:
+            self.post_message(events.Key("escape", None))
+        else:
+            self.exit()
 
     def _fatal_error(self) -> None:
         """Keep the error for `show` instead of drawing its traceback over the terminal."""

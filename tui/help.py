@@ -43,7 +43,7 @@ EVERYWHERE: tuple[tuple[str, str], ...] = (
     ("Ctrl+P", "all commands, to be searched"),
     ("suspend", "back to the shell for now; fg comes back here"),
     ("help", "this page"),
-    ("quit Ctrl+C", "leave; also Ctrl+Q"),
+    ("quit Ctrl+C", "leave; also Ctrl+Q. In a dialog or line Ctrl+C leaves that alone"),
 )
 CLICK = (
     "puts the cursor on a row; again: opens it. A title sorts. Pages above and keys below can be "

@@ -322,6 +322,30 @@ async def stops_for_now(b: Bench, key: str) -> None:
     await b.closed()
 
 
+async def gives_up(b: Bench, key: str) -> None:
+    """What one is in, and nothing more; that it leaves otherwise: test_keys_that_always_leave."""
+    await b.at("topics")
+    await b.press("slash", "x", key)
+    await b.until(lambda: not b.app._bar.display, "the end of the line")
+    await b.press("escape", "C")
+    await b.screen(ActionScreen)
+    await b.press("a", key)
+    await b.closed()
+    await b.press("question_mark")
+    await b.screen(HelpScreen)
+    await b.press(key)
+    await b.closed()
+    await b.press("ctrl+p")
+    await b.screen(CommandPalette)
+    await b.press(key)
+    await b.closed()
+    await b.press("slash", "x", "shift+left", key)
+    assert b.osc_52()[-1] == "x", "what is marked is copied"
+    assert b.app._bar.display
+    await b.press("escape", "escape")
+    assert not b.app._exit
+
+
 async def quits(b: Bench, key: str) -> None:
     await b.press(key)
     await b.until(lambda: b.app._exit, "the end")
@@ -602,6 +626,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "n": tells_the_next_step,
             "ctrl+s": saves_a_picture,
             "ctrl+z": stops_for_now,
+            "ctrl+c": gives_up,
             "q": quits,
         },
     ),
