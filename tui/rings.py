@@ -31,7 +31,7 @@ def _crop_extend_whole(strip: Strip, start: int, end: int, style: Style | None) 
 def _divide_whole(strip: Strip, cuts: Iterable[int]) -> list[Strip]:
     wanted = list(cuts)
     whole = [cut for cut in wanted if cut <= strip.cell_length] == [strip.cell_length]
-    return [strip] if whole else _divide(strip, wanted)
+    return [strip] if whole else list(_divide(strip, wanted))
 
 
 def free_lines() -> None:

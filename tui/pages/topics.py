@@ -1,6 +1,6 @@
 """Topics, one topic, and all partitions with their filters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -202,6 +202,7 @@ class TopicPage(Page):
 
     def _chosen(self, answer: Answer) -> dict[str, str | None]:
         """Settings that somebody chose, by name: the answer, and what the log has told since."""
+        own: Mapping[str, str] | None
         own = self.store.view.image.configs.get((RESOURCE_TOPIC, self.about), {})
         if self.store.status.mode == "sampled":
             own = None  # nobody tells all of them but the answer
