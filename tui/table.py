@@ -140,7 +140,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._cursor = 0
         self._had_focus = False
         # Whether somebody scrolled away from the end that is followed.
-        self._looks_back = False
+        self._looks_back = self._followed = False
         self._revealing = False
         # Where the row of the cursor stands among all rows, shown or not.
         self._cursor_place = -1
@@ -192,7 +192,14 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         """Follow the end no more once a wheel or a bar leads away from it."""
         super().watch_scroll_y(old_value, new_value)
         if self.follow_end and not self._revealing:
-            self._looks_back = round(new_value) < self.max_scroll_y
+            back = round(new_value) < self.max_scroll_y
+            if back and not self._looks_back:
+                self._followed = self._cursor >= len(self.shown) - 1
+            elif self._looks_back and not back and self._followed and self.shown:
+                self._cursor = len(self.shown) - 1
+                self._note_cursor()
+                self.refresh()
+            self._looks_back = back
 
     def _draw_changed(self, shift: Shift) -> None:
         """Draw the lines of rows that changed where they stand."""
@@ -569,7 +576,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
     def _go(self, index: int) -> None:
         if not self.shown:
             return
-        before, self._looks_back = self._cursor, False
+        before, self._looks_back, self._followed = self._cursor, False, False
         self._cursor = max(0, min(index, len(self.shown) - 1))
         self._note_cursor()
         # Where nothing scrolls, two lines change; scrolling draws all of them anyway.
