@@ -20,6 +20,9 @@ from broker.storage.errors import CorruptFile
 from tests.own_time import own_s
 from tests.unit.raft.quorum_sockets import Heard, RunningNode, SocketCluster, until
 
+# Who is late leads on: on a busy machine all nodes are late at times, for one loop runs them.
+PATIENT = {"fetch_timeout_ms": 30_000, "request_timeout_ms": 30_000}
+
 
 def topic(number: int) -> TopicRecord:
     return TopicRecord(name=f"t{number}", topic_id=UUID(int=number + 10))
@@ -39,7 +42,7 @@ async def write(leader: RunningNode, first: int, count: int) -> None:
 
 @pytest.fixture
 async def three(tmp_path: Path) -> AsyncIterator[SocketCluster]:
-    cluster = SocketCluster(tmp_path, 3)
+    cluster = SocketCluster(tmp_path, 3, QuorumConfig(**PATIENT))
     await cluster.start()
     yield cluster
     await cluster.stop()
@@ -115,7 +118,7 @@ async def test_a_leader_that_stops_hands_over(three: SocketCluster) -> None:
 
 
 async def test_without_a_majority_nothing_commits_and_the_leader_resigns(tmp_path: Path) -> None:
-    config = QuorumConfig(fetch_timeout_ms=400, election_timeout_ms=200)
+    config = QuorumConfig(fetch_timeout_ms=1_500, election_timeout_ms=200)
     cluster = SocketCluster(tmp_path, 3, config)
     await cluster.start()
     leader = await cluster.elected()
@@ -297,9 +300,8 @@ async def test_strangers_are_refused(three: SocketCluster) -> None:
 
 
 async def test_snapshots_are_written_trimmed_to_fetched_and_loaded(tmp_path: Path) -> None:
-    cluster = SocketCluster(
-        tmp_path, 3, QuorumConfig(snapshot_log_bytes=2_000, snapshot_chunk_bytes_max=700)
-    )
+    config = QuorumConfig(snapshot_log_bytes=2_000, snapshot_chunk_bytes_max=700, **PATIENT)
+    cluster = SocketCluster(tmp_path, 3, config)
     await cluster.start()
     leader = await cluster.elected()
     away = next(n for n in cluster.nodes.values() if n is not leader)
