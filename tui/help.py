@@ -12,10 +12,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.actions import Offer
+from tui.dialog import Dialog, at_once
 from tui.keys import Chosen, Known, bindings_of, sign
 from tui.pages.base import Page
 
@@ -110,21 +110,21 @@ def _also(keys: str, signs: dict[str, list[str]]) -> str:
 
 def _item(key: str, what: str, width: int) -> str:
     begin = f"  {key:<{KEY_WIDTH - 3}} "
-    lines = textwrap.wrap(what, max(width - KEY_WIDTH, 10)) or [""]
+    lines = textwrap.wrap(what, max(width - KEY_WIDTH, 10), break_on_hyphens=False) or [""]
     return begin + ("\n" + " " * len(begin)).join(lines) + "\n"
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Keys and signs; any of its keys closes it, and so does a click beside it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,enter", "dismiss", "Close"),
-        Binding("j,down", "scroll('down')", "Down", show=False),
-        Binding("k,up", "scroll('up')", "Up", show=False),
-        Binding("pagedown,ctrl+f,ctrl+d,space", "scroll('page_down')", "Page down", show=False),
-        Binding("pageup,ctrl+b,ctrl+u", "scroll('page_up')", "Page up", show=False),
-        Binding("home,g", "scroll('home')", "Top", show=False),
-        Binding("end,G", "scroll('end')", "End", show=False),
+        at_once("escape,q,question_mark,enter", "dismiss", "Close"),
+        at_once("j,down", "scroll('down')", "Down"),
+        at_once("k,up", "scroll('up')", "Up"),
+        at_once("pagedown,ctrl+f,ctrl+d,space", "scroll('page_down')", "Page down"),
+        at_once("pageup,ctrl+b,ctrl+u", "scroll('page_up')", "Page up"),
+        at_once("home,g", "scroll('home')", "Top"),
+        at_once("end,G", "scroll('end')", "End"),
     ]
 
     def __init__(
