@@ -92,6 +92,7 @@ class _Loader:
     protected: list[tuple[str, Where]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     access: AccessReader = field(default_factory=AccessReader)
+    has_topics: bool = False
 
     def declared(self) -> Declared:
         return Declared(
@@ -101,6 +102,7 @@ class _Loader:
             protected=tuple(self.protected),
             files=tuple(document.file for document in self.documents),
             access=self.access.access(),
+            has_topics=self.has_topics,
         )
 
     # Files
@@ -168,6 +170,7 @@ class _Loader:
             defaults = fields.inside("defaults")
             defaults.known(DEFAULTS_KEYS)
             topics = fields.inside("topics")
+            self.has_topics |= isinstance(fields.data.get("topics"), dict)
             for name in topics.data:
                 self._read_topic(topics.inside(name), name, defaults)
             groups = fields.inside("groups")

@@ -97,7 +97,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """All that some files declare. `protected` are globs of topics that are never deleted."""
+    """All that some files declare. `protected` are globs of topics that are never deleted.
+
+    Without a section of topics (`has_topics`) none is pruned: a file that was cut off, or is about
+    users alone, must not take every topic with it.
+    """
 
     topics: Mapping[str, DeclaredTopic] = field(default_factory=dict)
     offsets: tuple[DeclaredOffsets, ...] = ()
@@ -105,3 +109,10 @@ class Declared:
     protected: tuple[tuple[str, Where], ...] = ()
     files: tuple[str, ...] = ()
     access: Access = field(default_factory=Access)
+    has_topics: bool = True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all is declared, as by an empty file."""
+        parts = (self.topics, self.offsets, self.policies, self.protected, self.access.sections)
+        return not self.has_topics and not any(parts)

@@ -70,8 +70,10 @@ class _Planner:
         for offsets in self.declared.offsets:
             if self.selection.offsets(offsets):
                 self._offsets(offsets)
-        if self.prune:
+        if self.prune and self.declared.has_topics:
             self._undeclared()
+        elif self.prune and not all(each.internal for each in self.world.topics.values()):
+            self.notes.append("no file has a section `topics`, so no topic is pruned")
         self._access()
         ranks = {kind: index for index, kind in enumerate(ORDER)}
         self.steps.sort(

@@ -121,6 +121,8 @@ async def _planned(
     if not files:
         raise UsageProblem("A file is missing.")
     declared = load_declared(list(files), given=dict(given), environ=session.doors.environ)
+    if declared.is_empty:
+        session.output.warn(f"{', '.join(files)} declares nothing.")
     selection = _selection(only)
     async with session.admin() as admin:
         world = await observe_declared(admin, declared, prune=prune)

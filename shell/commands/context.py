@@ -88,6 +88,8 @@ async def _add(
     from clusters.secret_sources import check_source
     from clusters.state import Context
 
+    if not name.strip() or not name.isprintable():
+        raise UsageProblem("A context's name is words that can be printed, and not empty.")
     bootstrap = parse_bootstrap(addresses)
     for key, source in secret:
         check_source(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shell.asking import confirm
@@ -15,7 +15,7 @@ from shell.output import Table
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
 from shell.sources import parse_places
-from shell.values import format_bytes, format_duration, parse_topic_partition
+from shell.values import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, PlacedPartition
@@ -23,15 +23,30 @@ if TYPE_CHECKING:
 Partition = tuple[str, int]
 Plan = dict[Partition, tuple[int, ...]]
 POLL_S = 0.5
+# Partitions told one by one.
+_TOLD = 5
 
 
-def read_by_hand(text: str) -> tuple[Partition, tuple[int, ...]]:
-    """The move of TOPIC:PARTITION=ID,ID. Raises UsageProblem."""
+def read_by_hand(text: str) -> tuple[list[tuple[str, int | None]], tuple[int, ...]]:
+    """The places and brokers of TOPIC=ID,ID or TOPIC:PARTITIONS=ID,ID. Raises UsageProblem."""
     place, _, brokers = text.rpartition("=")
-    topic, partition = parse_topic_partition(place)
-    if partition is None:
-        raise UsageProblem(f"'{text}' is not TOPIC:PARTITION=ID,ID.")
-    return (topic, partition), _ids(brokers, text)
+    if not place:
+        raise UsageProblem(f"'{text}' is not TOPIC:PARTITIONS=ID,ID.")
+    return parse_places([place]), _ids(brokers, text)
+
+
+def ordered(texts: Sequence[str], placed: Iterable[PlacedPartition]) -> Plan:
+    """The plan of words such as orders:0-3=2,1,3, in that order. Raises UsageProblem."""
+    plan: Plan = {}
+    for places, ids in map(read_by_hand, texts):
+        named = set(places)
+        for each in placed:
+            key = (each.topic, each.partition)
+            if key not in named and (each.topic, None) not in named:
+                continue
+            if plan.setdefault(key, ids) != ids:
+                raise UsageProblem(f"{each.topic}:{each.partition} is given two lists of brokers.")
+    return plan
 
 
 def _ids(text: str, whole: str) -> tuple[int, ...]:
@@ -92,6 +107,7 @@ async def _move(
         amount = await _bytes_to_copy(admin, plan, before)
         shown = "an amount that is not known" if amount is None else format_bytes(amount)
         session.output.say(f"{len(plan)} partitions move; {shown} to copy.")
+        _tell_preferred(session, plan, before)
         if dry_run:
             session.output.say("Nothing was changed.")
             return None
@@ -114,7 +130,7 @@ async def _plan(
     ways = sum((bool(by_hand), to_brokers is not None, file is not None))
     if ways != 1 or (by_hand and len(by_hand) != len(texts)) or (file and texts):
         raise UsageProblem(
-            "Say where to in one way: TOPIC:PARTITION=ID,ID..., or TOPIC --to-brokers ID,ID, or "
+            "Say where to in one way: TOPIC:PARTITIONS=ID,ID..., or TOPIC --to-brokers ID,ID, or "
             "--file PLAN.json."
         )
     if to_brokers is not None:
@@ -128,7 +144,12 @@ async def _plan(
             return placed_on(current, targets, {b.id: b.rack for b in brokers}), placed
         except NotEnoughBrokers as error:
             raise UsageProblem(f"{error}.") from None
-    plan = read_file(file) if file is not None else dict(map(read_by_hand, by_hand))
+    if file is None:
+        for _, ids in map(read_by_hand, by_hand):
+            _check_up(ids, up)
+        placed = await named_partitions(admin, [text.rpartition("=")[0] for text in by_hand])
+        return ordered(by_hand, placed), placed
+    plan = read_file(file)
     for ids in plan.values():
         _check_up(ids, up)
     placed = await named_partitions(admin, [f"{topic}:{index}" for topic, index in plan])
@@ -164,6 +185,21 @@ def _show(session: Session, plan: Plan, before: Mapping[Partition, PlacedPartiti
             )
         ],
     )
+
+
+def _tell_preferred(
+    session: Session, plan: Plan, before: Mapping[Partition, PlacedPartition]
+) -> None:
+    """Say whose first replica changes: it does not lead for that, but on an election."""
+    changed = [
+        f"{topic}:{index} from {before[topic, index].replicas[0]} to {new[0]}"
+        for (topic, index), new in sorted(plan.items())
+        if before[topic, index].replicas[:1] != new[:1]
+    ]
+    if changed:
+        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+        session.output.say(f"Preferred leaders change: {', '.join(changed[:_TOLD])}{more}.")
+        session.output.say("`partition elect` lets them lead once the replicas moved.", "dim")
 
 
 def _save(path: str, plan: Plan) -> None:
@@ -313,14 +349,14 @@ COMMANDS = (
     Command(
         name="partition move",
         summary="Move replicas to other brokers, or stop moving them.",
-        details="The plan is given by hand (TOPIC:PARTITION=ID,ID, the first is preferred to "
+        details="The plan is given by hand (TOPIC:PARTITIONS=ID,ID, the first is preferred to "
         "lead), read from Kafka's reassignment JSON, or made for --to-brokers: what may stay "
         "stays, the rest spreads over racks and over the brokers with the least. It is shown and "
         "asked for before anything moves.",
         arguments=(
             Argument(
                 "PARTITIONS",
-                "TOPIC, TOPIC:PARTITION, or TOPIC:PARTITION=ID,ID.",
+                "TOPIC, TOPIC:PARTITIONS, or either with =ID,ID.",
                 required=False,
                 many=True,
             ),
@@ -335,6 +371,7 @@ COMMANDS = (
         ),
         examples=(
             "partition move orders:0=3,1,2 --wait",
+            "partition move orders:0-2=3,1,2 orders:3-5=1,2,3 --dry-run",
             "partition move orders --to-brokers 1,2,4 --dry-run --save plan.json",
             "partition move --file plan.json --wait --yes",
             "partition move --cancel",

@@ -1,5 +1,7 @@
 """What a reset of a group would do: targets are read, and offsets stay within their logs."""
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,7 +71,25 @@ def test_a_partition_without_a_leader_is_left_alone():
 
 
 def test_moves_by_hand():
-    assert read_by_hand("orders:3=1,2") == (("orders", 3), (1, 2))
-    for text in ("orders=1", "orders:3=1,1", "orders:3=", "orders:3=a", "=1"):
+    assert read_by_hand("orders:3=1,2") == ([("orders", 3)], (1, 2))
+    assert read_by_hand("orders:0-1=1,2") == ([("orders", 0), ("orders", 1)], (1, 2))
+    assert read_by_hand("orders=1,2") == ([("orders", None)], (1, 2))
+    for text in ("orders:3=1,1", "orders:3=", "orders:3=a", "=1"):
         with pytest.raises(UsageProblem):
             read_by_hand(text)
+
+
+def test_several_partitions_take_one_order(logctl):
+    told = logctl("partition", "move", "orders:0-1=2,1", "--dry-run")
+    assert told.code == 0, told.err
+    rows = [line.split() for line in told.out.splitlines()[1:]]
+    assert rows == [["orders", "0", "1,2,3", "2,1"], ["orders", "1", "2,3,1", "2,1"]]
+    assert "Preferred leaders change: orders:0 from 1 to 2.\n" in told.err
+    assert "`partition elect`" in told.err
+    whole = logctl("partition", "move", "orders=1,2", "--dry-run", "--format", "json")
+    assert [each["after"] for each in json.loads(whole.out)] == [[1, 2]] * 3
+    twice = logctl("partition", "move", "orders:0=2,1", "orders=1,2", "--dry-run")
+    assert (twice.code, twice.out) == (2, "")
+    assert "orders:0 is given two lists of brokers." in twice.err
+    same = logctl("partition", "move", "orders:0=1,2", "--dry-run")
+    assert "Preferred" not in same.err

@@ -72,6 +72,14 @@ def test_addresses_do_not_stand_for_the_bundled_cluster(logctl, line) -> None:
     assert not logctl.doors.destroyed
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_context_has_a_name_that_can_be_read(logctl, name) -> None:
+    told = logctl("context", "add", name, "127.0.0.1:9092")
+    assert told.code == 2
+    assert "A context's name is words that can be printed" in told.err
+    assert list(logctl.doors.saved) == ["local"]
+
+
 def test_what_the_system_says_of_a_file_comes_without_its_number(logctl, tmp_path) -> None:
     told = logctl("produce", "orders", "--dry-run", "--file", str(tmp_path))
     assert (told.code, told.err) == (1, f"error: {tmp_path}: Is a directory\n")

@@ -303,3 +303,18 @@ def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, d
         return
     assert all(isinstance(topic, DeclaredTopic) for topic in declared.topics.values())
     plan(declared, world(a=existing()), prune=True)
+
+
+@pytest.mark.parametrize("text", ["", "topics:\n", "protect: [x]\n", "users: {}\n"])
+def test_a_file_without_topics_prunes_no_topic(tmp_path: Path, text: str) -> None:
+    declared = load(tmp_path, text)
+    found = plan(declared, world(a=existing()), prune=True)
+    assert found.steps == ()
+    assert "no file has a section `topics`, so no topic is pruned" in found.notes
+    assert declared.is_empty == (text in {"", "topics:\n"})
+
+
+def test_an_empty_section_prunes_all(tmp_path: Path) -> None:
+    declared = load(tmp_path, "topics: {}\n")
+    assert not declared.is_empty
+    assert [step.topic for step in plan(declared, world(a=existing()), prune=True).steps] == ["a"]
