@@ -13,11 +13,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.actions import Action, Values
 from tui.box import Box, all_taken
+from tui.dialog import Dialog, at_once
 from tui.doors import Commander
 from tui.drawing import age
 from tui.hints import hint_text
@@ -65,15 +65,15 @@ HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 }
 
 
-class ActionScreen(ModalScreen[int | None]):
+class ActionScreen(Dialog[int | None]):
     """Returns the command's exit code, or None when it was not run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave"),
-        Binding("enter", "go_on", "Go on", priority=True),
+        at_once("escape", "leave", "Leave"),
+        at_once("enter", "go_on", "Go on"),
         # At once, or what is typed after it still goes into the field before.
-        Binding("tab", "field(1)", "Next field", show=False, priority=True),
-        Binding("shift+tab", "field(-1)", "Field before", show=False, priority=True),
+        at_once("tab", "field(1)", "Next field"),
+        at_once("shift+tab", "field(-1)", "Field before"),
         Binding("ctrl+y", "copy", "Copy the command"),
     ]
 
@@ -317,20 +317,24 @@ class ActionScreen(ModalScreen[int | None]):
 
     # -- leaving
 
-    async def action_leave(self) -> None:
+    def action_leave(self) -> None:
         """Escape: leave without doing it, interrupt it, or close."""
-        if self.phase is Phase.DOING:
-            doing = [worker for worker in self.workers if worker.group == "do"]
-            self.workers.cancel_group(self, "do")
-            for worker in doing:
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(5):
-                        await worker.wait()
-            self._said.append("Interrupted. What the cluster had begun, it may still finish.")
-            self.phase, self._code = Phase.DONE, 130
-            self._draw()
-        else:
+        if self.phase is not Phase.DOING:
             self.dismiss(self._code)
+        elif not any(each.group == "leave" and not each.is_finished for each in self.workers):
+            # Not here: what ends meanwhile must not keep the keys of the whole application waiting.
+            self.run_worker(self._interrupt(), group="leave")
+
+    async def _interrupt(self) -> None:
+        doing = [worker for worker in self.workers if worker.group == "do"]
+        self.workers.cancel_group(self, "do")
+        for worker in doing:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(5):
+                    await worker.wait()
+        self._said.append("Interrupted. What the cluster had begun, it may still finish.")
+        self.phase, self._code = Phase.DONE, 130
+        self._draw()
 
     def action_copy(self) -> None:
         """Copy the command (OSC 52)."""

@@ -39,6 +39,7 @@ from tui.ahead import TypedAhead
 from tui.collecting import Collector
 from tui.commands import CommandProblem
 from tui.copying import row_as_json
+from tui.dialog import Palette
 from tui.doors import (
     Commander,
     Feed,
@@ -688,6 +689,11 @@ class DashboardApp(TypedAhead):
         """Pages, actions and what Textual offers, for the palette."""
         yield from own_commands(self, TABS)
         yield from super().get_system_commands(screen)
+
+    def action_command_palette(self) -> None:
+        """All commands, to be searched."""
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
 
     def type_command(self, begun: str) -> None:
         """Go on typing after `:` with what is begun."""

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from tui.box import Box, all_taken
+from tui.dialog import Dialog, at_once
 from tui.hints import hint_text
 from tui.records import Record, whole
 
@@ -30,18 +30,18 @@ READ_HINTS = (
 )
 
 
-class RecordScreen(ModalScreen[None]):
+class RecordScreen(Dialog[None]):
     """One record: key, headers, value as pretty JSON, text or bytes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss", "Close"),
-        Binding("x", "hex", "Bytes"),
-        Binding("y", "copy", "Copy the value"),
-        Binding("Y", "copy_whole", "Copy as JSON"),
-        Binding("n,right,l", "other(1)", "Next", show=False),
-        Binding("p,left,h", "other(-1)", "Before", show=False),
-        Binding("j,down", "scroll(1)", "Down", show=False),
-        Binding("k,up", "scroll(-1)", "Up", show=False),
+        at_once("escape,q,enter", "dismiss", "Close"),
+        at_once("x", "hex", "Bytes"),
+        at_once("y", "copy", "Copy the value"),
+        at_once("Y", "copy_whole", "Copy as JSON"),
+        at_once("n,right,l", "other(1)", "Next"),
+        at_once("p,left,h", "other(-1)", "Before"),
+        at_once("j,down", "scroll(1)", "Down"),
+        at_once("k,up", "scroll(-1)", "Up"),
     ]
 
     def __init__(
@@ -106,12 +106,12 @@ class RecordScreen(ModalScreen[None]):
         self.query_one("#record-scroll", VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
-class ReadScreen(ModalScreen[dict[str, str] | None]):
+class ReadScreen(Dialog[dict[str, str] | None]):
     """Where to read from, and which records; returns the answers, or None when left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Leave"),
-        Binding("enter", "read", "Read", priority=True),
+        at_once("escape", "dismiss(None)", "Leave"),
+        at_once("enter", "read", "Read"),
     ]
     FIELDS: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("from", "From", "start, end, offset 1500, last -100, time @-10m or @2026-01-31T12:00"),
