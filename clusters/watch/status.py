@@ -40,9 +40,9 @@ class FeedStatus:
     """How the feed is doing.
 
     live: every change comes as it is committed. slow: no change is missed, but the answer is late,
-    so that the image may be as old as the last contact. sampled: polled, may miss changes.
-    connecting: looking for the controller, the image may be old. lost: nobody answers, the image is
-    old.
+    so that the image may be as old as the last contact, or more than could be read yet is waiting.
+    sampled: polled, may miss changes. connecting: looking for the controller, or still reading its
+    log, the image may be old. lost: nobody answers, the image is old.
     `source` is the `host:port` that is read from, "" while there is none. `last_contact_ms` is
     milliseconds since 1970 of the last answer, 0 before the first. `controller_id` is -1 when
     unknown. `refusal` is set when what answers may not be used, which time alone does not mend:
