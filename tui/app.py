@@ -58,8 +58,9 @@ from tui.later import call_after
 from tui.line import WordsLine
 from tui.names import known_names
 from tui.obeying import obey
-from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page
+from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page, page_id
 from tui.pages.base import Desk, Stands
+from tui.pages.registry import make_page, page_id
 from tui.palette import own_commands
 from tui.panel import Frame
 from tui.refusal import CSS as REFUSAL_CSS
@@ -211,7 +212,7 @@ class DashboardApp(TypedAhead):
 
     async def on_stands(self, message: Stands) -> None:
         """A page was made: it has the keys, unless somebody types into the line."""
-        if message.page is self._pages.get(_page_id(self.place)):
+        if message.page is self._pages.get(page_id(self.place)):
             self._focus_page()
             await self.type_ahead()
 
@@ -245,7 +246,7 @@ class DashboardApp(TypedAhead):
     @property
     def page(self) -> Page:
         """The page that is seen."""
-        return self._pages[_page_id(self._places[-1])]
+        return self._pages[page_id(self._places[-1])]
 
     @property
     def place(self) -> Place:
@@ -274,8 +275,8 @@ class DashboardApp(TypedAhead):
         self._show()
 
     def _show(self) -> None:
-        place, id_ = self.place, _page_id(self.place)
-        kept = {_page_id(each) for each in self._places}
+        place, id_ = self.place, page_id(self.place)
+        kept = {page_id(each) for each in self._places}
         for other, page in list(self._pages.items()):
             if other == id_:
                 continue
@@ -320,6 +321,7 @@ class DashboardApp(TypedAhead):
         place = self.page.place_of(message.row)
         if place is not None:
             self.open_place(place)
+            self.page.come_from(message.row)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The next step is offered only while a story is told."""
@@ -454,9 +456,14 @@ class DashboardApp(TypedAhead):
             self._draw(self._status, status_text(name, store.status, store.view, now, width))
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)
-        self._draw(self._keys, keys_text(self._shown_keys()))
+        self.on_live_table_moved()
         if self._guide is not None:
             self._draw(self._guide_line, guide_text(self._guide))
+
+    def on_live_table_moved(self) -> None:
+        """Name the keys that do something with the row of the cursor."""
+        if self._places:
+            self._draw(self._keys, keys_text(self._shown_keys()))
 
     def _shown_keys(self) -> list[tuple[str, str, str]]:
         shown = [(b, f"app.on_page({b.action!r})") for b in keys.bindings_of(type(self.page))]
@@ -766,10 +773,6 @@ class DashboardApp(TypedAhead):
 def _known_keys() -> list[keys.Known]:
     owners: dict[str, type] = {keys.APP: DashboardApp, keys.TABLE: LiveTable, **PAGES}
     return keys.known_keys(owners, ACTIONS)
-
-
-def _page_id(place: Place) -> str:
-    return place.kind if place.kind in MAIN_PAGES and not place.subject else " ".join(place)
 
 
 async def show_dashboard(

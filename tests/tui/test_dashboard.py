@@ -9,6 +9,7 @@ from textual.widgets import Input, Static
 
 from tui.app import DashboardApp
 from tui.help import HelpScreen
+from tui.pages import Place
 from tui.table import LiveTable
 
 WAIT_S = 60.0
@@ -168,6 +169,23 @@ async def test_enter_on_a_topic_opens_it_and_escape_goes_back(running) -> None:
     await until(pilot, lambda: app.focused is app.table("topics"), "the focus on topics again")
     await pilot.press("1")
     assert app.place.kind == "overview"
+
+
+async def test_enter_on_a_partition_leads_to_it_among_those_of_its_topic(running) -> None:
+    app, pilot, cluster = running
+    cluster.create_topic("wide", 60)
+    await cluster.tell()
+    table = await page(app, pilot, "4", "partitions", 69)
+    table.move_to_key(("wide", 57))
+    await pilot.press("enter")
+    await until(pilot, lambda: app.place == Place("topic", "wide"), "its topic")
+    there = app.table("partitions")
+    await until(pilot, lambda: there.cursor_row is not None, "its partitions")
+    assert there.cursor_row.name == "wide-57"
+    await until(
+        pilot, lambda: 0 < there.region_of_cursor().y < there.size.height, "the cursor in sight"
+    )
+    assert str(app.subject()) == "wide-57"
 
 
 async def test_problem_keys_narrow_to_what_is_wrong(running) -> None:

@@ -202,6 +202,9 @@ class Page(Frame):
             return Place(subject.kind, subject.name)
         return Place("topic", subject.name) if subject.kind in ("topic", "partition") else None
 
+    def come_from(self, row: Any) -> None:
+        """Put the cursor on what a row of another page was about, where that is shown here."""
+
     def note(self, answer: Answer, fresh_ms: int = 2 * STALE_MS) -> str:
         """What is to be said of an answer's age; "" while it is fresh."""
         old_ms = answer.age_ms(self.desk.now_ms())

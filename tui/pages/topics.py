@@ -123,6 +123,11 @@ class TopicPage(Page):
                 yield self.texts["settings"]
                 yield self.texts["readers"]
 
+    def come_from(self, row: Any) -> None:
+        """The partition that a row was about."""
+        if (partition := getattr(row, "partition", None)) is not None:
+            self.tables["partitions"].move_to_key((self.about, partition))
+
     def wants(self) -> Sequence[Poll]:
         """Offsets of this topic, settings, groups, sizes."""
         return (self._ranges, Poll("configs", self.about), LAGS, LOG_DIRS)
