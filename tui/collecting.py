@@ -13,16 +13,16 @@ from tui.rings import free_lines
 
 # Young objects often, those that stayed a while seldom, all of them never by itself.
 THRESHOLDS = (1_000, 10, 100_000)
-QUIET_MS = 1_500
-EVERY_MS = 60_000
+# A pause between keys in which to do the rest, how long after the last time it was done: the longer
+# ago, the more there is to do, and the shorter a pause must do. At last it has to be borne.
+PAUSES_MS = ((60_000, 1_500), (75_000, 800), (90_000, 400), (120_000, 0))
+EVERY_MS, QUIET_MS = PAUSES_MS[0]
+AT_LATEST_MS = PAUSES_MS[-1][0]
 # Where nobody has pressed a key since the last time there is hardly anything to be found.
 UNTOUCHED_MS = 600_000
 # What was there at one collection is passed over by the next ones, but for these: after some
 # minutes when nobody is about, and at last in any case.
 WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 3_600_000
-# Somebody may press keys for hours without a pause; then it has to be borne, before closed pages
-# pile up: some MiB in so long.
-AT_LATEST_MS = 600_000
 
 
 class Collector:
@@ -48,7 +48,7 @@ class Collector:
             return True
         quiet_ms = now_ms - last_key_ms
         untouched = quiet_ms >= since_ms
-        if quiet_ms < QUIET_MS and since_ms < AT_LATEST_MS:
+        if quiet_ms < min(pause_ms for after_ms, pause_ms in PAUSES_MS if since_ms >= after_ms):
             return False
         if untouched and since_ms < UNTOUCHED_MS:
             return False

@@ -129,6 +129,14 @@ def test_garbage_is_looked_for_only_while_nobody_presses_keys(collector) -> None
     assert not collector.tick(later + 2, 0, loaded=True)
 
 
+def test_the_longer_ago_it_was_the_shorter_a_pause_between_keys_does(collector) -> None:
+    assert collector.tick(0, 0, loaded=True)
+    for now_ms, pause_ms in ((60_000, 1_500), (75_000, 800), (90_000, 400)):
+        assert not collector.tick(now_ms, now_ms - pause_ms + 1, loaded=True)
+    assert collector.tick(90_000, 90_000 - 400, loaded=True)
+    assert not collector.tick(149_999, 140_000, loaded=True)
+
+
 def test_on_a_wall_where_nobody_presses_keys_it_is_hardly_ever_looked_for(collector) -> None:
     assert collector.tick(1_000, 500, loaded=True)
     for minute in range(1, UNTOUCHED_MS // EVERY_MS):
