@@ -60,7 +60,6 @@ from tui.names import known_names
 from tui.obeying import obey
 from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page, page_id
 from tui.pages.base import Desk, Stands
-from tui.pages.registry import make_page, page_id
 from tui.palette import own_commands
 from tui.panel import Frame
 from tui.refusal import CSS as REFUSAL_CSS

@@ -93,6 +93,9 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
             """The table, for `on` selectors."""
             return self.table
 
+    class Moved(Message):
+        """The cursor is on another row, or on none; or it is seen in another table."""
+
     def __init__(
         self,
         columns: Sequence[Column[R]],
@@ -137,6 +140,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._row_class = row_class
         self._title = title
         self._cursor_key: Any = None
+        self._told_key: Any = None
         self._cursor = 0
         self._had_focus = False
         # Whether somebody scrolled away from the end that is followed.
@@ -309,7 +313,15 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         if self.follow_end and at_end:
             # The new height counts for scrolling only after the next layout.
             self.call_after_refresh(self._reveal)
+        self._tell_moved()
         self.refresh()
+
+    def _tell_moved(self) -> None:
+        key = self._key(self.shown[self._cursor]) if self.shown else None
+        if key != self._told_key:
+            self._told_key = key
+            if self.has_focus:
+                self.post_message(self.Moved())
 
     def _extend(self) -> None:
         """Be as long as there are rows: only the bar changes, unless the height follows them."""
@@ -520,6 +532,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
 
     def on_focus(self) -> None:
         """Show the cursor."""
+        self.post_message(self.Moved())
         self.refresh()
 
     def on_blur(self) -> None:
@@ -583,6 +596,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._draw_row(before)
         self._reveal()
         self._draw_row(self._cursor)
+        self._tell_moved()
 
     def _reveal(self) -> None:
         rows_seen = max(1, self.size.height - 1)

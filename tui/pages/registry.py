@@ -30,3 +30,8 @@ PAGES: dict[str, type[Page]] = MAIN_PAGES | DETAIL_PAGES
 def make_page(place: Place, desk: Desk) -> Page:
     """The page of a place. Raises KeyError for a kind that there is not."""
     return PAGES[place.kind](desk, place.subject)
+
+
+def page_id(place: Place) -> str:
+    """What tells the page of a place from others."""
+    return place.kind if place.kind in MAIN_PAGES and not place.subject else " ".join(place)
