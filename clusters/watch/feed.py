@@ -34,7 +34,7 @@ from clusters.watch.quorum_reader import (
     QuorumReader,
     Unusable,
 )
-from clusters.watch.sampled import NO_OFFSET, bridging, changes, kept, sample
+from clusters.watch.sampled import NO_OFFSET, bridging, keeping, sample
 from clusters.watch.sampled_settings import SampledSettings, as_if_known
 from clusters.watch.scouts import Leading, Position, Scouts, patience_ms
 from clusters.watch.slices import in_slices
@@ -577,13 +577,12 @@ class ClusterFeed:
                 image, controller_id, news = await self._unless_late(
                     self._sampled(connection), found.source, f" ({SAMPLED_NOTE})"
                 )
-                events = []
+                events, stamp = [], Stamp(NO_OFFSET, self._clock.wall_ms())
                 if before:
-                    image = kept(before, image)
+                    image = await in_slices(keeping(before, image))
                     known = as_if_known(before, image, news)
-                    events = changes(known, image, self._clock.wall_ms())
+                    events = await in_slices(comparing(known, image, stamp))
                 elif self._image is not EMPTY_IMAGE:
-                    stamp = Stamp(NO_OFFSET, self._clock.wall_ms())
                     events = await in_slices(bridging(self._image, image, stamp))
                 # What topics have set is told without an event when it was only learned.
                 fresh = before is None or bool(news)

@@ -19,12 +19,11 @@ from broker.protocol.image import (
     MetadataImage,
     PartitionState,
     TopicImage,
-    delta_between,
 )
 from broker.protocol.struct import ZERO_UUID, Struct
-from clusters.watch.differences import Stamp, comparing, events_of
+from clusters.watch.differences import Stamp, comparing
 from clusters.watch.events import ClusterEvent
-from clusters.watch.slices import Work
+from clusters.watch.slices import Work, in_slices, listed
 
 # That it takes long is told long before.
 SAMPLE_MS = 5_000
@@ -45,10 +44,11 @@ async def sample(connection: BrokerConnection) -> tuple[MetadataImage, int]:
             fenced = {each.broker_id: each for each in cluster.brokers if each.get("is_fenced")}
     except UnsupportedVersion:
         pass
-    return sampled_image(metadata, fenced), int(metadata.get("controller_id", -1))
+    image = await in_slices(_sampled_image(metadata, fenced))
+    return image, int(metadata.get("controller_id", -1))
 
 
-def sampled_image(metadata: Struct, fenced: dict[int, Struct]) -> MetadataImage:
+def _sampled_image(metadata: Struct, fenced: dict[int, Struct]) -> Work[MetadataImage]:
     """The image of a Metadata response and the fenced brokers of DescribeCluster. Pure."""
     brokers = {
         each.node_id: _broker(each.node_id, each.host, each.port, each.rack, fenced=False)
@@ -62,8 +62,10 @@ def sampled_image(metadata: Struct, fenced: dict[int, Struct]) -> MetadataImage:
         if topic.error_code != ErrorCode.none or not topic.name:
             continue
         topic_id: UUID = topic.get("topic_id") or ZERO_UUID
-        topics[topic.name] = TopicImage(topic.name, topic_id, _partitions(topic.partitions))
+        states = yield from _partitions(topic.partitions)
+        topics[topic.name] = TopicImage(topic.name, topic_id, states)
         names[topic_id] = topic.name
+        yield
     return MetadataImage(brokers=brokers, topics=topics, topic_names=names, offset=NO_OFFSET)
 
 
@@ -80,9 +82,9 @@ def _broker(
     )
 
 
-def _partitions(partitions: list[Struct]) -> tuple[PartitionState, ...]:
+def _partitions(partitions: list[Struct]) -> Work[tuple[PartitionState, ...]]:
     ordered = sorted(partitions, key=lambda each: int(each.partition_index))
-    return tuple(
+    states = yield from listed(
         PartitionState(
             replicas=tuple(each.replica_nodes),
             isr=tuple(each.isr_nodes),
@@ -92,21 +94,16 @@ def _partitions(partitions: list[Struct]) -> tuple[PartitionState, ...]:
         )
         for each in ordered
     )
+    return tuple(states)
 
 
-def kept(before: MetadataImage, after: MetadataImage) -> MetadataImage:
+def keeping(before: MetadataImage, after: MetadataImage) -> Work[MetadataImage]:
     """`after`, with topics that did not change as the very objects they were. Pure."""
-    topics = {
-        name: before.topics[name] if before.topics.get(name) == topic else topic
-        for name, topic in after.topics.items()
-    }
+    topics: dict[str, TopicImage] = {}
+    for name, topic in after.topics.items():
+        topics[name] = before.topics[name] if before.topics.get(name) == topic else topic
+        yield
     return replace(after, topics=topics)
-
-
-def changes(before: MetadataImage, after: MetadataImage, at_ms: int) -> list[ClusterEvent]:
-    """Events between two samples; their offset is -1. Pure."""
-    stamp = Stamp(NO_OFFSET, at_ms)
-    return events_of(before, after, delta_between(before, after), lambda _: stamp)
 
 
 def bridging(before: MetadataImage, after: MetadataImage, stamp: Stamp) -> Work[list[ClusterEvent]]:
