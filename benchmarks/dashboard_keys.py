@@ -26,7 +26,7 @@ from tui.app import DashboardApp
 PAUSE_S = 0.05
 DIALOGS = {
     "help": "HelpScreen",
-    "palette": "CommandPalette",
+    "palette": "Palette",
     "action": "ActionScreen",
     "record": "RecordScreen",
     "reading": "ReadScreen",

@@ -698,7 +698,7 @@ class DashboardApp(TypedAhead):
 
     def action_command_palette(self) -> None:
         """All commands, to be searched."""
-        if not Palette.is_open(self):
+        if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def type_command(self, begun: str) -> None:

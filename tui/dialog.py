@@ -5,10 +5,10 @@ the moment they come (`priority`): what is typed after them is for the page. Wha
 is still on its way then, and must not act on the page either.
 """
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
@@ -23,7 +23,7 @@ def at_once(keys: str, action: str, description: str, *, show: bool = False) -> 
 class Dialog(ModalScreen[T]):
     """A screen over the page."""
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Keep a key that came while this was open, and arrives once it is not."""
         _keep(self, event)
 
@@ -31,9 +31,9 @@ class Dialog(ModalScreen[T]):
 class Palette(CommandPalette):
     """Textual's list of all commands, closed at once."""
 
-    BINDINGS = [at_once("escape", "escape", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Keep a key that came while this was open, and arrives once it is not."""
         _keep(self, event)
 

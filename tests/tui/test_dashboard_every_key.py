@@ -460,6 +460,13 @@ async def closes_help(b: Bench, key: str) -> None:
     await b.closed()
 
 
+async def closes_the_palette(b: Bench, key: str) -> None:
+    await b.press("ctrl+p")
+    await b.screen(CommandPalette)
+    await b.press("x", key)
+    await b.closed()
+
+
 def scrolls_help(way: Callable[[float, int, float], float]) -> Check:
     """From line 5 to where `way` says of that, the height and the last line that can be first."""
 
@@ -679,6 +686,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "end G": scrolls_help(lambda at, height, last: last),
         },
     ),
+    **each("Palette", {"escape": closes_the_palette}),
     **each(
         "RecordScreen",
         {
