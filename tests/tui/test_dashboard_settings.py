@@ -51,6 +51,7 @@ async def panel(cluster, open_dashboard):
                 await pilot.pause(STEP_S)
             raise AssertionError(f"{wanted}, and not {lines}")
 
+        until.app = app
         yield until
 
 
@@ -110,5 +111,25 @@ async def test_offsets_that_were_not_told_for_a_while_say_so(cluster, open_dashb
         cluster.polled["ends"] = OSError("frozen")
         app.page.desk = replace(app.page.desk, now_ms=lambda: at_ms)
         app.store.answers[ENDS] = told
-        app.page.paint()
-        assert "9 s old" in str(app.page.texts["rates"].content)
+        for _ in range(int(WAIT_S / STEP_S)):
+            app.page.paint()  # the panel is drawn once the page knows its size
+            if "9 s old" in (said := str(app.page.texts["rates"].content)):
+                break
+            await pilot.pause(STEP_S)
+        assert "9 s old" in said
+
+
+async def test_a_topic_that_is_deleted_leaves_nothing_of_it_on_its_page(panel, cluster) -> None:
+    await panel(
+        "cleanup.policy = compact",
+        "min.insync.replicas = 1",
+        "retention.ms = 604800000 (7 d)",
+        "segment.bytes = 1048576 (1 MiB)",
+    )
+    cluster.apply(rec.RemoveTopicRecord(topic_id=cluster.topic_ids["orders"]))
+    await cluster.tell()
+    await panel()
+    page = panel.app.page
+    assert not page.tables["partitions"].shown
+    assert "The topic orders was deleted" in str(page.texts["facts"].content)
+    assert str(page.texts["readers"].content) == ""

@@ -156,6 +156,8 @@ class OverviewPage(Page):
             return
         if not self.store.is_live():
             prose.line().append("? not known: nobody answers", "warning")
+            if self.desk.acts and self.desk.commander is not None and self.desk.commander.deploys:
+                prose.append("   → `logctl cluster status` says what runs", "accent")
             return
         prose.line().append("● all well", "good")
         health = view.health()
