@@ -10,13 +10,16 @@ from typing import Any
 from shell.session import Session
 
 
-def client_options(session: Session) -> dict[str, Any]:
+def client_options(session: Session, answered: str | None = None) -> dict[str, Any]:
     """Return keyword arguments for a producer or a consumer of aiokafka.
+
+    `answered` is a broker that just did: the library picks one of those it is given by chance, and
+    waits out its whole limit for one that takes connections and says nothing.
 
     Raises LogctlError for security properties that are not supported or secrets that are missing.
     """
     options: dict[str, Any] = {
-        "bootstrap_servers": list(session.bootstrap()),
+        "bootstrap_servers": list(session.bootstrap()) if answered is None else [answered],
         "client_id": "logctl",
     }
     security = session.security()

@@ -133,8 +133,9 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
     async with session.admin() as admin:
         for source in wanted.sources:
             await admin.topic(source.topic, offsets=False)
+        answered = admin.source
     consumer = AIOKafkaConsumer(
-        **client_options(session),
+        **client_options(session, answered),
         group_id=wanted.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest" if wanted.from_start else "latest",

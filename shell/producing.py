@@ -119,6 +119,7 @@ class _Run:
     producer: Any
     tally: Tally
     partitions: int
+    answered: str | None = None
     session_ms: int = 0
     pending: _Pending = field(default_factory=deque)
     next_progress: float = 0.0
@@ -141,9 +142,9 @@ class _Run:
             return
         await _settle(self, 0)
         await _stop(self.producer)
-        self.producer = _producer(self.session, self.plan)
+        self.producer = _producer(self.session, self.plan, self.answered)
         self._began()
-        await _start(self.producer, self.session.settings.timeout_ms)
+        await _start(self.producer, self.session.settings.timeout_ms, self.plan.acks)
 
     def fail(self, record_or_place: str, reason: str, hint: str | None = None) -> None:
         """Tell of a record that is not written; raises Failed unless the run is to go on."""
@@ -180,16 +181,24 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
     """
     async with session.admin() as admin:
         detail = await admin.topic(plan.topic)
-        session_ms = admin.session_ms
+        session_ms, answered = admin.session_ms, admin.source
     _check_partition(plan, len(detail.partitions), plan.recipe.partition)
     if plan.dry_run:
         return await _dry_run(session, plan, len(detail.partitions))
     started = time.monotonic()
-    producer = _producer(session, plan)
-    run = _Run(session, plan, producer, Tally(plan.topic), len(detail.partitions), session_ms)
+    producer = _producer(session, plan, answered)
+    run = _Run(
+        session,
+        plan,
+        producer,
+        Tally(plan.topic),
+        len(detail.partitions),
+        answered,
+        session_ms,
+    )
     interrupted = False
     try:
-        await _start(producer, session.settings.timeout_ms)
+        await _start(producer, session.settings.timeout_ms, plan.acks)
         interrupted = await _send_until_interrupted(run)
     except KafkaConnectionError as error:
         raise Failed(f"Cannot reach the cluster: {error}") from None
@@ -218,9 +227,9 @@ def _check_partition(plan: Plan, count: int, partition: int | None) -> None:
         )
 
 
-def _producer(session: Session, plan: Plan) -> Any:
+def _producer(session: Session, plan: Plan, answered: str | None) -> Any:
     return AIOKafkaProducer(
-        **client_options(session),
+        **client_options(session, answered),
         acks=plan.acks,
         # A batch that is refused leaves a gap in an idempotent producer's sequence.
         enable_idempotence=plan.acks == "all" and not plan.keep_going,
@@ -239,12 +248,17 @@ def _serialized(content: Any) -> bytes | None:
     return None if content is None or content is _NULL else content
 
 
-async def _start(producer: Any, timeout_ms: int) -> None:
+async def _start(producer: Any, timeout_ms: int, acks: int | str = "all") -> None:
     # The client library asks for a producer id without end while no controller is there.
     try:
         async with asyncio.timeout(timeout_ms / 1000):
             await producer.start()
     except TimeoutError:
+        if acks != "all":
+            raise Failed(
+                f"No broker told where the topic is within {timeout_ms / 1000:g} s.",
+                hint="See `logctl broker list`; --timeout waits longer.",
+            ) from None
         raise Failed(
             f"The brokers gave no producer id within {timeout_ms / 1000:g} s.",
             hint="Is there a controller? See `logctl broker list`. --acks 1 needs no producer id.",

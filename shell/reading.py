@@ -75,7 +75,9 @@ class _Reader:
     session: Session
     wanted: Range
     printer: Printer
-    consumer: Any
+    # None until it is known where to begin.
+    consumer: Any = None
+    answered: str | None = None
     cursors: dict[TopicPartition, _Cursor] = field(default_factory=dict)
     # Partitions without a leader at the beginning: read once they have one.
     waiting: set[TopicPartition] = field(default_factory=set)
@@ -93,21 +95,12 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
 
     Raises Failed when reading cannot go on: what was read until then has been printed.
     """
-    consumer = AIOKafkaConsumer(
-        **client_options(session),
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        request_timeout_ms=max(session.settings.timeout_ms, 1_000),
-        fetch_max_wait_ms=_POLL_MS,
-        metadata_max_age_ms=int(_LOOK_EVERY_S * 1000),
-        isolation_level="read_committed" if wanted.committed else "read_uncommitted",
-    )
-    reader = _Reader(session, wanted, printer, consumer)
+    reader = _Reader(session, wanted, printer)
     names = ", ".join(source.topic for source in wanted.sources)
     try:
         known = await _bounds(reader)
-        await consumer.start()
+        reader.consumer = _consumer(reader)
+        await reader.consumer.start()
         await _place(reader, known)
         printer.heading()
         await _read(reader)
@@ -119,13 +112,29 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
         raise Failed(f"Reading {names} failed: {type(error).__name__}: {error}") from None
     finally:
         printer.flush()
-        await _stop(consumer)
+        if reader.consumer is not None:
+            await _stop(reader.consumer)
+
+
+def _consumer(reader: _Reader) -> Any:
+    session, wanted = reader.session, reader.wanted
+    return AIOKafkaConsumer(
+        **client_options(session, reader.answered),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        request_timeout_ms=max(session.settings.timeout_ms, 1_000),
+        fetch_max_wait_ms=_POLL_MS,
+        metadata_max_age_ms=int(_LOOK_EVERY_S * 1000),
+        isolation_level="read_committed" if wanted.committed else "read_uncommitted",
+    )
 
 
 async def _bounds(reader: _Reader) -> Bounds:
     session, wanted = reader.session, reader.wanted
     async with session.admin() as admin:
         details = await asyncio.gather(*(admin.topic(s.topic) for s in wanted.sources))
+        reader.answered = admin.source
     known: Bounds = {}
     for source, detail in zip(wanted.sources, details, strict=True):
         known |= _chosen(reader, detail, source)

@@ -115,6 +115,7 @@ class FakeAdmin:
     failure: Exception | None = None
     delay_forever: bool = False
     session_ms: int = 0
+    source: str | None = None
 
     async def topics(self):
         if self.failure:

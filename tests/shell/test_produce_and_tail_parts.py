@@ -23,8 +23,8 @@ from shell.inputs import BadRecord, Recipe, records_of_lines
 from shell.lines import follow_lines, read_lines
 from shell.output import Output
 from shell.partitioners import StickyPartitioner, make_partitioner
-from shell.producing import Tally, _acknowledged, _refused_places, _start
-from shell.reading import _stop
+from shell.producing import Plan, Tally, _acknowledged, _producer, _refused_places, _start
+from shell.reading import _consumer, _stop
 from shell.records import ReadRecord, record_json
 from shell.session import Session
 from shell.settings import Settings
@@ -270,6 +270,24 @@ async def test_a_producer_that_gets_no_id_is_told_in_time():
     producer = SimpleNamespace(start=asyncio.Event().wait)
     with pytest.raises(Failed, match=r"no producer id within 0\.02 s"):
         await _start(producer, 20)
+    with pytest.raises(Failed, match=r"No broker told where the topic is within 0\.02 s"):
+        await _start(producer, 20, acks=1)
+
+
+@pytest.mark.parametrize(("answered", "first"), [(None, ["b:1", "b:2"]), ("b:2", ["b:2"])])
+def test_the_client_library_begins_with_a_broker_that_answered(
+    monkeypatch, answered, first
+) -> None:
+    """One that takes connections and says nothing would cost it its whole limit."""
+    for name in ("shell.producing.AIOKafkaProducer", "shell.reading.AIOKafkaConsumer"):
+        monkeypatch.setattr(name, lambda **options: options["bootstrap_servers"])
+    settings = Settings(bootstrap=("b:1", "b:2"))
+    session = Session(settings, Output(stdout=io.BytesIO(), stderr=io.StringIO()), FakeDoors())
+    plan = Plan(topic="orders", recipe=Recipe())
+    assert _producer(session, plan, answered) == first
+    wanted = SimpleNamespace(committed=False)
+    reader = SimpleNamespace(session=session, wanted=wanted, answered=answered)
+    assert _consumer(reader) == first
 
 
 def test_a_contexts_security_reaches_the_client_library():
