@@ -22,8 +22,8 @@ from tests.hosts.roots import Root
 
 T = TypeVar("T")
 BOOT = Path(__file__).parent / "boot"
-SSH_SECONDS = 30.0
-STOP_SECONDS = 10.0
+SSH_SECONDS = 60.0
+STOP_SECONDS = 60.0
 POLL_SECONDS = 0.01
 
 

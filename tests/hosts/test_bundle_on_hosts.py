@@ -9,7 +9,7 @@ from clusters.bundle import build_bundle
 from tests.hosts.host import Host, until
 from tests.hosts.lab import Lab
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 CONFIG = """\
 node.id=1
 process.roles=broker,controller

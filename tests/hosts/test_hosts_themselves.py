@@ -10,10 +10,19 @@ from tests.hosts.host import Host
 from tests.hosts.lab import Lab
 from tests.hosts.roots import SUDO_PASSWORD
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 60.0
+# Of hosts that are going to be gone: so soon they are given up.
+SILENCE_SECONDS, UNPLUGGED_SECONDS = 2, 5.0
 
 
-def connect(lab: Lab, host: Host, user: str = "root") -> asyncssh.connect:
+def connect(
+    lab: Lab,
+    host: Host,
+    user: str = "root",
+    *,
+    seconds: float = CONNECT_SECONDS,
+    silence_s: int = round(CONNECT_SECONDS),
+) -> asyncssh.connect:
     return asyncssh.connect(
         host.address,
         username=user,
@@ -21,9 +30,9 @@ def connect(lab: Lab, host: Host, user: str = "root") -> asyncssh.connect:
         known_hosts=None,
         config=None,
         agent_path=None,
-        connect_timeout=CONNECT_SECONDS,
+        connect_timeout=seconds,
         keepalive_interval=1,
-        keepalive_count_max=2,
+        keepalive_count_max=silence_s,
     )
 
 
@@ -60,7 +69,7 @@ async def test_users_differ_in_what_sudo_gives_them(lab: Lab) -> None:
 async def test_power_cut_cable_and_partition(lab: Lab) -> None:
     one, two, _ = lab.start(3)
     await say(lab, one, "echo kept > /root/kept; sleep 1000 > /dev/null 2>&1 &")
-    async with connect(lab, one) as connection:
+    async with connect(lab, one, silence_s=SILENCE_SECONDS) as connection:
         one.power_off()
         with pytest.raises((asyncssh.Error, OSError)):
             await connection.run("true", check=True)
@@ -70,16 +79,17 @@ async def test_power_cut_cable_and_partition(lab: Lab) -> None:
 
     two.unplug()
     with pytest.raises((asyncssh.Error, OSError, TimeoutError)):
-        await say(lab, two, "true")
+        async with connect(lab, two, seconds=UNPLUGGED_SECONDS):
+            pass
     two.plug()
     assert await say(lab, two, "echo back") == "back\n"
 
-    reach = f"timeout 1 bash -c 'exec 3<>/dev/tcp/{two.address}/22' && echo reached"
-    assert "reached" in await say(lab, one, reach)
+    reach = f"bash -c 'exec 3<>/dev/tcp/{two.address}/22' && echo reached"
+    assert "reached" in await say(lab, one, f"timeout 30 {reach}")
     one.cut_from(two)
-    assert "reached" not in await say(lab, one, reach)
+    assert "reached" not in await say(lab, one, f"timeout 1 {reach}")
     one.heal()
-    assert "reached" in await say(lab, one, reach)
+    assert "reached" in await say(lab, one, f"timeout 30 {reach}")
 
 
 async def test_disks_clocks_keys_and_shells(lab: Lab) -> None:
@@ -92,7 +102,7 @@ async def test_disks_clocks_keys_and_shells(lab: Lab) -> None:
 
     before = int(await say(lab, host, "date +%s"))
     host.skew_clock(-300)
-    assert 290 <= before - int(await say(lab, host, "date +%s")) <= 300
+    assert 200 <= before - int(await say(lab, host, "date +%s")) <= 300
     assert await say(lab, host, "date -u -d @0 +%Y") == "1970\n"
 
     fingerprint = host.change_host_key()

@@ -16,7 +16,7 @@ from tests.hosts.lab import HUB, Lab
 pytestmark = pytest.mark.timeout(300)
 
 PASSPHRASE = "open sesame, please"
-AGENT_SECONDS = 10.0
+AGENT_SECONDS = 60.0
 
 
 def fingerprint(host: Host) -> str:
