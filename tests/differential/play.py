@@ -28,7 +28,7 @@ from tests.differential.compare import Allowance, Difference, Normaliser, Rules,
 from tests.differential.sides import NODE, Side, Sides
 
 NOW_MS = int(time.time() * 1000)
-UNTIL_SECONDS = 20.0
+UNTIL_SECONDS = 60.0
 # Known nowhere.
 UNKNOWN_TOPIC_ID = "aaaaaaaaaaaaaaaaaaaaaA"
 

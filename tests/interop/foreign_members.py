@@ -14,7 +14,7 @@ from tests.interop.drivers import Event, driver
 from tests.interop.foreign import Absent
 from tests.interop.group_members import HEARTBEAT_MS, SESSION_MS, Member
 
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 
 
 class DriverMember(Member):
