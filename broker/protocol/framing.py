@@ -78,5 +78,13 @@ class FrameDecoder:
         if length < 0:
             raise NegativeLength(f"a frame of {length} bytes")
         if length > self._max_frame_bytes:
-            raise FrameTooLarge(f"a frame of {length} bytes; {self._max_frame_bytes} is the most")
+            # Who speaks another protocol begins with a word of it: HTTP, GET, SSH-.
+            word = bytes(buffer[position : position + _LENGTH_BYTES])
+            spelt = f" (its first word is {word.decode()!r})" if _is_word(word) else ""
+            most = f"{self._max_frame_bytes} is the most"
+            raise FrameTooLarge(f"a frame of {length} bytes{spelt}; {most}")
         return length
+
+
+def _is_word(data: bytes) -> bool:
+    return data.isascii() and data.decode("ascii").isprintable()

@@ -42,6 +42,20 @@ def test_an_announced_length_reserves_nothing() -> None:
     assert decoder.pending_bytes == 7
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request", "1213486160 bytes (its first word is 'HTTP'); 104857600 is"),
+        (b"SSH-2.0-OpenSSH", "(its first word is 'SSH-')"),
+        ((2**30 + 1).to_bytes(4, "big"), "a frame of 1073741825 bytes; 104857600 is the most"),
+    ],
+)
+def test_who_speaks_another_protocol_is_told_by_its_first_word(data: bytes, said: str) -> None:
+    with pytest.raises(FrameTooLarge) as told:
+        FrameDecoder().feed(data)
+    assert said in str(told.value)
+
+
 @pytest.mark.parametrize("split", [0, 1, 3, 4])
 def test_impossible_lengths_are_refused_at_once(split: int) -> None:
     for length, error in ((-1, NegativeLength), (-(2**31), NegativeLength), (1025, FrameTooLarge)):
