@@ -14,6 +14,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from shell.client_metadata import only_ask
 from shell.client_options import client_options
 from shell.exits import Failed
 from shell.printing import Printer, read_record
@@ -26,6 +27,8 @@ _POLL_MS = 200
 _RECORDS_PER_POLL = 500
 _COMMIT_EVERY_S = 1.0
 _END_LIMIT_S = 5.0
+
+only_ask()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

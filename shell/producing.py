@@ -21,7 +21,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
-from shell import client_errors
+from shell import client_errors, client_metadata
 from shell.client_options import client_options
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.inputs import BadRecord, NewRecord, Recipe, records_of_lines
@@ -168,6 +168,7 @@ class _Run:
 
 
 client_errors.learn()
+client_metadata.only_ask()
 
 
 class _NoAnswer(Failed):

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from broker.protocol.errors import LogctlError
+from shell.client_metadata import only_ask
 from shell.client_options import client_options
 from shell.exits import Failed, UsageProblem
 from shell.printing import Printer, read_record
@@ -35,6 +36,8 @@ _RECORDS_PER_POLL = 500
 _STOP_LIMIT_S = 3.0
 # How soon partitions that are added, or find a leader, are read as well.
 _LOOK_EVERY_S = 2.0
+
+only_ask()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
