@@ -1,14 +1,17 @@
 """Every kind of key on every page, in a storm: which of them takes longer than a person takes for at once?
 
-`python -m benchmarks.dashboard_keys [--storm SECONDS] [--size 120x40] [--over MS]`. 10,000 partitions in memory, a thousand
-events a second, drawn in a pseudo-terminal. Each key is named with where it was pressed; those that took longest are told
-one by one, by a watch and in processor time, which other work does not stretch.
+`python -m benchmarks.dashboard_keys [--storm SECONDS | --changes N] [--size 120x40] [--over MS]`. 10,000 partitions in
+memory, a thousand events a second, drawn in a pseudo-terminal. Each key is named with where it was pressed; those that
+took longest are told one by one, by a watch and in processor time. With `--changes` that many events come and are drawn
+before each key and none beside it, once through all: what the keys alone cost, to compare on a machine that others use.
 """
 
 import argparse
 import asyncio
 import statistics
+from collections.abc import Awaitable, Callable
 
+from benchmarks.dashboard import drawn
 from benchmarks.dashboard_soak import told
 from benchmarks.dashboard_storm import (
     EVENTS_PER_S,
@@ -54,7 +57,7 @@ WALK = (
 )
 
 
-async def run(storm_s: float, size: tuple[int, int], over_ms: float) -> None:
+async def run(storm_s: float, changes: int, size: tuple[int, int], over_ms: float) -> None:
     storm = Storm()
     app = DashboardApp(["127.0.0.1:1"], feed=storm.cluster, kinds=storm.kinds(), commander=Teller())
     async with in_terminal(app, size):
@@ -64,11 +67,18 @@ async def run(storm_s: float, size: tuple[int, int], over_ms: float) -> None:
             await asyncio.sleep(0.002)
         await asyncio.sleep(1)
         answers = Answers()
+        if changes:
+            for visit in WALK:
+                await walk(pressing, visit, answers, lambda: settle(app, storm, changes))
+            say(f"keys: {len(answers.keys)}; processor {told(answers.cpu_ms)}")
+            tell_slow(answers, over_ms)
+            return
         with Holds() as holds:
             blowing = asyncio.create_task(storm.blow(storm_s))
             while not blowing.done():
                 for visit in WALK:
-                    await walk(pressing, visit, answers)
+                    if not blowing.done():
+                        await walk(pressing, visit, answers)
         say(f"events: {storm.sent / storm_s:.0f} of {EVENTS_PER_S} a second")
         say(
             f"keys: {len(answers.keys)}; watch {told(answers.wall_ms)}; processor {told(answers.cpu_ms)}"
@@ -77,13 +87,31 @@ async def run(storm_s: float, size: tuple[int, int], over_ms: float) -> None:
         tell_slow(answers, over_ms)
 
 
-async def walk(pressing: Pressing, visit: str, into: Answers) -> None:
-    """Press the keys of one line of WALK."""
+async def settle(app: DashboardApp, storm: Storm, changes: int) -> None:
+    """Have some events come, and wait until they are taken and drawn."""
+    version = app.store.view.version
+    for _ in range(changes):
+        storm.change()
+    await storm.cluster.tell()
+    while app.store.view.version == version or app._paint_due:
+        await asyncio.sleep(0.005)
+    await drawn(app)
+
+
+async def walk(
+    pressing: Pressing,
+    visit: str,
+    into: Answers,
+    before: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Press the keys of one line of WALK, after `before` each."""
     for step in visit.split():
         key, opens, dialog = step.partition(">")
         closes = key.endswith("<")
         key = key.removesuffix("<")
         screen = DIALOGS[dialog] if opens else "Screen" if closes else ""
+        if before is not None:
+            await before()
         await pressing.press(key, into, screen=screen)
         await asyncio.sleep(PAUSE_S)
 
@@ -108,11 +136,12 @@ def tell_slow(answers: Answers, over_ms: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--storm", type=float, default=40.0, help="seconds of events")
+    parser.add_argument("--changes", type=int, default=0, help="events before each key, no storm")
     parser.add_argument("--size", default="120x40", help="of the window, columns x lines")
     parser.add_argument("--over", type=float, default=50.0, help="tell keys that took longer (ms)")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
-    asyncio.run(run(options.storm, (width, height), options.over))
+    asyncio.run(run(options.storm, options.changes, (width, height), options.over))
 
 
 if __name__ == "__main__":
