@@ -3,6 +3,7 @@
 import pytest
 
 from clusters.admin import GroupDetail, PartitionLag
+from clusters.admin.errors import UnknownGroup
 
 UNREAD = "2 partitions without a commit, not counted"
 
@@ -65,3 +66,42 @@ async def test_lag_of_partitions_without_a_commit_is_said_to_be_missing(
             await until("█")
             last = str(facts.content).splitlines()[-1]
             assert len(last) <= width - 4
+
+
+async def test_a_group_that_is_deleted_leaves_nothing_of_it_on_its_page(
+    cluster, open_dashboard
+) -> None:
+    detail = GroupDetail(
+        group="mailer",
+        state="Empty",
+        protocol_type="consumer",
+        assignor="range",
+        coordinator=2,
+        generation=None,
+        members=(),
+    )
+    cluster.polled.update({"lag": lags(()), "group": detail})
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await cluster.tell()
+        app.run_command("group mailer")
+        page = app.page
+
+        async def until(words: str, rows: int) -> str:
+            for _ in range(250):
+                cluster.now_ms += 50
+                await pilot.pause(0.02)
+                said = str(page.texts["facts"].content)
+                if words in said and len(page.tables["lags"].shown) == rows:
+                    return said
+            raise AssertionError(f"{words}: {page.texts['facts'].content}")
+
+        await until("Empty", 6)
+        gone = UnknownGroup("mailer")
+        cluster.polled.update({"lag": gone, "group": gone})
+        said = await until("There is no group mailer. It was there", 0)
+        assert "Empty" not in said
+        assert str(page.texts["members"].content) == ""
+        # Made again under the same name, it is there again.
+        cluster.polled.update({"lag": lags(()), "group": detail})
+        await until("Empty", 6)

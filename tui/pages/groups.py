@@ -20,6 +20,7 @@ TROUBLED = ("Dead", "Unknown")
 MOVING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
 LEVEL_PER_S = 0.5
 PLOTS_WIDTH = 150
+NO_GROUP = "There is no group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,16 @@ class GroupPage(Page):
         """Draw all panels."""
         store, name = self.store, self.about
         detail, lag = store.answer(Poll("group", name)), store.answer(Poll("lag", name))
+        if detail.problem.startswith(NO_GROUP):
+            # As a rule it was deleted while somebody looked: nothing of it is so any more.
+            old_ms = detail.age_ms(self.desk.now_ms())
+            seen = "" if old_ms is None else f" It was there {age(old_ms)} ago."
+            said = f"✖ There is no group {name}.{seen}"
+            self.texts["facts"].update(Prose().append(said, "error").content())
+            self.texts["members"].update("")
+            self.tables["lags"].set_rows([], detail.failures)
+            self.tables["lags"].set_title("Lag", "")
+            return
         names = {m.member_id: m.client_id for m in getattr(detail.value, "members", ())}
         everything = sum(each.lag or 0 for each in lag.value or ())
         rows = [
