@@ -161,7 +161,9 @@ def _drain(each: Mapping[str, Any]) -> object:
     return Cell("never at this rate", "bad") if each["consumed_per_s"] is not None else None
 
 
-async def _delete(session: Session, *, groups: Sequence[str], dry_run: bool) -> None:
+async def _delete(session: Session, *, groups: Sequence[str], dry_run: bool) -> ExitCode | None:
+    from broker.protocol.errors import LogctlError
+
     async with session.admin() as admin:
         if dry_run:
             for name in groups:
@@ -169,10 +171,18 @@ async def _delete(session: Session, *, groups: Sequence[str], dry_run: bool) -> 
                 count = len(await admin.group_offsets(name))
                 word = "would be refused: it has members" if detail.members else "can be deleted"
                 session.output.say(f"Group {name} {word}; {count} committed offsets.")
-            return
-        await admin.delete_groups(list(groups))
-    for name in groups:
-        session.output.say(f"Deleted group {name}.")
+            return None
+        failed = False
+        for name in dict.fromkeys(groups):
+            try:
+                await admin.delete_groups([name])
+            except LogctlError as error:
+                # What is gone is told as well: it cannot be had back.
+                failed = True
+                session.output.error(str(error))
+            else:
+                session.output.say(f"Deleted group {name}.")
+    return ExitCode.FAILED if failed else None
 
 
 def _delete_question(session: Session, *, groups: Sequence[str], **_: Any) -> Question:

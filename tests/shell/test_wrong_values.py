@@ -140,3 +140,21 @@ def test_a_start_that_is_not_there_is_told(start, said) -> None:
     home = TopicPartition
     _tell_moved_starts(reader, {home("t", 0): (0, 2**40), home("t", 1): (5, 10)})
     assert err.getvalue() == said
+
+
+def test_each_of_several_groups_is_told_deleted_or_not(logctl) -> None:
+    async def delete_groups(names):
+        (name,) = names
+        if name == "busy":
+            raise AdminError('The group "busy" was not deleted: it has members')
+        logctl.doors.fake.calls.append(name)
+
+    logctl.doors.fake.delete_groups = delete_groups
+    told = logctl("group", "delete", "one", "busy", "two", "one", "--yes")
+    assert told.code == 1
+    assert told.err == (
+        "Deleted group one.\n"
+        'error: The group "busy" was not deleted: it has members\n'
+        "Deleted group two.\n"
+    )
+    assert logctl.doors.fake.calls == ["one", "two"]
