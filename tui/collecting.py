@@ -15,7 +15,7 @@ from tui.rings import free_lines
 THRESHOLDS = (1_000, 10, 100_000)
 # A pause between keys in which to do the rest, how long after the last time it was done: the longer
 # ago, the more there is to do, and the shorter a pause must do. At last it has to be borne.
-PAUSES_MS = ((60_000, 1_500), (75_000, 800), (90_000, 400), (120_000, 0))
+PAUSES_MS = ((30_000, 1_500), (40_000, 800), (50_000, 400), (60_000, 0))
 EVERY_MS, QUIET_MS = PAUSES_MS[0]
 AT_LATEST_MS = PAUSES_MS[-1][0]
 # Where nobody has pressed a key since the last time there is hardly anything to be found.

@@ -14,6 +14,7 @@ from tui.app import DashboardApp
 from tui.collecting import (
     AT_LATEST_MS,
     EVERY_MS,
+    PAUSES_MS,
     QUIET_MS,
     UNTOUCHED_MS,
     WHOLE_AT_LATEST_MS,
@@ -131,10 +132,13 @@ def test_garbage_is_looked_for_only_while_nobody_presses_keys(collector) -> None
 
 def test_the_longer_ago_it_was_the_shorter_a_pause_between_keys_does(collector) -> None:
     assert collector.tick(0, 0, loaded=True)
-    for now_ms, pause_ms in ((60_000, 1_500), (75_000, 800), (90_000, 400)):
+    *pauses, (latest_ms, none) = PAUSES_MS
+    for now_ms, pause_ms in pauses:
         assert not collector.tick(now_ms, now_ms - pause_ms + 1, loaded=True)
-    assert collector.tick(90_000, 90_000 - 400, loaded=True)
-    assert not collector.tick(149_999, 140_000, loaded=True)
+    now_ms, pause_ms = pauses[-1]
+    assert collector.tick(now_ms, now_ms - pause_ms, loaded=True)
+    assert not collector.tick(now_ms + latest_ms - 1, now_ms + latest_ms - 1, loaded=True)
+    assert collector.tick(now_ms + latest_ms, now_ms + latest_ms - none, loaded=True)
 
 
 def test_on_a_wall_where_nobody_presses_keys_it_is_hardly_ever_looked_for(collector) -> None:
