@@ -42,6 +42,7 @@ class Discovery:
     reason: str
     failures: tuple[tuple[str, str], ...]
     lasting: bool = True
+    cluster_id: str = ""
 
 
 class NobodyAnswers(LogctlError):
@@ -101,6 +102,7 @@ def _with(found: Discovery, failures: list[tuple[str, str]]) -> Discovery:
         reason=found.reason,
         failures=tuple(failures),
         lasting=found.lasting,
+        cluster_id=found.cluster_id,
     )
 
 
@@ -143,6 +145,7 @@ async def _ask(opener: Opener, address: str) -> Discovery:
             reason=reason,
             failures=(),
             lasting=lasting,
+            cluster_id=metadata.get("cluster_id") or "",
         )
     finally:
         connection.close()

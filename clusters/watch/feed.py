@@ -118,6 +118,8 @@ class ClusterFeed:
         self._brokers: list[str] = []
         self._hint: int = -1
         self._quorum_epoch = 0
+        # Of the cluster that was followed last; "" where brokers do not tell.
+        self._known_id = ""
         # The controller whose log is followed just now, why another one was left, and which.
         self._followed = ""
         self._left_because = ""
@@ -344,6 +346,13 @@ class ClusterFeed:
         self._brokers = list(dict.fromkeys([*found.brokers, *self._brokers]))[:64]
         if found.controllers:
             self._controllers = dict(found.controllers)
+        if found.cluster_id and self._known_id not in ("", found.cluster_id):
+            # Wiped and made anew: its log begins at 0, its epochs are below those that we know.
+            self._start_over()
+            self._quorum_epoch = 0
+            self._brokers = list(found.brokers)
+            self._left_because = f"another cluster ({found.cluster_id}) is there now"
+        self._known_id = found.cluster_id or self._known_id
         if found.leader_epoch >= self._quorum_epoch:
             self._quorum_epoch = found.leader_epoch
             self._hint = found.leader_id
