@@ -179,7 +179,8 @@ def _given(ctx: click.Context) -> dict[str, Any]:
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
-    if value not in (None, False) and param.name:
+    # 0 is a value, and equal to False.
+    if value is not None and value is not False and param.name:
         _given(ctx)[param.name] = value
 
 

@@ -77,6 +77,8 @@ def resolve(given: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     timeout_ms = given.get("timeout")
     if timeout_ms is None and environ.get("LOGCTL_TIMEOUT"):
         timeout_ms = parse_duration_ms(environ["LOGCTL_TIMEOUT"])
+    if timeout_ms is not None and timeout_ms < 1:
+        raise UsageProblem("The time limit (--timeout) is more than nothing, such as 10s.")
     no_color = _flag(given, environ, "no_color") or bool(environ.get("NO_COLOR"))
     # A bootstrap on the command line outranks a context that only the environment names.
     context = given.get("context")

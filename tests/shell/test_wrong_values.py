@@ -25,6 +25,7 @@ from shell.values import INT64_MAX, parse_position
     ("line", "said"),
     [
         ("topic create x -p 2147483648", "2147483648 is not in the range 1<=x<=2147483647"),
+        ("topic list --timeout 0s", "The time limit (--timeout) is more than nothing"),
         ("partition list --leader -1", "'-1' is not a whole number from 0 on"),
         ("partition list --broker 99999999999", "99999999999 is more than 2147483647"),
         (f"partition list --broker {'9' * 5000}", "is more than 2147483647"),
