@@ -253,7 +253,7 @@ class ActionScreen(Dialog[int | None]):
         if store.status.mode in ("lost", "slow"):
             since = age(self._desk.wall_ms() - store.status.last_contact_ms)
             old = [f"⚠ The cluster has not been heard for {since}: this is how it was."]
-        return [*self.action.preview(store.view, self._about), *old]
+        return [*old, *self.action.preview(store.view, self._about)]
 
     def _ready(self) -> None:
         self.phase, self._seen = Phase.AGREEING, False
