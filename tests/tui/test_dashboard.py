@@ -188,6 +188,20 @@ async def test_enter_on_a_partition_leads_to_it_among_those_of_its_topic(running
     assert str(app.subject()) == "wide-57"
 
 
+async def test_plots_fit_the_height_that_the_page_gave_them(cluster, open_dashboard) -> None:
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(250, 70)) as pilot:
+        await cluster.tell(replaying=True)
+        panel = app.query_one("#moves", Static)
+        await until(
+            pilot,
+            lambda: (
+                panel.size.height > 8 and str(panel.content).count("\n") + 1 == panel.size.height
+            ),
+            "a plot as high as its panel",
+        )
+
+
 async def test_problem_keys_narrow_to_what_is_wrong(running) -> None:
     app, pilot, cluster = running
     cluster.change("orders", 4, isr=(2,))

@@ -106,7 +106,9 @@ class OverviewPage(Page):
         if self.size.width >= MEDIUM_WIDTH:
             wanted = max(wanted, 13 if self.size.height >= HIGH_HEIGHT else 8)
         most = 13 if self.size.height >= HIGH_HEIGHT else 8
-        _heighten(self._top, min(wanted, most))
+        if _heighten(self._top, min(wanted, most)):
+            # Plots are drawn for the height that their panels have only after the next layout.
+            self.call_after_refresh(self.paint)
 
     # -- what needs attention
 
@@ -249,10 +251,12 @@ class OverviewPage(Page):
         return prose.content()
 
 
-def _heighten(widget: Widget, lines: int) -> None:
+def _heighten(widget: Widget, lines: int) -> bool:
+    """Whether it has another height now than before."""
     height = widget.styles.height
-    if height is None or height.value != lines:
+    if changed := height is None or height.value != lines:
         widget.styles.height = lines
+    return changed
 
 
 __all__ = ["SEVERITY", "OverviewPage"]
