@@ -268,6 +268,9 @@ class ActionScreen(Dialog[int | None]):
 
     def _show_question(self) -> None:
         self._seen = True
+        if self.action.typed:
+            # A name may be longer than a small screen is wide and high.
+            self.query_one("#action-typed", Input).scroll_visible(animate=False)
 
     def _agree(self) -> None:
         if not self._seen:

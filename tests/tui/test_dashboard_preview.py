@@ -112,3 +112,25 @@ async def test_a_cluster_that_does_not_answer_is_said_beside_what_it_was(desk, c
     await until(pilot, lambda: app.store.status.mode == "lost", "the loss")
     screen = await agreeing(app, pilot, "stop-broker 2")
     assert "⚠ The cluster has not been heard for 7 s: this is how it was." in said(screen)
+
+
+async def test_the_longest_name_leaves_room_to_type_it_on_the_smallest_screen(
+    cluster, open_dashboard
+) -> None:
+    class Talker(Clerk):
+        async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
+            for partition in range(4):
+                on_line(f"would delete {name}-{partition} with its records")
+            return await super().run(words, on_line)
+
+    name = "long-" * 49 + "last"
+    cluster.create_topic(name, 4)
+    app = open_dashboard(cluster, commander=Talker())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: bool(app.table("brokers").shown), "brokers")
+        screen = await agreeing(app, pilot, f"delete-topic {name}")
+        typed = screen.query_one("#action-typed", Input)
+        frame = screen.query_one("#action").region
+        await until(pilot, lambda: frame.contains_region(typed.region), "the line to type into")
+        assert typed.has_focus
