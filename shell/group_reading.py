@@ -28,8 +28,6 @@ _RECORDS_PER_POLL = 500
 _COMMIT_EVERY_S = 1.0
 _END_LIMIT_S = 5.0
 
-only_ask()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
@@ -145,6 +143,7 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
         request_timeout_ms=max(session.settings.timeout_ms, 11_000),
         fetch_max_wait_ms=_POLL_MS,
     )
+    only_ask(consumer._client)
     member = _Member(session, wanted, printer, consumer)
     try:
         consumer.subscribe([s.topic for s in wanted.sources], listener=_Listener(member))

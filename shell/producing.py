@@ -21,7 +21,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
-from shell import client_errors, client_metadata
+from shell import client_errors
+from shell.client_metadata import only_ask
 from shell.client_options import client_options
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.inputs import BadRecord, NewRecord, Recipe, records_of_lines
@@ -168,7 +169,6 @@ class _Run:
 
 
 client_errors.learn()
-client_metadata.only_ask()
 
 
 class _NoAnswer(Failed):
@@ -229,7 +229,7 @@ def _check_partition(plan: Plan, count: int, partition: int | None) -> None:
 
 
 def _producer(session: Session, plan: Plan, answered: str | None) -> Any:
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **client_options(session, answered),
         acks=plan.acks,
         # A batch that is refused leaves a gap in an idempotent producer's sequence.
@@ -243,6 +243,8 @@ def _producer(session: Session, plan: Plan, answered: str | None) -> Any:
         key_serializer=_serialized,
         value_serializer=_serialized,
     )
+    only_ask(producer.client)
+    return producer
 
 
 def _serialized(content: Any) -> bytes | None:

@@ -37,8 +37,6 @@ _STOP_LIMIT_S = 3.0
 # How soon partitions that are added, or find a leader, are read as well.
 _LOOK_EVERY_S = 2.0
 
-only_ask()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
@@ -121,7 +119,7 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
 
 def _consumer(reader: _Reader) -> Any:
     session, wanted = reader.session, reader.wanted
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         **client_options(session, reader.answered),
         group_id=None,
         enable_auto_commit=False,
@@ -131,6 +129,8 @@ def _consumer(reader: _Reader) -> Any:
         metadata_max_age_ms=int(_LOOK_EVERY_S * 1000),
         isolation_level="read_committed" if wanted.committed else "read_uncommitted",
     )
+    only_ask(consumer._client)
+    return consumer
 
 
 async def _bounds(reader: _Reader) -> Bounds:
