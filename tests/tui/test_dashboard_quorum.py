@@ -53,13 +53,15 @@ async def test_overview_and_quorum_page_say_who_is_silent(cluster, open_dashboar
     app = open_dashboard(cluster)
     async with app.run_test(size=(120, 36)) as pilot:
         await cluster.tell(replaying=True)
-        for _ in range(250):
-            if app.store.answer(QUORUM).value is not None:
-                break
+        panel = ""
+        for _ in range(2000):
             cluster.now_ms += 50
             await pilot.pause(0.02)
-        app.page.paint()
-        panel = str(app.page.texts["quorum"].content)
+            if app.store.answer(QUORUM).value is not None:
+                app.page.paint()
+                panel = str(app.page.texts["quorum"].content)
+            if panel:
+                break
         assert "voter 2  silent 34 s" in panel
         assert "voter 3  in step" in panel
         found = troubles(app.store, cluster.now_ms)
