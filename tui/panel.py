@@ -1,5 +1,6 @@
 """Parts of pages that are laid out again only when something else is said: panels, frames, rows."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.text import Text
@@ -34,6 +35,13 @@ class Panel(Still, Static):
     """A Static for which being told the same again costs nothing."""
 
     _said: Any = None
+    # What is drawn for the size that it has, a plot, is drawn anew for another one.
+    redraw: Callable[[], None] | None = None
+
+    def on_resize(self) -> None:
+        """Draw for this size."""
+        if self.redraw is not None:
+            self.redraw()
 
     def update(self, content: Any = "", *, layout: bool = True) -> None:
         """Say this from now on."""

@@ -115,7 +115,7 @@ class Page(Frame):
         self.tables[str(table.id)] = table
         return table
 
-    def add_text(self, name: str, title: str = "") -> Static:
+    def add_text(self, name: str, title: str = "") -> Panel:
         """A panel of text, kept by its id."""
         panel = self.texts[name] = Panel(id=name, classes="panel")
         panel.border_title = title

@@ -55,8 +55,8 @@ class OverviewPage(Page):
         partitions.sort_column = len(partitions.columns) - 1
         self.add_table(events_table())
         self.add_text("quorum", "Quorum")
-        self.add_text("rates", "Records written per second")
-        self.add_text("moves", "Leader moves per minute")
+        self.add_text("rates", "Records written per second").redraw = self._plot
+        self.add_text("moves", "Leader moves per minute").redraw = self._plot
         self.add_text("attention", "Attention")
         self._top = Row(id="top")
         self._known: tuple[object, ...] = ()
@@ -96,7 +96,11 @@ class OverviewPage(Page):
         if self.size.width < MEDIUM_WIDTH:
             return
         self.texts["quorum"].update(self._quorum())
-        self.texts["rates"].update(self._rates())
+        self._plot()
+
+    def _plot(self) -> None:
+        if self.size.width >= MEDIUM_WIDTH:
+            self.texts["rates"].update(self._rates())
         if self.size.width >= WIDE_WIDTH:
             self.texts["moves"].update(self._moves())
 
@@ -106,9 +110,7 @@ class OverviewPage(Page):
         if self.size.width >= MEDIUM_WIDTH:
             wanted = max(wanted, 13 if self.size.height >= HIGH_HEIGHT else 8)
         most = 13 if self.size.height >= HIGH_HEIGHT else 8
-        if _heighten(self._top, min(wanted, most)):
-            # Plots are drawn for the height that their panels have only after the next layout.
-            self.call_after_refresh(self.paint)
+        _heighten(self._top, min(wanted, most))
 
     # -- what needs attention
 
@@ -251,12 +253,10 @@ class OverviewPage(Page):
         return prose.content()
 
 
-def _heighten(widget: Widget, lines: int) -> bool:
-    """Whether it has another height now than before."""
+def _heighten(widget: Widget, lines: int) -> None:
     height = widget.styles.height
-    if changed := height is None or height.value != lines:
+    if height is None or height.value != lines:
         widget.styles.height = lines
-    return changed
 
 
 __all__ = ["SEVERITY", "OverviewPage"]
