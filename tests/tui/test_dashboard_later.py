@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from weakref import WeakSet
 
 import pytest
 from textual import timer
@@ -13,13 +14,18 @@ WAIT_S = 60.0
 
 @pytest.fixture
 def slow_clock(monkeypatch) -> None:
-    """Each look at the clock takes 20 ms, as on a machine that has no time for this process."""
-    looks = 0
+    """20 ms go by between a timer's first look at the clock and its next, as on a busy machine.
+
+    Not between all of them: a timer that repeats every 8 ms would never get to wait.
+    """
+    begun: WeakSet[asyncio.Task[object]] = WeakSet()
 
     def late() -> float:
-        nonlocal looks
-        looks += 1
-        return time.monotonic() + looks * 0.02
+        task = asyncio.current_task()
+        if task is None or task in begun:
+            return time.monotonic() + 0.02
+        begun.add(task)
+        return time.monotonic()
 
     monkeypatch.setattr(timer._time, "get_time", late)
 
