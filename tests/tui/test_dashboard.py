@@ -1,28 +1,16 @@
 """The dashboard as a person uses it: keys, mouse, what stands out, what is said when it is lost."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from tests.tui.piloting import until
 from tui.app import DashboardApp
 from tui.help import HelpScreen
 from tui.pages import Place
 from tui.table import LiveTable
-
-WAIT_S = 60.0
-STEP_S = 0.02
-
-
-async def until(pilot: Pilot[int], condition: Callable[[], bool], what: str) -> None:
-    """Wait until the screen shows something, within bounds."""
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 def lines(widget: LiveTable) -> list[str]:

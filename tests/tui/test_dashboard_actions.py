@@ -8,13 +8,11 @@ from textual import events
 from textual.widgets import Input, Static
 
 from clusters.admin import GroupSummary
+from tests.tui.piloting import until
 from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS, actions_for, offers
 from tui.model import ClusterView
 from tui.pages.base import Place, Subject
-
-WAIT_S = 60.0
-STEP_S = 0.02
 
 
 class Clerk:
@@ -63,14 +61,6 @@ async def desk(cluster, open_dashboard, clerk):
         )
         await until(pilot, lambda: app.subject() is not None, "a cursor")
         yield app, pilot
-
-
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 async def opened(app, pilot, key: str) -> ActionScreen:

@@ -4,11 +4,9 @@ import pytest
 from textual.widgets import Static
 
 from clusters import state
+from tests.tui.piloting import until
 from tui.action_screen import ActionScreen
 from tui.doors import Target, TargetProblem
-
-WAIT_S = 60.0
-STEP_S = 0.02
 
 
 class Clerk:
@@ -24,14 +22,6 @@ class Clerk:
     async def run(self, words, on_line) -> int:
         self.ran.append(list(words))
         return 0
-
-
-async def until(pilot, condition, what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 @pytest.fixture

@@ -3,17 +3,15 @@
 from collections.abc import Callable, Sequence
 
 import pytest
-from textual import events
 from textual.command import CommandPalette
 from textual.widgets import Input
 
+from tests.tui.piloting import together, until
 from tui.action_screen import ActionScreen
 from tui.help import HelpScreen
 from tui.pages.base import Place
 from tui.record_screens import ReadScreen, RecordScreen
 
-WAIT_S = 60.0
-STEP_S = 0.02
 RECORD = '{"topic": "orders", "partition": 0, "offset": %d, "key": "k", "value": "v%d"}'
 
 
@@ -43,20 +41,6 @@ async def desk(cluster, open_dashboard):
         yield app, pilot
 
 
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
-
-
-def together(app, keys: Sequence[str]) -> None:
-    """All in one piece: nothing is handled in between."""
-    for key in keys:
-        app.post_message(events.Key(key, key if len(key) == 1 else None))
-
-
 async def opened(app, pilot, key: str, kind: type) -> None:
     await pilot.press(key)
     await until(pilot, lambda: isinstance(app.screen, kind), kind.__name__)
@@ -84,10 +68,14 @@ async def read(app, pilot) -> None:
 async def test_keys_right_after_a_dialog_are_for_the_page(desk, key, kind, closes) -> None:
     app, pilot = desk
     await opened(app, pilot, key, kind)
-    together(app, [closes, "j", "j", "4"])
+    together(app, [closes, "j", "j"])
+    table = app.page.tables["topics"]
+    await until(pilot, lambda: table._cursor == 1, "the cursor on the last of two topics")
+    assert len(app.screen_stack) == 1, app.screen_stack
+    await opened(app, pilot, key, kind)
+    together(app, [closes, "4"])
     await until(pilot, lambda: app.place == Place("partitions"), "the page of the last key")
     assert len(app.screen_stack) == 1, app.screen_stack
-    assert app._pages["topics"].tables["topics"]._cursor == 1, "the last of two topics"
     await opened(app, pilot, key, kind)
     together(app, [closes, "slash", *"r2"])
     await until(pilot, lambda: app._bar.display and app._bar.value == "r2", "the filter")

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 import pytest
 from textual.widgets import Input, Static
 
+from tests.tui.piloting import until
 from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS, Action
 from tui.help import HelpScreen
 from tui.pages.base import Place
 
-WAIT_S = 60.0
-STEP_S = 0.02
 # Small, for each step is drawn.
 SIZE = (80, 24)
 DRY = "what the command said that it would do"
@@ -107,14 +106,6 @@ class Clerk:
         code, line = self.dry if "--dry-run" in words else self.real
         on_line(line)
         return code
-
-
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 class Person:

@@ -49,7 +49,7 @@ async def test_lag_of_partitions_without_a_commit_is_said_to_be_missing(
         facts = app.page.texts["facts"]
 
         async def until(words: str, there: bool = True) -> None:
-            for _ in range(250):
+            for _ in range(1500):
                 cluster.now_ms += 50
                 await pilot.pause(0.02)
                 if (words in str(facts.content)) is there:
@@ -88,7 +88,7 @@ async def test_a_group_that_is_deleted_leaves_nothing_of_it_on_its_page(
         page = app.page
 
         async def until(words: str, rows: int) -> str:
-            for _ in range(250):
+            for _ in range(1500):
                 cluster.now_ms += 50
                 await pilot.pause(0.02)
                 said = str(page.texts["facts"].content)

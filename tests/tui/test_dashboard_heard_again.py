@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.tui import piloting
 from tui.store import ENDS, FRESH_MS
-
-WAIT_S = 5.0
-STEP_S = 0.02
 
 
 @pytest.fixture
@@ -19,11 +17,7 @@ async def shown(cluster, open_dashboard):
         await cluster.tell(replaying=True)
 
         async def until(condition: Callable[[], bool], what: str) -> None:
-            for _ in range(int(WAIT_S / STEP_S)):
-                if condition():
-                    return
-                await pilot.pause(STEP_S)
-            raise AssertionError(f"not within {WAIT_S} s: {what}: {attention(app)}")
+            await piloting.until(pilot, condition, what)
 
         await until(lambda: app.store.answer(ENDS).at_ms is not None, "offsets")
         await until(lambda: "all well" in attention(app), "a healthy cluster")

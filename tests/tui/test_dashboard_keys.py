@@ -3,6 +3,7 @@
 import pytest
 from textual.widgets import Static
 
+from tests.tui.piloting import until
 from tui.actions import ACTIONS
 from tui.app import _known_keys
 from tui.help import EVERYWHERE, HelpScreen, help_text
@@ -10,14 +11,6 @@ from tui.keys import FIXED, Chosen, choose, read_keys, sign
 
 KNOWN = _known_keys()
 IDS = {each.id for each in KNOWN}
-
-
-async def until(pilot, condition, what: str) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError(f"not in time: {what}")
 
 
 @pytest.fixture

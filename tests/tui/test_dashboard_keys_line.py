@@ -1,13 +1,9 @@
 """The last line names the keys for the row of the cursor as soon as the cursor is there."""
 
-from collections.abc import Callable
-
 import pytest
 
 from clusters.watch.events import ClusterEvent, EventKind
-
-WAIT_S = 60.0
-STEP_S = 0.02
+from tests.tui.piloting import until
 
 
 class Nobody:
@@ -20,14 +16,6 @@ class Nobody:
 
     async def run(self, words, on_line) -> int:
         return 0
-
-
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 @pytest.fixture

@@ -1,22 +1,10 @@
 """Laying out all parts of a page costs most of what a key may take: it is done once, or not at all."""
 
-from collections.abc import Callable
-
 import pytest
 from textual.screen import Screen
 
+from tests.tui.piloting import until
 from tui.table import LiveTable
-
-WAIT_S = 60.0
-STEP_S = 0.02
-
-
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 async def settled(pilot) -> None:

@@ -4,19 +4,12 @@ import pytest
 from textual import events
 from textual.widgets import Input, Static
 
+from tests.tui.piloting import until
 from tui.commands import completions
 from tui.pages import Place
 
 KNOWN = {"topic": ["orders", "orders-late", "payments"], "broker": ["1", "2"], "group": ["mail"]}
 ACTIONS = {"start-broker": {"broker"}, "create-topic": {"topic", "cluster"}}
-
-
-async def until(pilot, condition, what: str) -> None:
-    for _ in range(250):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError(f"not in time: {what}")
 
 
 @pytest.fixture

@@ -3,15 +3,8 @@
 import pytest
 from textual.events import MouseScrollUp
 
+from tests.tui.piloting import until
 from tui.pages import Place
-
-
-async def until(pilot, condition, what: str) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError(f"not in time: {what}")
 
 
 @pytest.fixture

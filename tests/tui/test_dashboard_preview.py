@@ -5,22 +5,12 @@ from collections.abc import Callable, Sequence
 import pytest
 from textual.widgets import Input, Static
 
+from tests.tui.piloting import Clerk, until
 from tui.action_screen import LOOKED_MS_MAX, ActionScreen, Phase
 
-WAIT_S = 60.0
-STEP_S = 0.02
 
-
-class Clerk:
+class Talker(Clerk):
     """Says what a command would do, and notes those that do it."""
-
-    deploys = True
-
-    def __init__(self) -> None:
-        self.ran: list[list[str]] = []
-
-    def shown(self, words: Sequence[str]) -> str:
-        return "logctl " + " ".join(words)
 
     async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
         self.ran.append(list(words))
@@ -30,21 +20,13 @@ class Clerk:
 
 @pytest.fixture
 async def desk(cluster, open_dashboard):
-    clerk = Clerk()
+    clerk = Talker()
     cluster.min_isr("orders", 2)
     app = open_dashboard(cluster, commander=clerk)
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
         await until(pilot, lambda: bool(app.table("brokers").shown), "brokers")
         yield app, pilot, clerk
-
-
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 async def agreeing(app, pilot, command: str) -> ActionScreen:
@@ -117,7 +99,7 @@ async def test_a_cluster_that_does_not_answer_is_said_beside_what_it_was(desk, c
 async def test_the_longest_name_leaves_room_to_type_it_on_the_smallest_screen(
     cluster, open_dashboard
 ) -> None:
-    class Talker(Clerk):
+    class Long(Talker):
         async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
             for partition in range(4):
                 on_line(f"would delete {name}-{partition} with its records")
@@ -125,7 +107,7 @@ async def test_the_longest_name_leaves_room_to_type_it_on_the_smallest_screen(
 
     name = "long-" * 49 + "last"
     cluster.create_topic(name, 4)
-    app = open_dashboard(cluster, commander=Talker())
+    app = open_dashboard(cluster, commander=Long())
     async with app.run_test(size=(80, 24)) as pilot:
         await cluster.tell(replaying=True)
         await until(pilot, lambda: bool(app.table("brokers").shown), "brokers")

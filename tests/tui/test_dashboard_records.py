@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from textual.widgets import Input, Static
 
+from tests.tui.piloting import until
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.records import hex_lines, read_record, whole
-
-WAIT_S = 60.0
-STEP_S = 0.02
 
 
 def line(offset: int, value: Any = "v", **more: Any) -> str:
@@ -49,14 +47,6 @@ class Reader:
                 self.taken += 1
         finally:
             self.ended += 1
-
-
-async def until(pilot, condition, what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from broker.protocol import metadata_records as rec
 from clusters.admin import ConfigEntry
 from tui.store import ENDS
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 STEP_S = 0.02
 
 

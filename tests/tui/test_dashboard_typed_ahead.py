@@ -1,34 +1,12 @@
 """What is typed faster than dialogs open, or a slow line brings in one piece, arrives in order."""
 
-from collections.abc import Callable, Sequence
-
 import pytest
-from textual import events
 from textual.widgets import Input
 
+from tests.tui.piloting import Clerk, together, until
 from tui.action_screen import ActionScreen, Phase
 from tui.pages.base import Place
 from tui.record_screens import ReadScreen
-
-WAIT_S = 60.0
-STEP_S = 0.02
-
-
-class Clerk:
-    """Notes commands, and says that all is well."""
-
-    deploys = True
-
-    def __init__(self) -> None:
-        self.ran: list[list[str]] = []
-
-    def shown(self, words: Sequence[str]) -> str:
-        return "logctl " + " ".join(words)
-
-    async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
-        self.ran.append(list(words))
-        on_line("fine")
-        return 0
 
 
 @pytest.fixture
@@ -45,20 +23,6 @@ async def desk(cluster, open_dashboard, clerk):
         await until(pilot, lambda: "topics" in app.page.tables, "the page")
         await until(pilot, lambda: app.subject() is not None, "a cursor")
         yield app, pilot
-
-
-async def until(pilot, condition: Callable[[], bool], what: str) -> None:
-    for _ in range(int(WAIT_S / STEP_S)):
-        if condition():
-            return
-        await pilot.pause(STEP_S)
-    raise AssertionError(f"not within {WAIT_S} s: {what}")
-
-
-def together(app, keys: Sequence[str]) -> None:
-    """All in one piece: nothing is handled in between."""
-    for key in keys:
-        app.post_message(events.Key(key, key if len(key) == 1 else None))
 
 
 async def dialog(app, pilot) -> ActionScreen:
