@@ -27,7 +27,7 @@ def free_ports(count: int) -> list[int]:
         if not _left:
             _left.extend(_claimed_block())
         port = _left.pop(0)
-        if _is_free(port):
+        if is_free(port):
             given.append(port)
     return given
 
@@ -57,8 +57,10 @@ def _lowest_ephemeral() -> int:
     return low if low >= LOWEST + 20 * BLOCK else EPHEMERAL_LOWEST
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a broker could listen there now: one that just ended does not stand in its way."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))
         except OSError:

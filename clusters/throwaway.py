@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import psutil
 import yaml
 
 from clusters.errors import OperationError
-from clusters.free_ports import free_ports
+from clusters.free_ports import free_ports, is_free
 from clusters.guard import MARKER, end_processes
 from clusters.hosts.local import LocalConnection
 from clusters.manifest import ProcessIdentity, load_manifest
@@ -29,7 +28,6 @@ from clusters.operations import Operations, Progress
 from clusters.spec import ClusterSpec, load_spec
 
 _VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
-_LOCALHOST = "127.0.0.1"
 _END_WAIT_S = 5.0
 _DOWN_LIMIT_S = 10.0
 
@@ -89,7 +87,7 @@ class ThrowAwayCluster:
 
     def _spec(self) -> ClusterSpec:
         spec = load_spec(self._spec_path)
-        taken = [port for port in _ports(spec) if not _is_free(port)]
+        taken = [port for port in _ports(spec) if not is_free(port)]
         if not taken and not self._own_ports:
             return spec
         free = free_ports(2 * len(spec.hosts))
@@ -226,13 +224,3 @@ def _ports(spec: ClusterSpec) -> list[int]:
     return sorted(
         port for host in spec.hosts for port in (spec.client_port(host), spec.controller_port(host))
     )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_LOCALHOST, port))
-        except OSError:
-            return False
-    return True

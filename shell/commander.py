@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shell.exits import ShellError
+from shell.output import PROGRESS_VARIABLE
 from shell.session import Session
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class ProcessCommander:
             "NO_COLOR": "1",
             "COLUMNS": "100",
             "PYTHONUNBUFFERED": "1",
-            "_LOGCTL_PROGRESS": "lines",
+            PROGRESS_VARIABLE: "lines",
         }
         process = await asyncio.create_subprocess_exec(
             sys.executable,

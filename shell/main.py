@@ -11,11 +11,10 @@ from collections.abc import Sequence
 
 from shell.commands import all_commands, commands_for
 from shell.exits import ExitCode
-from shell.output import Output
+from shell.output import PROGRESS_VARIABLE, Output
 from shell.session import Doors
 
 COMPLETE_VARIABLE = "_LOGCTL_COMPLETE"
-PROGRESS_VARIABLE = "_LOGCTL_PROGRESS"
 
 
 def terminal_output() -> Output:

@@ -20,6 +20,8 @@ FORMATS = (TABLE, JSON, YAML)
 # Formats of records alone: values as bytes, a dump, values as text, or a text of one's own.
 HEX, STRING, TEMPLATE = "hex", "string", "template"
 RECORD_FORMATS = (RAW, HEX, STRING, TEMPLATE)
+# "lines" in it asks for `Output.progress_lines`.
+PROGRESS_VARIABLE = "_LOGCTL_PROGRESS"
 
 
 @dataclass(slots=True)
