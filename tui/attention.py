@@ -11,7 +11,7 @@ from clusters.watch.events import EventKind
 from tui.drawing import age, size
 from tui.model import DOWN, BrokerRow, Health, PartitionRow
 from tui.pages.base import Place
-from tui.quorum import SILENT_MS, silent_ms
+from tui.quorum import is_silent
 from tui.store import ENDS, LOG_DIRS, QUORUM, Store
 
 DISK_FULL = 0.85
@@ -134,7 +134,7 @@ def _quorum(store: Store) -> Iterator[Trouble]:
         if voter.id == leader and voter.id not in down:
             continue
         # Silent as of the answer: while nobody answers, no voter becomes silent by that.
-        if (silent_ms(quorum, voter) or 0) > SILENT_MS or voter.id in down:
+        if is_silent(quorum, voter) or voter.id in down:
             away.append(voter.id)
         elif lag is not None and lag > VOTER_BEHIND:
             words = f"voter {voter.id} of the metadata quorum is {lag} records behind"

@@ -28,6 +28,11 @@ def silent_ms(quorum: "QuorumInfo", member: "QuorumReplica") -> int | None:
     return max(0, told_ms(quorum) - member.last_fetch_ms)
 
 
+def is_silent(quorum: "QuorumInfo", member: "QuorumReplica") -> bool:
+    """Whether it has stopped asking; it does so several times a second."""
+    return (silent_ms(quorum, member) or 0) > SILENT_MS
+
+
 def lag_text(silent: int | None, lag: int | None) -> str:
     """How one stands in two words."""
     if silent is not None and silent > SILENT_MS:

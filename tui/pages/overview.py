@@ -25,7 +25,7 @@ from tui.panels import (
     topics_table,
 )
 from tui.prose import Prose
-from tui.quorum import standing
+from tui.quorum import is_silent, standing
 from tui.store import ENDS, FRESH_MS, LOG_DIRS, QUORUM
 
 # Room for panels beside one another, and for more than a few lines of each.
@@ -183,7 +183,7 @@ class OverviewPage(Page):
         controller = self.store.view.controller_id
         prose.append(f"  ★ {controller if controller >= 0 else '-'} ", "bold")
         if quorum is not None:
-            away = [v.id for v in quorum.voters if standing(quorum, v)[0].startswith("silent")]
+            away = [each.id for each in quorum.voters if is_silent(quorum, each)]
             worst = max((quorum.lag(voter) or 0 for voter in quorum.voters), default=0)
             silent = f"voter {' '.join(map(str, away))} silent" if away else ""
             lag = f"quorum lag {worst}" if worst > 0 else "quorum in step"
