@@ -134,8 +134,11 @@ def test_a_command_that_keeps_failing_is_tried_less_and_less(supervised: Supervi
     one, two, three = starts()[:3]
     assert two - one >= 0.5
     assert three - two >= 1.0
-    found = supervised.json("status")
-    assert (found["state"], found["last_exit"]) == ("backing-off", 3)
+    # What it printed is read before its end is seen.
+    found = until(
+        lambda: (told := supervised.json("status"))["state"] == "backing-off" and told, "a pause"
+    )
+    assert found["last_exit"] == 3
     assert supervised.json("stop")["stopped"]
 
 
