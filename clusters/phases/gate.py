@@ -242,17 +242,19 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
     deadline = loop.time() + run.spec.rollout.timeout / 1000
     told = ""
     while True:
+        answered = True
         try:
             found = await find_obstacles(run, node)
             reasons = [*found.passing, *found.lasting]
         except LogctlError as error:
+            answered = False
             found, reasons = (
                 Obstacles(passing=(), lasting=()),
                 [f"the cluster did not answer: {error}"],
             )
             if len(run.targets) < len(run.spec.hosts) and (lacking := await lacking_majority(run)):
                 raise GateClosed(f"Broker {node.id} was not stopped: {lacking}.") from None
-        if run.force and not any("did not answer" in reason for reason in reasons):
+        if run.force and answered:
             for reason in reasons:
                 run.say(phase, "warning", f"forced: {reason}", node.id)
             return

@@ -42,12 +42,16 @@ class PollKind:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The last answer. `at_ms` is monotonic, None before the first; `problem` is why it is old."""
+    """The last answer. `at_ms` is monotonic, None before the first; `problem` is why it is old.
+
+    `code` is Kafka's error code where the problem has one: words are for people.
+    """
 
     value: Any = None
     at_ms: int | None = None
     problem: str = ""
     failures: int = 0
+    code: int | None = None
 
     def age_ms(self, now_ms: int) -> int | None:
         """How old it is; None when there is none."""
@@ -169,9 +173,14 @@ class Poller:
             answer = Answer(value, self._clock.monotonic_ms())
         except TimeoutError:
             reason = f"no answer within {kind.timeout_ms / 1000:g} s"
-            answer = replace(before, problem=reason, failures=before.failures + 1)
+            answer = replace(before, problem=reason, failures=before.failures + 1, code=None)
         except (LogctlError, OSError) as error:
-            answer = replace(before, problem=str(error), failures=before.failures + 1)
+            answer = replace(
+                before,
+                problem=str(error),
+                failures=before.failures + 1,
+                code=getattr(error, "code", None),
+            )
         self._answers[poll] = answer
         pause_ms = kind.every_ms * 2 ** min(answer.failures, 8)
         limit_ms = max(kind.every_ms, BACK_OFF_MS_MAX)

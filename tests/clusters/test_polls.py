@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.protocol.errors import LogctlError
+from broker.protocol.errors import ErrorCode, LogctlError
+from clusters.admin import UnknownGroup
 from clusters.polls import Answer, Buckets, Poll, Poller, PollKind, Samples
 
 WAIT_S = 60.0
@@ -114,6 +115,26 @@ async def test_a_failure_keeps_the_old_answer_and_says_why() -> None:
     assert answer.value == "good"
     assert answer.age_ms(clock.now_ms) == 7_000
     assert answer.problem == "broker 2 refused the connection"
+
+
+async def test_a_failure_is_known_by_its_code_and_an_answer_clears_it() -> None:
+    told: asyncio.Queue[Answer] = asyncio.Queue()
+    outcomes = iter([UnknownGroup("mailer"), TimeoutError(), UnknownGroup("mailer"), None])
+
+    async def ask(_: str) -> str:
+        if (outcome := next(outcomes, None)) is not None:
+            raise outcome
+        return "there"
+
+    poll = Poll("group", "mailer")
+    poller = Poller(
+        {"group": PollKind(ask, 1)}, on_answer=lambda _, answer: told.put_nowait(answer)
+    )
+    async with running(poller), asyncio.timeout(WAIT_S):
+        poller.want([poll])
+        codes = [(await told.get()).code for _ in range(4)]
+    gone = int(ErrorCode.group_id_not_found)
+    assert codes == [gone, None, gone, None]
 
 
 async def test_what_fails_is_asked_less_and_less() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.content import Content
 
+from broker.protocol.errors import ErrorCode
 from clusters.polls import Poll, Samples
 from tui.charts import chart
 from tui.drawing import age, count, sparkline
@@ -20,7 +21,6 @@ TROUBLED = ("Dead", "Unknown")
 MOVING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
 LEVEL_PER_S = 0.5
 PLOTS_WIDTH = 150
-NO_GROUP = "There is no group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,7 @@ class GroupPage(Page):
         """Draw all panels."""
         store, name = self.store, self.about
         detail, lag = store.answer(Poll("group", name)), store.answer(Poll("lag", name))
-        if detail.problem.startswith(NO_GROUP):
+        if detail.code == ErrorCode.group_id_not_found:
             # As a rule it was deleted while somebody looked: nothing of it is so any more.
             old_ms = detail.age_ms(self.desk.now_ms())
             seen = "" if old_ms is None else f" It was there {age(old_ms)} ago."
