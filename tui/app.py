@@ -1,31 +1,25 @@
 """The full-screen dashboard: one frame around pages that show the cluster as it is now.
 
-Fed by `clusters.watch` and `clusters.polls`. Tasks only store what arrived; painting happens in one
-place and only for the page that is seen, so that a thousand events in a second are painted a few
-times. It must never draw a stale state as live: the first line of every page says how it stands.
+Here is what a person can do: keys, mouse, palette, words after `:`. What is drawn and when is in
+`tui.painting`, where it comes from in `tui.following`. Nothing here may change a cluster but through
+an action that says what it will do.
 """
 
 import asyncio
 import contextlib
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
-from broker.protocol.errors import LogctlError
-from clusters.polls import Poll, Poller, PollKind, Questions
-from clusters.watch import ClusterFeed, FeedUpdate
-from clusters.watch.slices import in_slices
 from tui import keys, preferences
 from tui.actions import (
     ACTIONS,
@@ -35,61 +29,30 @@ from tui.actions import (
     possible_actions,
     why_impossible,
 )
-from tui.ahead import TypedAhead
 from tui.collecting import Collector
 from tui.commands import CommandProblem
 from tui.copying import row_as_json
 from tui.dialog import Palette
-from tui.doors import (
-    Commander,
-    Feed,
-    Guide,
-    MonotonicClock,
-    Target,
-    TargetOf,
-    TargetProblem,
-    monotonic_ms,
-    saved_target,
-    wall_ms,
-)
+from tui.doors import Guide, Target, TargetOf
 from tui.ending import draw_anew, told_to_end
+from tui.following import Following
 from tui.help import help_of, last_line
-from tui.later import call_after
 from tui.line import WordsLine
 from tui.names import known_names
 from tui.obeying import obey
-from tui.pages import MAIN_PAGES, PAGES, Open, Page, Place, Subject, make_page, page_id
-from tui.pages.base import Desk, Stands
+from tui.pages import PAGES, Open, Place, Subject, page_id
+from tui.pages.base import Stands
+from tui.painting import TABS
 from tui.palette import own_commands
-from tui.panel import Frame
 from tui.refusal import CSS as REFUSAL_CSS
-from tui.refusal import refusal_text
 from tui.rings import forget_lines
-from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
-from tui.store import Store
 from tui.table import LiveTable
 
-PAINT_S = 0.03
-PAINT_SHARE = 3
-PAUSE_S_MAX = 0.25
-AT_ONCE_S = 0.002
-# What a key changes is drawn before what comes from the cluster meanwhile.
-KEY_FIRST_S = 0.08
-ROWS_AT_ONCE = 2_000
 TICK_S = 0.5
-SWEEP_FRAME_S = 0.06
-POLL_TIMEOUT_MS = 4_000
-PLACES_MAX = 50
 PROBLEM_S = 15
-TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
-FeedOf = Callable[[Sequence[str]], Feed]
 
 
-def _feed(bootstrap: Sequence[str]) -> Feed:
-    return ClusterFeed(bootstrap, from_start=True)
-
-
-class DashboardApp(TypedAhead):
+class DashboardApp(Following):
     """`bootstrap` lists addresses of brokers; a dead one is passed over."""
 
     CSS_PATH = "dashboard.tcss"
@@ -126,64 +89,6 @@ class DashboardApp(TypedAhead):
         Binding("ctrl+s", "picture", "Picture", show=False, id="picture"),
     ]
 
-    def __init__(
-        self,
-        bootstrap: Sequence[str],
-        *,
-        feed: Feed | None = None,
-        kinds: Mapping[str, PollKind] | None = None,
-        guide: Guide | None = None,
-        name: str = "",
-        read_only: bool = False,
-        now_ms: Callable[[], int] = monotonic_ms,
-        wall_ms: Callable[[], int] = wall_ms,
-        feed_of: FeedOf = _feed,
-        admin_of: Callable[[], Any] | None = None,
-        commander: Commander | None = None,
-        target_of: TargetOf | None = None,
-    ) -> None:
-        super().__init__()
-        self.problem: BaseException | None = None
-        self.bootstrap = list(bootstrap)
-        self.cluster_name = name
-        self.read_only = read_only
-        self._feed_of = feed_of
-        self._admin_of = admin_of
-        self.commander = commander
-        self._target_of = target_of if target_of is not None else saved_target
-        self._feed = feed if feed is not None else feed_of(self.bootstrap)
-        self._kinds = kinds
-        self._guide = guide
-        self.now_ms = now_ms
-        self.wall_ms = wall_ms
-        self._clock = MonotonicClock(now_ms, wall_ms)
-        self.store = Store(self._feed.status)
-        self._poller: Poller | None = None
-        self._pages: dict[str, Page] = {}
-        self._places: list[Place] = []
-        self._waiting: list[FeedUpdate] = []
-        self._paint_due = False
-        self._sweep_due = False
-        self._last_source = ""
-        self._paint_took_s = 0.0
-        self._painted_s = 0.0
-        # When the first came of what waits to be painted.
-        self._came_s = 0.0
-        self._collector: Collector | None = None
-        self._chosen = keys.Chosen()
-        # Held here and not looked up: a page on top must not hide them.
-        self._status = Static(id="status")
-        self._tabs = Static(id="tabs")
-        self._body = Frame(id="body")
-        self._guide_line = Static(id="guide")
-        self._bar = WordsLine()
-        # One line of text: Textual's Footer makes a widget of each key, anew for each page.
-        self._keys = Static(id="keys")
-        self._drawn: dict[Static, Any] = {}
-        self.register_theme(preferences.DARK)
-        self.register_theme(preferences.LIGHT)
-        self._begin_dark()
-
     # -- composition
 
     def compose(self) -> ComposeResult:
@@ -215,17 +120,6 @@ class DashboardApp(TypedAhead):
             self._focus_page()
             await self.type_ahead()
 
-    def _focus_page(self) -> None:
-        table = self.page.main_table()
-        if table is not None and not self._bar.display:
-            self.page.screen.set_focus(table)
-
-    def _begin_dark(self) -> None:
-        """Take our usual theme before any style is read: a change later reads them all again."""
-        self.set_reactive(App.theme, preferences.DARK.name)
-        self.set_class(True, f"-theme-{preferences.DARK.name}", update=False)
-        self.stylesheet.set_variables(self.get_css_variables())
-
     def _prefer(self) -> None:
         preferred = preferences.load(list(self.available_themes))
         self._chosen = keys.choose(_known_keys(), preferred.keys)
@@ -235,81 +129,7 @@ class DashboardApp(TypedAhead):
         for problem in (*preferred.problems, *self._chosen.problems):
             self.notify(problem, severity="warning", timeout=PROBLEM_S, markup=False)
 
-    def _begin(self) -> None:
-        self.run_worker(self._follow(), group="feed", exclusive=True)
-        self.run_worker(self._poll(), group="polls", exclusive=True)
-        self.open_place(Place("overview"))
-
     # -- pages
-
-    @property
-    def page(self) -> Page:
-        """The page that is seen."""
-        return self._pages[page_id(self._places[-1])]
-
-    @property
-    def place(self) -> Place:
-        """Where the person is."""
-        return self._places[-1]
-
-    def table(self, name: str) -> LiveTable[Any]:
-        """A table of the page that is seen, by its id."""
-        return self.page.tables[name]
-
-    def subject(self) -> Subject | None:
-        """What the cursor is on."""
-        return self.page.subject()
-
-    def open_place(self, place: Place) -> None:
-        """Go to a page; a context changes the cluster."""
-        if place.kind == "context":
-            self._switch_context(place.subject)
-            return
-        if place.kind in MAIN_PAGES and not place.subject:
-            del self._places[:]
-        if self._places and self._places[-1] == place:
-            return
-        self._places.append(place)
-        del self._places[:-PLACES_MAX]
-        self._show()
-
-    def _show(self) -> None:
-        place, id_ = self.place, page_id(self.place)
-        kept = {page_id(each) for each in self._places}
-        for other, page in list(self._pages.items()):
-            if other == id_:
-                continue
-            page.display = False
-            if other not in kept and other not in MAIN_PAGES:
-                del self._pages[other]
-                page.forget()
-                page.remove()
-        if id_ not in self._pages:
-            page = self._pages[id_] = make_page(place, self._desk())
-            self.ahead.begin()
-            self._body.mount(page)
-        page = self.page
-        page.display = True
-        if page.is_mounted:
-            self._focus_page()
-            self.call_later(self.type_ahead)
-        if self._poller is not None:
-            self._poller.want(self._wanted())
-        # As things were last drawn: what waits since then comes after the page stands.
-        self._draw_all(time.thread_time())
-
-    def _desk(self) -> Desk:
-        times = self.now_ms, self.wall_ms
-        return Desk(self.store, *times, self.commander, self.read_only, self.cluster_name)
-
-    def _wanted(self) -> list[Poll]:
-        if self.store.status.refusal:
-            return []  # each question would only be refused again
-        wanted = list(self.page.wants())
-        broker = self.store.default_broker()
-        if broker is not None:
-            wanted.append(Poll("broker configs", str(broker)))
-        return wanted
 
     def on_open(self, message: Open) -> None:
         """A page asks for another."""
@@ -334,171 +154,13 @@ class DashboardApp(TypedAhead):
             return self._guide is not None and not self._guide.finished
         return True
 
-    # -- what arrives
-
-    async def _follow(self) -> None:
-        async with self._feed:
-            async for update in self._feed.updates():
-                self._waiting.append(update)
-                self._schedule()
-
-    async def _poll(self) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            kinds = self._kinds
-            if kinds is None:
-                # Not entered, which asks the cluster: one that does not answer yet, or may not be
-                # used, is told by each poll, and never ends the dashboard.
-                admin = self._admin()
-                stack.push_async_callback(admin.close)
-                kinds = Questions(admin, self.store.partitions_of).kinds()
-            store = self.store
-
-            async def take(poll: Poll, answer: Any) -> None:
-                await in_slices(store.taking(poll, answer))
-                self._schedule()
-
-            self._poller = Poller(kinds, clock=self._clock, on_answer=take)
-            if self._places:
-                self._poller.want(self._wanted())
-            await self._poller.run()
-
-    def _admin(self) -> Any:
-        if self._admin_of is not None:
-            return self._admin_of()
-        from clusters.admin import AdminClient
-
-        return AdminClient(self.bootstrap, timeout_ms=POLL_TIMEOUT_MS)
-
-    def _schedule(self) -> None:
-        if not self._paint_due:
-            self._paint_due, self._came_s = True, time.perf_counter()
-            # What comes alone is painted at once. A large cluster takes longer to paint: keys must
-            # still find the loop free.
-            pause_s = min(PAUSE_S_MAX, max(PAINT_S, PAINT_SHARE * self._paint_took_s))
-            due_s = self._painted_s + pause_s - time.perf_counter()
-            call_after(self, max(AT_ONCE_S, due_s), self._paint_in_turn)
-
-    # -- painting
-
-    def _paint_in_turn(self) -> None:
-        """Paint what came, after what a key has just changed, but not late where keys repeat."""
-        if not self._paint_due:
-            return
-        key_s = (self.last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
-        if 0 < key_s < self._came_s + PAUSE_S_MAX - time.perf_counter():
-            call_after(self, key_s, self._paint_in_turn)
-        else:
-            self._paint()
-
-    def _paint(self) -> None:
-        self._paint_due = False
-        started, view = time.thread_time(), self.store.view
-        waiting, self._waiting = self._waiting, []
-        for replaying, group in groupby(waiting, key=lambda update: update.replaying):
-            updates = list(group)
-            news = [event for update in updates for event in update.events]
-            image, now = updates[-1].image, self.now_ms()
-            view.update(image, news, now, replaying=replaying, limit=ROWS_AT_ONCE)
-        if view.is_behind and not waiting:
-            view.update(view.image, (), self.now_ms(), limit=ROWS_AT_ONCE)
-        if self._draw_all(started):
-            if self._poller is not None and waiting:
-                self._poller.want(self._wanted())
-            if view.is_behind:
-                self._schedule()
-
-    def _draw_all(self, started_s: float) -> bool:
-        if not self.is_running or not self._status.is_attached or not self._places:
-            return False
-        self._paint_status()
-        if self.page.is_mounted:
-            self.page.paint()
-        self._sweep_on()
-        self.call_after_refresh(self._painted, started_s)
-        return True
-
-    def _painted(self, started_s: float) -> None:
-        """All is on the screen: what it took of the processor, drawing and all."""
-        self._paint_took_s = time.thread_time() - started_s
-        self._painted_s = time.perf_counter()
-
-    def _sweep_on(self) -> None:
-        # One timer at a time, however often is painted meanwhile.
-        if not self._sweep_due and self.store.view.sweeping(self.now_ms()):
-            self._sweep_due = True
-            call_after(self, SWEEP_FRAME_S, self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweep_due = False
-        if self._places:
-            self.page.refresh_trails()
-        self._sweep_on()
-
-    def _paint_status(self) -> None:
-        store = self.store
-        before, store.status = store.status, self._feed.status
-        self._tell_move(before.source)
-        store.view.set_controller(store.status.controller_id)
-        lost = not store.is_live()
-        if before.mode == "lost" and not lost:
-            self.action_again()  # what failed meanwhile would be asked seldom
-        self.page.mark_stale(lost)
-        self._status.set_class(lost, "lost")
-        name = self.cluster_name or address_text(self.bootstrap)
-        name += " (read-only)" if self.read_only else ""
-        refused = bool(store.status.refusal)
-        self._status.set_class(refused, "refused")
-        if refused:
-            self._draw(self._status, refusal_text(name, store.status))
-        else:
-            now, width = self.wall_ms(), self.size.width
-            self._draw(self._status, status_text(name, store.status, store.view, now, width))
-        tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
-        self._draw(self._tabs, tabs)
-        self.on_live_table_moved()
-        if self._guide is not None:
-            self._draw(self._guide_line, guide_text(self._guide))
-
-    def on_live_table_moved(self) -> None:
-        """Name the keys that do something with the row of the cursor."""
-        if self._places:
-            self._draw(self._keys, keys_text(self._shown_keys()))
+    # -- keys in the last line
 
     def _shown_keys(self) -> list[tuple[str, str, str]]:
         shown = [(b, f"app.on_page({b.action!r})") for b in keys.bindings_of(type(self.page))]
         shown += [(b, f"app.{b.action}") for b in keys.bindings_of(DashboardApp) if b.show]
         fitting = [each for each in shown if self.check_action(each[0].action, ())]
         return last_line(fitting, self.offers(), self._chosen)
-
-    def _draw(self, widget: Static, text: Any) -> None:
-        # A line that says the same again need not be laid out again.
-        if self._drawn.get(widget) != (text, text.spans):
-            self._drawn[widget] = (text, text.spans)
-            # One of fixed height leaves the others where they are: nothing is to be laid out.
-            widget.update(text, layout=widget.styles.auto_dimensions)
-
-    def _tell_move(self, before: str) -> None:
-        """Say that the feed goes on at another node, and why it left the one before."""
-        status = self.store.status
-        self._last_source = before or self._last_source
-        if status.source and self._last_source and status.source != self._last_source:
-            why = f": {status.message}" if status.message else ""
-            self.notify(f"now following {status.source}{why}", markup=False)
-            self._last_source = status.source
-
-    def _tick(self) -> None:
-        if not self._places:
-            return
-        view = self.store.view
-        was_lit = bool(view.flashes or view.broker_flashes or view.trails)
-        if view.forget_old(self.now_ms()) or was_lit:
-            self.page.refresh_trails()
-        self._paint_status()
-        if not self.store.is_live() or self.page.is_ageing():
-            self.page.paint()
-        if self._collector is not None:
-            loaded = bool(view.topics)
-            self._collector.tick(monotonic_ms(), self.last_input_ms, loaded=loaded)
 
     # -- the end
 
@@ -585,12 +247,6 @@ class DashboardApp(TypedAhead):
         table = self.page.focused_table()
         if table is not None and table.sort_column is not None:
             table.sort_by(table.sort_column)
-
-    def action_again(self) -> None:
-        """Ask everything of this page again, now."""
-        if self._poller is not None:
-            for poll in self.page.wants():
-                self._poller.again(poll)
 
     def action_next_theme(self) -> None:
         """The other of our themes."""
@@ -739,34 +395,6 @@ class DashboardApp(TypedAhead):
             obey(self, text)
         except CommandProblem as problem:
             self.notify(str(problem), severity="warning", markup=False)
-
-    # -- another cluster
-
-    def _switch_context(self, name: str) -> None:
-        try:
-            target = self._target_of(name)
-        except (TargetProblem, LogctlError) as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        self.run_worker(self._switch(target), group="switch", exclusive=True)
-
-    async def _switch(self, target: Target) -> None:
-        for group in ("feed", "polls", "action"):
-            self.workers.cancel_group(self, group)
-        for page in self._pages.values():
-            page.forget()
-            await page.remove()
-        self._pages.clear()
-        self._places.clear()
-        self._waiting.clear()
-        self._drawn.clear()
-        self._poller, self._last_source, self._paint_due = None, "", False
-        self.bootstrap, self.cluster_name = list(target.bootstrap), target.name
-        self.read_only = target.read_only
-        self.commander, self._admin_of = target.commander, target.admin_of
-        self._feed = target.feed if target.feed is not None else self._feed_of(self.bootstrap)
-        self.store = Store(self._feed.status)
-        self._begin()
 
 
 def _known_keys() -> list[keys.Known]:

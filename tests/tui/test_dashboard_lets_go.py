@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-import tui.app
+import tui.painting
 from tui.app import DashboardApp
 from tui.pages import Place
 
@@ -48,7 +48,7 @@ async def test_a_broker_that_goes_down_sweeps_with_one_timer_however_often_is_pa
         await cluster.tell(replaying=True)
         await until(pilot, lambda: len(app.store.view.partitions) == 9)
         started = []
-        real = tui.app.call_after
+        real = tui.painting.call_after
 
         def counted(node: Any, seconds: float, callback: Any) -> None:
             if callback == app._sweep:
@@ -56,7 +56,7 @@ async def test_a_broker_that_goes_down_sweeps_with_one_timer_however_often_is_pa
             else:
                 real(node, seconds, callback)
 
-        monkeypatch.setattr(tui.app, "call_after", counted)
+        monkeypatch.setattr(tui.painting, "call_after", counted)
         cluster.kill(2)
         await cluster.tell()
         await until(pilot, lambda: app.store.view.sweeping(now))

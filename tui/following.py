@@ -1,0 +1,142 @@
+"""What is shown comes from here: the feed and the polls of one cluster, or of another one.
+
+Tasks only put what arrived into the store or in a queue, and ask for painting. They must never
+paint themselves, and nothing of the cluster before may come after a switch.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from broker.protocol.errors import LogctlError
+from clusters.polls import Poll, Poller, PollKind, Questions
+from clusters.watch import ClusterFeed
+from clusters.watch.slices import in_slices
+from tui.doors import (
+    Commander,
+    Feed,
+    Guide,
+    MonotonicClock,
+    Target,
+    TargetOf,
+    TargetProblem,
+    monotonic_ms,
+    saved_target,
+    wall_ms,
+)
+from tui.pages import Place
+from tui.painting import Painting
+from tui.store import Store
+
+POLL_TIMEOUT_MS = 4_000
+FeedOf = Callable[[Sequence[str]], Feed]
+
+
+def _feed(bootstrap: Sequence[str]) -> Feed:
+    return ClusterFeed(bootstrap, from_start=True)
+
+
+class Following(Painting):
+    """`bootstrap` lists addresses of brokers; a dead one is passed over."""
+
+    def __init__(
+        self,
+        bootstrap: Sequence[str],
+        *,
+        feed: Feed | None = None,
+        kinds: Mapping[str, PollKind] | None = None,
+        guide: Guide | None = None,
+        name: str = "",
+        read_only: bool = False,
+        now_ms: Callable[[], int] = monotonic_ms,
+        wall_ms: Callable[[], int] = wall_ms,
+        feed_of: FeedOf = _feed,
+        admin_of: Callable[[], Any] | None = None,
+        commander: Commander | None = None,
+        target_of: TargetOf | None = None,
+    ) -> None:
+        super().__init__()
+        self.problem: BaseException | None = None
+        self.bootstrap = list(bootstrap)
+        self.cluster_name = name
+        self.read_only = read_only
+        self._feed_of = feed_of
+        self._admin_of = admin_of
+        self.commander = commander
+        self._target_of = target_of if target_of is not None else saved_target
+        self._feed = feed if feed is not None else feed_of(self.bootstrap)
+        self._kinds = kinds
+        self._guide = guide
+        self.now_ms = now_ms
+        self.wall_ms = wall_ms
+        self._clock = MonotonicClock(now_ms, wall_ms)
+        self.store = Store(self._feed.status)
+        self._poller: Poller | None = None
+
+    def _begin(self) -> None:
+        self.run_worker(self._follow(), group="feed", exclusive=True)
+        self.run_worker(self._poll(), group="polls", exclusive=True)
+        self.open_place(Place("overview"))
+
+    # -- what arrives
+
+    async def _follow(self) -> None:
+        async with self._feed:
+            async for update in self._feed.updates():
+                self._waiting.append(update)
+                self._schedule()
+
+    async def _poll(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            kinds = self._kinds
+            if kinds is None:
+                # Not entered, which asks the cluster: one that does not answer yet, or may not be
+                # used, is told by each poll, and never ends the dashboard.
+                admin = self._admin()
+                stack.push_async_callback(admin.close)
+                kinds = Questions(admin, self.store.partitions_of).kinds()
+            store = self.store
+
+            async def take(poll: Poll, answer: Any) -> None:
+                await in_slices(store.taking(poll, answer))
+                self._schedule()
+
+            self._poller = Poller(kinds, clock=self._clock, on_answer=take)
+            if self._places:
+                self._poller.want(self._wanted())
+            await self._poller.run()
+
+    def _admin(self) -> Any:
+        if self._admin_of is not None:
+            return self._admin_of()
+        from clusters.admin import AdminClient
+
+        return AdminClient(self.bootstrap, timeout_ms=POLL_TIMEOUT_MS)
+
+    # -- another cluster
+
+    def _switch_context(self, name: str) -> None:
+        try:
+            target = self._target_of(name)
+        except (TargetProblem, LogctlError) as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        self.run_worker(self._switch(target), group="switch", exclusive=True)
+
+    async def _switch(self, target: Target) -> None:
+        for group in ("feed", "polls", "action"):
+            self.workers.cancel_group(self, group)
+        for page in self._pages.values():
+            page.forget()
+            await page.remove()
+        self._pages.clear()
+        self._places.clear()
+        self._waiting.clear()
+        self._drawn.clear()
+        self._poller, self._last_source, self._paint_due = None, "", False
+        self.bootstrap, self.cluster_name = list(target.bootstrap), target.name
+        self.read_only = target.read_only
+        self.commander, self._admin_of = target.commander, target.admin_of
+        self._feed = target.feed if target.feed is not None else self._feed_of(self.bootstrap)
+        self.store = Store(self._feed.status)
+        self._begin()

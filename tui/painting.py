@@ -1,0 +1,304 @@
+"""The frame of the dashboard, the page that is seen in it, and when both are painted.
+
+Tasks only store what arrived (`tui.following`); painting happens in one place and only for the page
+that is seen, so that a thousand events in a second are painted a few times. It must never draw a
+stale state as live, nor come before what a key has just changed.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from textual.app import App
+from textual.widgets import Static
+
+from clusters.polls import Poll, Poller
+from clusters.watch import FeedUpdate
+from tui import keys, preferences
+from tui.ahead import TypedAhead
+from tui.collecting import Collector
+from tui.doors import Commander, Feed, Guide, monotonic_ms
+from tui.later import call_after
+from tui.line import WordsLine
+from tui.pages import MAIN_PAGES, Page, Place, Subject, make_page, page_id
+from tui.pages.base import Desk
+from tui.panel import Frame
+from tui.refusal import refusal_text
+from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
+from tui.store import Store
+from tui.table import LiveTable
+
+PAINT_S = 0.03
+PAINT_SHARE = 3
+PAUSE_S_MAX = 0.25
+AT_ONCE_S = 0.002
+# What a key changes is drawn before what comes from the cluster meanwhile.
+KEY_FIRST_S = 0.08
+ROWS_AT_ONCE = 2_000
+SWEEP_FRAME_S = 0.06
+PLACES_MAX = 50
+TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
+
+
+class Painting(TypedAhead):
+    """Pages in a frame. What it draws is given by those who follow a cluster."""
+
+    bootstrap: list[str]
+    cluster_name: str
+    read_only: bool
+    commander: Commander | None
+    store: Store
+    now_ms: Callable[[], int]
+    wall_ms: Callable[[], int]
+    _feed: Feed
+    _poller: Poller | None
+    _guide: Guide | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pages: dict[str, Page] = {}
+        self._places: list[Place] = []
+        self._waiting: list[FeedUpdate] = []
+        self._paint_due = False
+        self._sweep_due = False
+        self._last_source = ""
+        self._paint_took_s = 0.0
+        self._painted_s = 0.0
+        # When the first came of what waits to be painted.
+        self._came_s = 0.0
+        self._collector: Collector | None = None
+        self._chosen = keys.Chosen()
+        # Held here and not looked up: a page on top must not hide them.
+        self._status = Static(id="status")
+        self._tabs = Static(id="tabs")
+        self._body = Frame(id="body")
+        self._guide_line = Static(id="guide")
+        self._bar = WordsLine()
+        # One line of text: Textual's Footer makes a widget of each key, anew for each page.
+        self._keys = Static(id="keys")
+        self._drawn: dict[Static, Any] = {}
+        self.register_theme(preferences.DARK)
+        self.register_theme(preferences.LIGHT)
+        self._begin_dark()
+
+    def _begin_dark(self) -> None:
+        """Take our usual theme before any style is read: a change later reads them all again."""
+        self.set_reactive(App.theme, preferences.DARK.name)
+        self.set_class(True, f"-theme-{preferences.DARK.name}", update=False)
+        self.stylesheet.set_variables(self.get_css_variables())
+
+    # -- pages
+
+    @property
+    def page(self) -> Page:
+        """The page that is seen."""
+        return self._pages[page_id(self._places[-1])]
+
+    @property
+    def place(self) -> Place:
+        """Where the person is."""
+        return self._places[-1]
+
+    def table(self, name: str) -> LiveTable[Any]:
+        """A table of the page that is seen, by its id."""
+        return self.page.tables[name]
+
+    def subject(self) -> Subject | None:
+        """What the cursor is on."""
+        return self.page.subject()
+
+    def open_place(self, place: Place) -> None:
+        """Go to a page; a context changes the cluster."""
+        if place.kind == "context":
+            self._switch_context(place.subject)
+            return
+        if place.kind in MAIN_PAGES and not place.subject:
+            del self._places[:]
+        if self._places and self._places[-1] == place:
+            return
+        self._places.append(place)
+        del self._places[:-PLACES_MAX]
+        self._show()
+
+    def _show(self) -> None:
+        place, id_ = self.place, page_id(self.place)
+        kept = {page_id(each) for each in self._places}
+        for other, page in list(self._pages.items()):
+            if other == id_:
+                continue
+            page.display = False
+            if other not in kept and other not in MAIN_PAGES:
+                del self._pages[other]
+                page.forget()
+                page.remove()
+        if id_ not in self._pages:
+            page = self._pages[id_] = make_page(place, self._desk())
+            self.ahead.begin()
+            self._body.mount(page)
+        page = self.page
+        page.display = True
+        if page.is_mounted:
+            self._focus_page()
+            self.call_later(self.type_ahead)
+        if self._poller is not None:
+            self._poller.want(self._wanted())
+        # As things were last drawn: what waits since then comes after the page stands.
+        self._draw_all(time.thread_time())
+
+    def _focus_page(self) -> None:
+        table = self.page.main_table()
+        if table is not None and not self._bar.display:
+            self.page.screen.set_focus(table)
+
+    def _desk(self) -> Desk:
+        times = self.now_ms, self.wall_ms
+        return Desk(self.store, *times, self.commander, self.read_only, self.cluster_name)
+
+    def _wanted(self) -> list[Poll]:
+        if self.store.status.refusal:
+            return []  # each question would only be refused again
+        wanted = list(self.page.wants())
+        broker = self.store.default_broker()
+        if broker is not None:
+            wanted.append(Poll("broker configs", str(broker)))
+        return wanted
+
+    # -- painting
+
+    def _schedule(self) -> None:
+        if not self._paint_due:
+            self._paint_due, self._came_s = True, time.perf_counter()
+            # What comes alone is painted at once. A large cluster takes longer to paint: keys must
+            # still find the loop free.
+            pause_s = min(PAUSE_S_MAX, max(PAINT_S, PAINT_SHARE * self._paint_took_s))
+            due_s = self._painted_s + pause_s - time.perf_counter()
+            call_after(self, max(AT_ONCE_S, due_s), self._paint_in_turn)
+
+    def _paint_in_turn(self) -> None:
+        """Paint what came, after what a key has just changed, but not late where keys repeat."""
+        if not self._paint_due:
+            return
+        key_s = (self.last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
+        if 0 < key_s < self._came_s + PAUSE_S_MAX - time.perf_counter():
+            call_after(self, key_s, self._paint_in_turn)
+        else:
+            self._paint()
+
+    def _paint(self) -> None:
+        self._paint_due = False
+        started, view = time.thread_time(), self.store.view
+        waiting, self._waiting = self._waiting, []
+        for replaying, group in groupby(waiting, key=lambda update: update.replaying):
+            updates = list(group)
+            news = [event for update in updates for event in update.events]
+            image, now = updates[-1].image, self.now_ms()
+            view.update(image, news, now, replaying=replaying, limit=ROWS_AT_ONCE)
+        if view.is_behind and not waiting:
+            view.update(view.image, (), self.now_ms(), limit=ROWS_AT_ONCE)
+        if self._draw_all(started):
+            if self._poller is not None and waiting:
+                self._poller.want(self._wanted())
+            if view.is_behind:
+                self._schedule()
+
+    def _draw_all(self, started_s: float) -> bool:
+        if not self.is_running or not self._status.is_attached or not self._places:
+            return False
+        self._paint_status()
+        if self.page.is_mounted:
+            self.page.paint()
+        self._sweep_on()
+        self.call_after_refresh(self._painted, started_s)
+        return True
+
+    def _painted(self, started_s: float) -> None:
+        """All is on the screen: what it took of the processor, drawing and all."""
+        self._paint_took_s = time.thread_time() - started_s
+        self._painted_s = time.perf_counter()
+
+    def _sweep_on(self) -> None:
+        # One timer at a time, however often is painted meanwhile.
+        if not self._sweep_due and self.store.view.sweeping(self.now_ms()):
+            self._sweep_due = True
+            call_after(self, SWEEP_FRAME_S, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_due = False
+        if self._places:
+            self.page.refresh_trails()
+        self._sweep_on()
+
+    def _paint_status(self) -> None:
+        store = self.store
+        before, store.status = store.status, self._feed.status
+        self._tell_move(before.source)
+        store.view.set_controller(store.status.controller_id)
+        lost = not store.is_live()
+        if before.mode == "lost" and not lost:
+            self.action_again()  # what failed meanwhile would be asked seldom
+        self.page.mark_stale(lost)
+        self._status.set_class(lost, "lost")
+        name = self.cluster_name or address_text(self.bootstrap)
+        name += " (read-only)" if self.read_only else ""
+        refused = bool(store.status.refusal)
+        self._status.set_class(refused, "refused")
+        if refused:
+            self._draw(self._status, refusal_text(name, store.status))
+        else:
+            now, width = self.wall_ms(), self.size.width
+            self._draw(self._status, status_text(name, store.status, store.view, now, width))
+        tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
+        self._draw(self._tabs, tabs)
+        self.on_live_table_moved()
+        if self._guide is not None:
+            self._draw(self._guide_line, guide_text(self._guide))
+
+    def on_live_table_moved(self) -> None:
+        """Name the keys that do something with the row of the cursor."""
+        if self._places:
+            self._draw(self._keys, keys_text(self._shown_keys()))
+
+    def _draw(self, widget: Static, text: Any) -> None:
+        # A line that says the same again need not be laid out again.
+        if self._drawn.get(widget) != (text, text.spans):
+            self._drawn[widget] = (text, text.spans)
+            # One of fixed height leaves the others where they are: nothing is to be laid out.
+            widget.update(text, layout=widget.styles.auto_dimensions)
+
+    def _tell_move(self, before: str) -> None:
+        """Say that the feed goes on at another node, and why it left the one before."""
+        status = self.store.status
+        self._last_source = before or self._last_source
+        if status.source and self._last_source and status.source != self._last_source:
+            why = f": {status.message}" if status.message else ""
+            self.notify(f"now following {status.source}{why}", markup=False)
+            self._last_source = status.source
+
+    def _tick(self) -> None:
+        if not self._places:
+            return
+        view = self.store.view
+        was_lit = bool(view.flashes or view.broker_flashes or view.trails)
+        if view.forget_old(self.now_ms()) or was_lit:
+            self.page.refresh_trails()
+        self._paint_status()
+        if not self.store.is_live() or self.page.is_ageing():
+            self.page.paint()
+        if self._collector is not None:
+            loaded = bool(view.topics)
+            self._collector.tick(monotonic_ms(), self.last_input_ms, loaded=loaded)
+
+    # -- what those who paint ask of the whole
+
+    def _switch_context(self, name: str) -> None:
+        raise NotImplementedError
+
+    def _shown_keys(self) -> list[tuple[str, str, str]]:
+        raise NotImplementedError
+
+    def action_again(self) -> None:
+        """Ask everything of this page again, now."""
+        if self._poller is not None:
+            for poll in self.page.wants():
+                self._poller.again(poll)
