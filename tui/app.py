@@ -1,8 +1,8 @@
 """The full-screen dashboard: one frame around pages that show the cluster as it is now.
 
 Here is what a person can do: keys, mouse, palette, words after `:`. What is drawn and when is in
-`tui.painting`, where it comes from in `tui.following`. Nothing here may change a cluster but through
-an action that says what it will do.
+`tui.painting`, where it comes from in `tui.following`. Nothing here may change a cluster but by an
+action that says what it will do.
 """
 
 import asyncio
