@@ -31,6 +31,8 @@ EVENTS_PER_S = 1_000
 # After a pause of the machine no more than this is caught up with at once.
 AT_ONCE_MAX = 200
 SLICE_S = 0.02
+# How often is looked whether what is waited for has gone.
+CLOSED_S = 0.05
 CHARACTERS = {
     "slash": "/",
     "question_mark": "?",
@@ -275,10 +277,16 @@ class Pressing:
         return f"{app.place.kind}{'/' * app._bar.display}:{key}"
 
     async def _passed(self, node: Any) -> None:
+        """All that was in the queue of a node is done with, or it closes, which leaves the rest of it."""
         done = asyncio.Event()
         if node.call_later(done.set):
-            async with asyncio.timeout(60):
-                await done.wait()
+            waiting = asyncio.ensure_future(done.wait())
+            try:
+                async with asyncio.timeout(60):
+                    while not (waiting.done() or node._closing or node._closed):
+                        await asyncio.wait({waiting}, timeout=CLOSED_S)
+            finally:
+                waiting.cancel()
 
     def _undrawn(self) -> set[Any]:
         """What is still to be drawn of what can be seen."""
