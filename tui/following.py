@@ -74,13 +74,13 @@ class Following(Painting):
         self._poller: Poller | None = None
 
     def _begin(self) -> None:
-        self.run_worker(self._follow(), group="feed", exclusive=True)
+        self.run_worker(self._follow_feed(), group="feed", exclusive=True)
         self.run_worker(self._poll(), group="polls", exclusive=True)
         self.open_place(Place("overview"))
 
     # -- what arrives
 
-    async def _follow(self) -> None:
+    async def _follow_feed(self) -> None:
         async with self._feed:
             async for update in self._feed.updates():
                 self._waiting.append(update)
