@@ -138,6 +138,14 @@ class BrokerConnection(asyncio.Protocol):
         limit_ms = REQUEST_TIMEOUT_MS if timeout_ms is None else timeout_ms
         return await self._send(api_key, version, body, decode_response, limit_ms, no_reply)
 
+    async def ask_for_life(self, timeout_ms: int) -> None:
+        """Return once the broker has answered anything at all, of which nothing is read.
+
+        Costs a small part of a request: it is asked often. Raises ConnectionFailed or
+        RequestTimedOut.
+        """
+        await self._send(ApiKey.API_VERSIONS, 0, Struct(), _unread, timeout_ms)
+
     def version_for(self, api_key: int, max_version: int | None = None) -> int:
         """The newest version that both sides know; raises UnsupportedVersion."""
         oldest, newest = supported_versions(api_key)
@@ -320,6 +328,11 @@ def _decode_api_versions(api_key: int, version: int, frame: memoryview, offset: 
     if code == ErrorCode.unsupported_version:
         return Struct(error_code=ErrorCode.unsupported_version, api_keys=[])
     return decode_response(api_key, version, frame, offset)
+
+
+def _unread(api_key: int, version: int, frame: memoryview, offset: int) -> Struct:
+    """That an answer came is all that was asked."""
+    return Struct()
 
 
 def _name(api_key: int) -> str:

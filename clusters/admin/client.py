@@ -44,6 +44,7 @@ from clusters.admin.quotas import QuotaCalls
 from clusters.admin.scram_users import UserCalls
 
 if TYPE_CHECKING:
+    from broker.protocol.client import BrokerConnection
     from clusters.admin.credentials import Renewal
     from clusters.admin.security import Security
 
@@ -145,6 +146,15 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
         return ClusterInfo(
             cluster_id=described.cluster_id, controller_id=leader_id, brokers=brokers
         )
+
+    async def addresses(self) -> dict[int, str]:
+        """`host:port` of each registered broker, on the listener by which this client comes."""
+        described = await self._describe_cluster(self._deadline())
+        return {each.id: join_address(each.host, each.port) for each in described.brokers}
+
+    async def connect(self, address: str, timeout_ms: int) -> BrokerConnection:
+        """A connection of the caller's own, proven like all others. Raises WireError."""
+        return await self._opener.open(address, timeout_ms)
 
     async def lacking_rights(self) -> frozenset[str] | None:
         """What this client may not do with the cluster as a whole; None when that is not told.
