@@ -1,10 +1,13 @@
 """The order of test files: those that take longest begin first, so that no worker ends alone.
 
-And Ctrl-C: a shell that starts the tests in its background has them ignore it, and all that they
-start would ignore it, too.
+And what every process of the tests inherits. Ctrl-C: a shell that starts the tests in its background
+has them ignore it, and all that they start would ignore it, too. Compiled modules are kept: thousands
+of processes are started, and each would compile all of logctl anew.
 """
 
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,9 @@ FIRST = (
     *("secured", "shell", "tui"),
 )
 HERE = Path(__file__).parent
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_configure() -> None:
