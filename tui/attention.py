@@ -6,13 +6,14 @@ only looked at in topics that are not whole. Must never name a fault that the nu
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from clusters.watch.events import EventKind
 from tui.drawing import age, size
 from tui.model import DOWN, BrokerRow, Health, PartitionRow
 from tui.pages.base import Place
 from tui.quorum import is_silent
-from tui.store import ENDS, LOG_DIRS, QUORUM, Store
+from tui.store import ENDS, LOG_DIRS, QUORUM, Disk, Store
 
 DISK_FULL = 0.85
 VOTER_BEHIND = 200
@@ -42,6 +43,7 @@ def troubles(
     found = [
         *_offline(store, deploys),
         *_down(store, wall_ms, deploys),
+        *_out_of_room(store),
         *_quorum(store),
         *_unanswered(store, now_ms),
         *_short_of_replicas(store),
@@ -93,6 +95,9 @@ def _down(store: Store, wall_ms: int, deploys: bool) -> Iterator[Trouble]:
             continue
         since = _since(store, broker, wall_ms)
         lack = f", {_some(broker.out_of_sync, 'replica')} behind" if broker.out_of_sync else ""
+        # It cannot be asked any more, and this may well be why it is down.
+        if _is_full(disk := store.disks.get(broker.id)):
+            lack += f"; its disk was {_full(disk)}"
         todo = ""
         if broker.state != "stopping":
             todo = f":start-broker {broker.id}" if deploys else "start it, or look at its log"
@@ -113,6 +118,31 @@ def _since(store: Store, broker: BrokerRow, wall_ms: int) -> str:
             if event.kind in BACK:
                 break
     return ""
+
+
+def _out_of_room(store: Store) -> Iterator[Trouble]:
+    """Brokers that are up and take no records; the metadata log says so before disks are asked."""
+    for broker in store.view.brokers:
+        if broker.state == "up" and broker.out_of_room:
+            words = f"broker {broker.id} takes no records, its log dir is offline"
+            if _is_full(disk := store.disks.get(broker.id)):
+                words += f": disk {_full(disk)}"
+            if broker.out_of_sync:
+                words += f", {_some(broker.out_of_sync, 'replica')} behind"
+            place = Place("broker", str(broker.id))
+            yield Trouble("✖", "error", words, "make room on its disk", place)
+
+
+def _is_full(disk: Disk | None) -> TypeGuard[Disk]:
+    return disk is not None and disk.share >= DISK_FULL
+
+
+def _full(disk: Disk) -> str:
+    return f"{_percent(disk)} % full, {size(disk.free_bytes)} left"
+
+
+def _percent(disk: Disk) -> int:
+    return 100 - disk.free_bytes * 100 // disk.total_bytes
 
 
 def _quorum(store: Store) -> Iterator[Trouble]:
@@ -168,8 +198,9 @@ def _short_of_replicas(store: Store) -> Iterator[Trouble]:
         rows = [row for row in _rows(store, "under_min_isr") if row.health is Health.UNDER_MIN_ISR]
         words = f"{_some(len(rows), 'partition')} under min ISR, acks=all refused: {_names(rows)}"
         yield Trouble("◔", "error", words, "", Place("partitions", "under-min-isr"))
-    behind = [row for row in store.view.brokers if row.state == "up" and row.out_of_sync]
-    for broker in behind:
+    for broker in store.view.brokers:
+        if broker.state != "up" or not broker.out_of_sync or broker.out_of_room:
+            continue
         words = f"broker {broker.id} has {_some(broker.out_of_sync, 'replica')} behind"
         yield Trouble("◐", "warning", words, "", Place("broker", str(broker.id)))
     if health.at_min_isr:
@@ -179,14 +210,15 @@ def _short_of_replicas(store: Store) -> Iterator[Trouble]:
 
 def _disks(store: Store) -> Iterator[Trouble]:
     place = Place("brokers")
-    for broker, (_, total, free) in sorted(store.broker_sizes.items()):
-        if total and free is not None and 1 - free / total >= DISK_FULL:
-            full = 100 - free * 100 // total
-            words = f"disk of broker {broker} is {full} % full, {size(free)} left"
-            yield Trouble("▇", "warning" if full < 95 else "error", words, "", place)
+    told = {broker.id for broker in store.view.brokers if broker.out_of_room}
+    for broker in sorted(store.broker_sizes):
+        disk = store.disks.get(broker)
+        if broker not in told and _is_full(disk):
+            words = f"disk of broker {broker} is {_full(disk)}"
+            yield Trouble("▇", "warning" if _percent(disk) < 95 else "error", words, "", place)
     for each in store.answer(LOG_DIRS).value or ():
-        if each.error:
-            words = f"broker {each.broker}: {each.path}: {each.error}"
+        if each.error and each.broker not in told:
+            words = f"broker {each.broker}: {each.error}: {each.path}"
             yield Trouble("✖", "error", words, "", Place("broker", str(each.broker)))
 
 

@@ -33,6 +33,8 @@ EVENT_SIGNS = {
     EventKind.BROKER_FENCED: "✖",
     EventKind.BROKER_LEFT: "✖",
     EventKind.BROKER_STOPPING: "◐",
+    EventKind.LOG_DIR_OFFLINE: "✖",
+    EventKind.LOG_DIR_ONLINE: "●",
     EventKind.BROKER_UNFENCED: "●",
     EventKind.BROKER_JOINED: "●",
     EventKind.CONTROLLER_CHANGED: "★",
@@ -44,6 +46,7 @@ ALARMING = (
     EventKind.ISR_SHRUNK,
     EventKind.BROKER_FENCED,
     EventKind.BROKER_LEFT,
+    EventKind.LOG_DIR_OFFLINE,
     EventKind.UNCLEAN_ELECTION,
 )
 BARS = " ▁▂▃▄▅▆▇█"

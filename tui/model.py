@@ -48,7 +48,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BrokerRow:
-    """One broker; `state` is up, fenced or stopping."""
+    """One broker; `state` is up, fenced or stopping. `out_of_room`: none of its log dirs takes
+    records, though it is up."""
 
     id: int
     address: str
@@ -58,6 +59,7 @@ class BrokerRow:
     replicas: int
     is_controller: bool
     out_of_sync: int = 0
+    out_of_room: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +352,7 @@ def _broker_rows(
                 replicas=replicas.get(id_, 0),
                 is_controller=id_ == controller_id,
                 out_of_sync=out_of_sync.get(id_, 0),
+                out_of_room=broker is not None and broker.out_of_room,
             )
         )
     return rows
@@ -367,6 +370,8 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     if event.kind is EventKind.BROKER_JOINED and isinstance(after, Mapping):
         where = f"at {after.get('host')}:{after.get('port')}"
         return subject, where + (f", rack {after['rack']}" if after.get("rack") else "")
+    if event.kind in (EventKind.LOG_DIR_OFFLINE, EventKind.LOG_DIR_ONLINE):
+        return subject, f"log dirs that take records {change}"
     if event.kind is EventKind.CONTROLLER_CHANGED:
         change = "is the controller" if before is None else f"controller {change}"
     elif event.before is None and event.after is not None:

@@ -21,12 +21,13 @@ from tui.collecting import Collector
 from tui.doors import Commander, Feed, Guide, monotonic_ms
 from tui.later import call_after
 from tui.line import WordsLine
+from tui.model import ClusterView
 from tui.pages import MAIN_PAGES, Page, Place, Subject, make_page, page_id
 from tui.pages.base import Desk
 from tui.panel import Frame
 from tui.refusal import refusal_text
 from tui.status import address_text, guide_text, keys_text, status_text, tabs_text
-from tui.store import Store
+from tui.store import LOG_DIRS, Store
 from tui.table import LiveTable
 
 PAINT_S = 0.03
@@ -39,6 +40,11 @@ ROWS_AT_ONCE = 2_000
 SWEEP_FRAME_S = 0.06
 PLACES_MAX = 50
 TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
+
+
+def _standing(view: ClusterView) -> list[tuple[int, str, bool]]:
+    """Of each broker whether it is up and has room."""
+    return [(broker.id, broker.state, broker.out_of_room) for broker in view.brokers]
 
 
 class Painting(TypedAhead):
@@ -189,6 +195,7 @@ class Painting(TypedAhead):
         self._paint_due = False
         started, view = time.thread_time(), self.store.view
         waiting, self._waiting = self._waiting, []
+        stood = _standing(view)
         for replaying, group in groupby(waiting, key=lambda update: update.replaying):
             updates = list(group)
             news = [event for update in updates for event in update.events]
@@ -199,6 +206,8 @@ class Painting(TypedAhead):
         if self._draw_all(started):
             if self._poller is not None and waiting:
                 self._poller.want(self._wanted())
+                if stood != _standing(view):
+                    self._poller.again(LOG_DIRS)  # what was told of disks is of before
             if view.is_behind:
                 self._schedule()
 

@@ -48,9 +48,13 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
     def row_class(row: BrokerRow) -> str:
         if view.broker_flash(row.id, now_ms()) is not None:
             return "flash"
-        return {"up": "", "stopping": "warning"}.get(row.state, "error")
+        return {"up": "error" if row.out_of_room else "", "stopping": "warning"}.get(
+            row.state, "error"
+        )
 
     def draw_state(row: BrokerRow) -> str:
+        if row.state == "up" and row.out_of_room:
+            return "◐ no room"
         sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
         return f"{sign} {row.state}"
 
@@ -80,7 +84,7 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
             Column("disk", 6, disk, disk, True, 82),
         ],
         key=lambda r: r.id,
-        search=lambda r: f"{r.id} {r.address} {r.rack} {r.state}",
+        search=lambda r: f"{r.id} {r.address} {r.rack} {r.state} {draw_state(r)}",
         row_class=row_class,
         phase=lambda r: view.broker_flash(r.id, now_ms()) is not None,
         title="Brokers",

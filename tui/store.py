@@ -5,6 +5,8 @@ answers are kept up to a limit.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from clusters.polls import NO_ANSWER, Answer, Poll, Samples
@@ -30,6 +32,19 @@ SAMPLES_MIN = 24
 NUMBERS_AT_ONCE = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The volume of one log dir."""
+
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def share(self) -> float:
+        """How much of it is taken, 0 to 1."""
+        return 1 - self.free_bytes / self.total_bytes
+
+
 class Store:
     """`take` (or `taking`) and `view.update` are its only changes; screens read the rest."""
 
@@ -45,6 +60,8 @@ class Store:
         # (bytes of replicas, bytes of the disks, bytes left) by broker; bytes of replicas by topic.
         self.broker_sizes: dict[int, tuple[int, int | None, int | None]] = {}
         self.topic_sizes: dict[str, int] = {}
+        # The fullest disk of each broker, as it was told last: also of brokers that are down.
+        self.disks: dict[int, Disk] = {}
         self._partition_ends: dict[tuple[str, int], int] = {}
         # Records seen to be written, by topic, "" for the cluster.
         self._written: dict[str, int] = {}
@@ -151,15 +168,22 @@ class Store:
 
     def _take_sizes(self, answer: Answer) -> None:
         self.broker_sizes, self.topic_sizes = {}, {}
+        disks: dict[int, Disk] = {}
         for each in answer.value or ():
             used, total, free = self.broker_sizes.get(each.broker, (0, 0, 0))
             used += each.used_bytes
             total = None if total is None or each.total_bytes is None else total + each.total_bytes
             free = None if free is None or each.usable_bytes is None else free + each.usable_bytes
             self.broker_sizes[each.broker] = (used, total, free)
+            if each.total_bytes and each.usable_bytes is not None:
+                disk = Disk(each.total_bytes, each.usable_bytes)
+                disks[each.broker] = max(
+                    disk, disks.get(each.broker, disk), key=attrgetter("share")
+                )
             for replica in each.replicas:
                 known = self.topic_sizes.get(replica.topic, 0)
                 self.topic_sizes[replica.topic] = known + replica.size_bytes
+        self.disks |= disks
 
     def _take_defaults(self, entries: Any) -> None:
         value = next((entry.value for entry in entries if entry.name == MIN_ISR), None)

@@ -240,6 +240,16 @@ def _brokers(delta: ImageDelta, stamp_of: StampOf) -> Iterator[ClusterEvent]:
             yield event(EventKind.BROKER_UNFENCED, node, "fenced", "unfenced")
         if new.in_controlled_shutdown and not old.in_controlled_shutdown:
             yield event(EventKind.BROKER_STOPPING, node, "running", "stopping")
+        was, now = _usable_log_dirs(old), _usable_log_dirs(new)
+        # Samples and old brokers do not tell of them: that is no change.
+        if was != now and old.log_dirs and new.log_dirs:
+            kind = EventKind.LOG_DIR_OFFLINE if now < was else EventKind.LOG_DIR_ONLINE
+            yield event(kind, node, was, now)
+
+
+def _usable_log_dirs(broker: BrokerRegistration) -> int:
+    """How many of its folders take records (KIP-858)."""
+    return 0 if broker.out_of_room else len(broker.log_dirs)
 
 
 def _features(delta: ImageDelta, stamp_of: StampOf) -> Iterator[ClusterEvent]:

@@ -2,7 +2,8 @@
 
 `offset` is the place in the metadata log, -1 where there is none (sampled). `before` and `after`
 are JSON values: broker ids for leaders (-1: no leader), lists of ids for ISR and replicas, words
-for broker states, `name=value` for settings (None: default), objects for topics and brokers.
+for broker states, how many of a broker's log dirs take records, `name=value` for settings (None:
+default), objects for topics and brokers.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class EventKind(StrEnum):
     BROKER_FENCED = "BrokerFenced"
     BROKER_UNFENCED = "BrokerUnfenced"
     BROKER_STOPPING = "BrokerStopping"
+    LOG_DIR_OFFLINE = "LogDirOffline"
+    LOG_DIR_ONLINE = "LogDirOnline"
     TOPIC_CREATED = "TopicCreated"
     TOPIC_DELETED = "TopicDeleted"
     PARTITIONS_ADDED = "PartitionsAdded"

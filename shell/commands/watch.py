@@ -23,6 +23,8 @@ _TONES = {
     "IsrExpanded": "good",
     "BrokerFenced": "bad",
     "BrokerLeft": "bad",
+    "LogDirOffline": "bad",
+    "LogDirOnline": "good",
     "BrokerUnfenced": "good",
     "BrokerJoined": "good",
     "TopicDeleted": "warn",

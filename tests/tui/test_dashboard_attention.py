@@ -150,7 +150,7 @@ def test_disks_that_run_full_or_fail(store) -> None:
     store.take(LOG_DIRS, Answer(Gathered((good, full, broken)), 0))
     assert words(store, 0) == [
         "▇ disk of broker 2 is 98 % full, 20 B left",
-        "✖ broker 3: /c: KAFKA_STORAGE_ERROR",
+        "✖ broker 3: KAFKA_STORAGE_ERROR: /c",
         "▇ disk of broker 3 is 90 % full, 100 B left",
     ]
 

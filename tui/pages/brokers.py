@@ -92,6 +92,8 @@ class BrokerPage(Page):
         sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
         tone = {"up": "bold", "stopping": "warning"}.get(row.state, "error")
         prose.append(f"{sign} {row.state}", tone)
+        if row.out_of_room:
+            prose.append(", but takes no records: its log dir is offline", "error")
         prose.append(f"   {row.address}   rack {row.rack or '-'}")
         if row.is_controller:
             prose.append("   ★ controller", "bold")
@@ -101,9 +103,11 @@ class BrokerPage(Page):
         prose.append(f"   size {size(used)}   disk {size(total)}, {size(free)} left")
         for each in [each for each in answer.value or () if each.broker == row.id][:DIRS_MAX]:
             left = "" if each.usable_bytes is None else f", {size(each.usable_bytes)} left"
-            prose.line().append(f"{size(each.used_bytes)}{left}", "bold").append(f"  {each.path}")
+            prose.line().append(f"{size(each.used_bytes)}{left}", "bold")
+            # Before the path, which may be longer than the line.
             if each.error:
                 prose.append(f"  ⚠ {each.error}", "error")
+            prose.append(f"  {each.path}")
         if note := self.note(answer):
             prose.line().append(note, "warning")
         return prose.content()

@@ -20,7 +20,7 @@ from tui.table import Column, LiveTable
 KINDS = {
     "leaders": (EventKind.LEADER_MOVED, EventKind.UNCLEAN_ELECTION),
     "isr": (EventKind.ISR_SHRUNK, EventKind.ISR_EXPANDED),
-    "brokers": tuple(kind for kind in EventKind if kind.name.startswith("BROKER")),
+    "brokers": tuple(kind for kind in EventKind if kind.name.startswith(("BROKER", "LOG_DIR"))),
     "topics": (EventKind.TOPIC_CREATED, EventKind.TOPIC_DELETED, EventKind.PARTITIONS_ADDED),
 }
 
