@@ -124,9 +124,9 @@ def _out_of_room(store: Store) -> Iterator[Trouble]:
     """Brokers that are up and take no records; the metadata log says so before disks are asked."""
     for broker in store.view.brokers:
         if broker.state == "up" and broker.out_of_room:
-            words = f"broker {broker.id} takes no records, its log dir is offline"
-            if _is_full(disk := store.disks.get(broker.id)):
-                words += f": disk {_full(disk)}"
+            disk = store.disks.get(broker.id)
+            why = f": disk {_full(disk)}" if _is_full(disk) else ", its log dir is offline"
+            words = f"broker {broker.id} takes no records{why}"
             if broker.out_of_sync:
                 words += f", {_some(broker.out_of_sync, 'replica')} behind"
             place = Place("broker", str(broker.id))
@@ -224,8 +224,9 @@ def _disks(store: Store) -> Iterator[Trouble]:
 
 def _not_preferred(store: Store, acts: bool) -> Iterator[Trouble]:
     health = store.view.health()
-    # While a broker is down its leaders have to be elsewhere.
-    if health.not_preferred > health.offline and health.brokers == health.brokers_up:
+    # While a broker is down, or takes no records, its leaders have to be elsewhere.
+    whole = not any(row.state != "up" or row.out_of_room for row in store.view.brokers)
+    if health.not_preferred > health.offline and whole:
         words = f"{_some(health.not_preferred, 'partition')} not on the preferred leader"
         todo = ":elect-all" if acts else ""
         yield Trouble("≠", "warning", words, todo, Place("partitions", "not-preferred"))

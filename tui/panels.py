@@ -218,6 +218,7 @@ def partitions_table(
                 0,
                 lambda r: f"{SIGNS[r.health]} {r.name}",
                 lambda r: (r.topic, r.partition),
+                numbered=True,
             ),
             Column("now", 4, lambda r: trail_text(view.trail(*r.key), now_ms()), lambda r: r.key),
             Column(GRID, 14, draw_grid, lambda r: r.replicas),
@@ -285,7 +286,13 @@ def events_table(id_: str = "events") -> LiveTable[ClusterEvent]:
         [
             Column("time (UTC)", 12, event_time, sort_key),
             Column("event", 19, draw_kind, lambda e: (str(e.kind), e.offset)),
-            Column("subject", 0, lambda e: describe_event(e)[0], lambda e: describe_event(e)[0]),
+            Column(
+                "subject",
+                0,
+                lambda e: describe_event(e)[0],
+                lambda e: describe_event(e)[0],
+                numbered=True,
+            ),
             Column(
                 "change",
                 0,

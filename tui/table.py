@@ -34,6 +34,7 @@ class Column(Generic[R]):
 
     Without `fill` a column of width 0 takes no more than its longest cell so far, so that numbers
     stand near the names they are about. `wide`: shown only in tables of at least that many cells.
+    `numbered`: what is too long is cut before the number at its end, as in `orders-12`.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Column(Generic[R]):
     right: bool = False
     wide: int = 0
     fill: bool = False
+    numbered: bool = False
 
 
 def _apart(version: Any) -> Any:
@@ -52,6 +54,13 @@ def _apart(version: Any) -> Any:
 
 def _no_fields(_: Any) -> Mapping[str, Any]:
     return {}
+
+
+def shortened(text: str, width: int, numbered: bool) -> str:
+    """What is too long, cut to so many cells; `numbered`: before a number at its end."""
+    _, dash, number = text.rpartition("-") if numbered else ("", "", "")
+    end = dash + number if number.isdigit() and len(number) + 3 < width else ""
+    return set_cell_size(text, width - 1 - len(end)) + "…" + end
 
 
 class LiveTable(ScrollView, Generic[R], can_focus=True):
@@ -496,7 +505,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         if isinstance(drawn, Text) and drawn.style:
             style += self.app.console.get_style(drawn.style)
         if long > width:
-            plain = set_cell_size(plain, width - 1) + "…"
+            plain = shortened(plain, width, column.numbered)
             long = width
         pad_text = " " * (width - long)
         return [Segment((pad_text + plain if column.right else plain + pad_text) + " ", style)]

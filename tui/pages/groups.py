@@ -200,6 +200,7 @@ class GroupPage(Page):
                     0,
                     lambda r: f"{r.topic}-{r.partition}",
                     lambda r: (r.topic, r.partition),
+                    numbered=True,
                 ),
                 Column(
                     "committed", 10, lambda r: count(r.committed), lambda r: r.committed or -1, True
