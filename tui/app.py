@@ -38,10 +38,12 @@ from tui.ending import draw_anew, told_to_end
 from tui.following import Following
 from tui.help import help_of, last_line
 from tui.line import WordsLine
+from tui.marks import OWN
 from tui.names import known_names
 from tui.obeying import obey
 from tui.pages import PAGES, Open, Place, Subject, page_id
 from tui.pages.base import Stands
+from tui.pages.changes import clock_text
 from tui.painting import TABS
 from tui.palette import own_commands
 from tui.refusal import CSS as REFUSAL_CSS
@@ -87,6 +89,8 @@ class DashboardApp(Following):
         Binding("T", "next_theme", "Theme", show=False, id="theme"),
         Binding("n", "advance", "Next step", id="next"),
         Binding("ctrl+s", "picture", "Picture", show=False, id="picture"),
+        Binding("full_stop", "mark", "Mark this moment", show=False, id="mark"),
+        Binding("d", "changes", "Changes since", show=False, id="changes"),
     ]
 
     # -- composition
@@ -252,6 +256,16 @@ class DashboardApp(Following):
         """The other of our themes."""
         dark = self.theme == preferences.DARK.name
         self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
+
+    def action_mark(self) -> None:
+        """Remember how the cluster is now, to see later what is otherwise."""
+        mark = self.moment(OWN)
+        self.store.marks.add(mark)
+        self.notify(f"marked {clock_text(mark.at_ms)} UTC; :changes tells what is otherwise then")
+
+    def action_changes(self) -> None:
+        """What is otherwise than at a mark."""
+        self.open_place(Place("changes"))
 
     def action_picture(self) -> None:
         """Save the screen as an SVG picture: in the working folder, or where a browser saves."""

@@ -22,13 +22,13 @@ ALIASES = {
     "node": "broker",
     "nodes": "brokers",
 }
-WITHOUT_NAME = ("overview", "brokers", "topics", "groups", "quorum", "contexts")
+WITHOUT_NAME = ("overview", "brokers", "topics", "groups", "quorum", "contexts", "changes")
 WITH_NAME = ("broker", "topic", "group", "context")
 ONE_OF = {"brokers": "broker", "topics": "topic", "groups": "group", "contexts": "context"}
 WITH_FILTER = ("partitions", "events")
 RECORDS = "records"
 THEME = "theme"
-OTHERS = ("quit", "help", THEME, "picture", "filter")
+OTHERS = ("quit", "help", THEME, "picture", "filter", "mark")
 # What can be typed after a word, where it is no name of a thing: kinds of `known`.
 WORDS_AFTER = {"events": "event", "partitions": "narrowing", THEME: THEME}
 

@@ -43,6 +43,7 @@ __all__ = [
     "PartitionRow",
     "TopicRow",
     "describe_event",
+    "value_text",
 ]
 
 
@@ -366,7 +367,7 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     before, after = event.before, event.after
     if event.kind is EventKind.LEADER_MOVED:
         before, after = (None if leader == NO_LEADER else leader for leader in (before, after))
-    change = f"{_value(before)} → {_value(after)}"
+    change = f"{value_text(before)} → {value_text(after)}"
     if event.kind is EventKind.BROKER_JOINED and isinstance(after, Mapping):
         where = f"at {after.get('host')}:{after.get('port')}"
         return subject, where + (f", rack {after['rack']}" if after.get("rack") else "")
@@ -375,7 +376,7 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     if event.kind is EventKind.CONTROLLER_CHANGED:
         change = "is the controller" if before is None else f"controller {change}"
     elif event.before is None and event.after is not None:
-        change = _value(event.after)
+        change = value_text(event.after)
     if event.before is None and event.after is None:
         change = ""
     if event.leader_epoch is not None:
@@ -383,11 +384,12 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     return subject, change
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A JSON value of an event, in words."""
     if value is None:
         return "none"
     if isinstance(value, list | tuple):
         return "[" + " ".join(str(each) for each in value) + "]"
     if isinstance(value, dict):
-        return ", ".join(f"{key}={_value(each)}" for key, each in value.items())
+        return ", ".join(f"{key}={value_text(each)}" for key, each in value.items())
     return str(value)

@@ -7,7 +7,7 @@ stale state as live, nor come before what a key has just changed.
 
 import time
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 
 from textual.app import App
@@ -19,8 +19,10 @@ from tui import keys, preferences
 from tui.ahead import TypedAhead
 from tui.collecting import Collector
 from tui.doors import Commander, Feed, Guide, monotonic_ms
+from tui.drawing import age
 from tui.later import call_after
 from tui.line import WordsLine
+from tui.marks import LOOKED, START, Mark
 from tui.model import ClusterView
 from tui.pages import MAIN_PAGES, Page, Place, Subject, make_page, page_id
 from tui.pages.base import Desk
@@ -201,6 +203,7 @@ class Painting(TypedAhead):
             news = [event for update in updates for event in update.events]
             image, now = updates[-1].image, self.now_ms()
             view.update(image, news, now, replaying=replaying, limit=ROWS_AT_ONCE)
+            self.store.marks.begin(self.moment(START))
         if view.is_behind and not waiting:
             view.update(view.image, (), self.now_ms(), limit=ROWS_AT_ONCE)
         if self._draw_all(started):
@@ -284,9 +287,26 @@ class Painting(TypedAhead):
             self.notify(f"now following {status.source}{why}", markup=False)
             self._last_source = status.source
 
+    def moment(self, why: str) -> Mark:
+        """How the cluster is now, to be compared with later."""
+        view = self.store.view
+        return Mark(why, self.wall_ms(), view.image, view.controller_id)
+
+    def _welcome(self) -> None:
+        """Tell who comes back that something happened meanwhile."""
+        back = self.store.marks.tick(self.moment(LOOKED), self.last_input_ms, monotonic_ms())
+        if back is not None:
+            events = self.store.view.events
+            new = sum(1 for _ in takewhile(lambda e: e.at_ms > back.at_ms, reversed(events)))
+            since = age(self.wall_ms() - back.at_ms)
+            if new:
+                said = f"{new} events while you were away for {since}; :changes tells what is new"
+                self.notify(said, markup=False)
+
     def _tick(self) -> None:
         if not self._places:
             return
+        self._welcome()
         view = self.store.view
         was_lit = bool(view.flashes or view.broker_flashes or view.trails)
         if view.forget_old(self.now_ms()) or was_lit:

@@ -17,6 +17,8 @@ def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Itera
     for kind, title in pages:
         yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: app.action_main(k))
     yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
+    yield SystemCommand("Changes", "What is otherwise than at a mark", app.action_changes)
+    yield SystemCommand("Mark", "Remember how the cluster is now", app.action_mark)
     offered = {offer.action.name: offer for offer in app.offers()}
     for offer in offered.values():
         yield SystemCommand(

@@ -12,6 +12,7 @@ from typing import Any
 from clusters.polls import NO_ANSWER, Answer, Poll, Samples
 from clusters.watch import FeedStatus
 from clusters.watch.slices import Work, at_once
+from tui.marks import Marks
 from tui.model import MIN_ISR, ClusterView
 
 QUORUM = Poll("quorum")
@@ -50,6 +51,7 @@ class Store:
 
     def __init__(self, status: FeedStatus) -> None:
         self.view = ClusterView()
+        self.marks = Marks()
         self.status = status
         self.answers: dict[Poll, Answer] = {}
         # Records written per second: "" for the cluster, else a topic.

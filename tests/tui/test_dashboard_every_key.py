@@ -308,6 +308,38 @@ async def saves_a_picture(b: Bench, key: str) -> None:
     assert b.told() == f"saved {path}"
 
 
+async def marks_a_moment(b: Bench, key: str) -> None:
+    marks = b.app.store.marks
+    before = len(marks.all)
+    await b.press(key)
+    assert len(marks.all) == before + 1
+    assert marks.all[-1].image is b.app.store.view.image
+    assert b.told().startswith("marked ")
+
+
+async def tells_what_changed(b: Bench, key: str) -> None:
+    await b.at("topics")
+    b.cluster.change("orders", 0, leader=3)
+    await b.cluster.tell()
+    await b.press(key)
+    assert b.app.place == Place("changes")
+    table = b.app.table("changes")
+    await b.until(lambda: [row.now for row in table.shown] == [3], "the leader that moved")
+    await b.press("escape")
+    assert b.app.place == Place("topics")
+
+
+async def steps_between(b: Bench, key: str) -> None:
+    b.cluster.now_ms += 1_000
+    await b.press("full_stop", "d")
+    facts = b.app.page.texts["facts"]
+    last = len(b.app.store.marks.all)
+    seen = {"left_square_bracket": last - 1, "right_square_bracket": last}[key]
+    await b.press("left_square_bracket" if seen == last else "right_square_bracket", key)
+    await b.until(lambda: f"mark {seen} of {last}" in str(facts.visual), "the other mark")
+    await b.press("escape")
+
+
 async def stops_for_now(b: Bench, key: str) -> None:
     """In a dialog, too. What a terminal sees of it: test_dashboard_terminal."""
     stopped: list[str] = []
@@ -633,6 +665,8 @@ SEEN: dict[tuple[str, str], Check] = {
             "T": changes_the_theme,
             "n": tells_the_next_step,
             "ctrl+s": saves_a_picture,
+            "full_stop": marks_a_moment,
+            "d": tells_what_changed,
             "ctrl+z": stops_for_now,
             "ctrl+c": gives_up,
             "q": quits,
@@ -673,6 +707,9 @@ SEEN: dict[tuple[str, str], Check] = {
             "a": only_partitions(AT),
             "p": only_partitions("orders-1", "orders-2"),
         },
+    ),
+    **each(
+        "ChangesPage", {"left_square_bracket": steps_between, "right_square_bracket": steps_between}
     ),
     **each("RecordsPage", {"space": pauses, "f": asks_where_from}),
     **each(

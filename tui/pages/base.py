@@ -219,6 +219,7 @@ def subject_of(row: Any) -> Subject | None:
     """What a row is about."""
     from clusters.admin import GroupSummary
     from clusters.watch import ClusterEvent
+    from tui.marks import Change
     from tui.model import BrokerRow, PartitionRow, TopicRow
     from tui.pages.groups import GroupRow
     from tui.pages.simple import QuorumRow
@@ -233,7 +234,7 @@ def subject_of(row: Any) -> Subject | None:
         return Subject("partition", row.topic, row.partition, row)
     if isinstance(row, GroupRow | GroupSummary):
         return Subject("group", row.group, data=row)
-    if isinstance(row, ClusterEvent):
+    if isinstance(row, ClusterEvent | Change):
         if row.topic is not None:
             kind = "topic" if row.partition is None else "partition"
             return Subject(kind, row.topic, row.partition, row)

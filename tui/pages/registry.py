@@ -2,6 +2,7 @@
 
 from tui.pages.base import Desk, Page, Place
 from tui.pages.brokers import BrokerPage, BrokersPage
+from tui.pages.changes import ChangesPage
 from tui.pages.groups import GroupPage, GroupsPage
 from tui.pages.overview import OverviewPage
 from tui.pages.records import RecordsPage
@@ -22,7 +23,8 @@ MAIN_PAGES: dict[str, type[Page]] = {
 }
 # About one thing: made when they are opened, gone when they are left.
 DETAIL_PAGES: dict[str, type[Page]] = {
-    page.KIND: page for page in (BrokerPage, TopicPage, GroupPage, ContextsPage, RecordsPage)
+    page.KIND: page
+    for page in (BrokerPage, TopicPage, GroupPage, ContextsPage, RecordsPage, ChangesPage)
 }
 PAGES: dict[str, type[Page]] = MAIN_PAGES | DETAIL_PAGES
 
