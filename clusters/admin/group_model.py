@@ -8,6 +8,9 @@ from typing import Any
 
 from broker.protocol.lazy_dataclass import dataclass
 
+# Kinds of group by what they call their protocol. Classic groups may have others, such as connect.
+CONSUMER, SHARE, STREAMS = "consumer", "share", "streams"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSummary:
@@ -63,13 +66,18 @@ class GroupDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommittedOffset:
-    """How far a group has read a partition: the next offset that it will read."""
+    """How far a group has read a partition: the next offset that it will read.
+
+    Of a share group it is where the records begin that are not all acknowledged (KIP-932), and
+    `lag` is what the cluster counts itself (KIP-1226): records after it may be done with as well.
+    """
 
     topic: str
     partition: int
     offset: int
     leader_epoch: int
     metadata: str
+    lag: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for output."""
@@ -81,7 +89,7 @@ class PartitionLag:
     """How far a group is behind. `lag` is None without a commit or without the leader's word.
 
     `start` and `end` are the partition's offsets, None when its leader did not answer; `member` is
-    the id of the member that reads it now, or None.
+    the id of the member that reads it now, or None; in a share group it is one of them.
     """
 
     topic: str
@@ -100,3 +108,17 @@ class PartitionLag:
 def partitions_of(assignment: Sequence[tuple[str, Sequence[int]]]) -> tuple[tuple[str, int], ...]:
     """(topic, partition) of (topic, partitions), sorted."""
     return tuple(sorted((topic, index) for topic, indexes in assignment for index in indexes))
+
+
+def shared_readers(detail: GroupDetail) -> dict[tuple[str, int], str]:
+    """In words who reads each partition of a share group: there it may be many at once."""
+    if detail.protocol_type != SHARE:
+        return {}
+    found: dict[tuple[str, int], list[str]] = {}
+    for member in detail.members:
+        for key in member.partitions:
+            found.setdefault(key, []).append(member.client_id)
+    return {
+        key: names[0] if len(names) == 1 else f"{len(names)}: {' '.join(dict.fromkeys(names))}"
+        for key, names in found.items()
+    }

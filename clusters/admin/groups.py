@@ -1,7 +1,6 @@
 """Calls on consumer groups: list, describe, lag, commit, forget, delete.
 
-Classic groups and, where the cluster serves it, groups of the new protocol (KIP-848). Never joins a
-group.
+Classic groups and, where the cluster serves them, the newer kinds. Never joins a group.
 """
 
 from __future__ import annotations
@@ -14,29 +13,27 @@ from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.struct import Struct
 from clusters.admin.asking import Partition
-from clusters.admin.connections import Deadline
 from clusters.admin.errors import AdminError, UnknownGroup, code_words
 from clusters.admin.gathered import Failure, Gathered
 from clusters.admin.group_model import (
+    CONSUMER,
     CommittedOffset,
     GroupDetail,
     GroupMember,
     GroupSummary,
     PartitionLag,
-    partitions_of,
 )
+from clusters.admin.newer_groups import NewerGroupCalls, member_order
 from clusters.admin.offset_model import OffsetSpec
-from clusters.admin.offsets import OffsetCalls
 from clusters.nearest import nearest
 
 DEAD = "Dead"
 # From version 10 on topics are named by id alone.
 COMMIT_VERSION_MAX = 9
 FETCH_VERSION_MAX = 9
-CONSUMER = "consumer"
 
 
-class GroupCalls(OffsetCalls):
+class GroupCalls(NewerGroupCalls):
     """What the admin client can do with groups."""
 
     async def groups(self, states: Iterable[str] | None = None) -> Gathered[GroupSummary]:
@@ -103,46 +100,7 @@ class GroupCalls(OffsetCalls):
             assignor=told.protocol_data,
             coordinator=node,
             generation=None,
-            members=tuple(sorted(members, key=_member_order)),
-        )
-
-    async def _newer_group(self, name: str, deadline: Deadline) -> GroupDetail | None:
-        """A group of KIP-848, or None when there is none or the cluster has no such groups."""
-        try:
-            node, answer = await self._at_coordinator(
-                name,
-                ApiKey.CONSUMER_GROUP_DESCRIBE,
-                Struct(group_ids=[name], include_authorized_operations=False),
-                lambda answer: answer.groups[0].error_code,
-                deadline,
-            )
-        except AdminError as error:
-            if error.code == ErrorCode.unsupported_version:
-                return None
-            raise
-        told = answer.groups[0]
-        if told.error_code != ErrorCode.none:
-            return None
-        members = [
-            GroupMember(
-                member_id=each.member_id,
-                instance_id=each.instance_id,
-                client_id=each.client_id,
-                host=each.client_host.removeprefix("/"),
-                partitions=partitions_of(
-                    [(t.topic_name, t.partitions) for t in each.assignment.topic_partitions]
-                ),
-            )
-            for each in told.members
-        ]
-        return GroupDetail(
-            group=name,
-            state=told.group_state,
-            protocol_type=CONSUMER,
-            assignor=told.assignor_name,
-            coordinator=node,
-            generation=told.group_epoch,
-            members=tuple(sorted(members, key=_member_order)),
+            members=tuple(sorted(members, key=member_order)),
         )
 
     async def _group_hint(self, name: str) -> str:
@@ -156,7 +114,10 @@ class GroupCalls(OffsetCalls):
         return "there is no group at all" if not known else ""
 
     async def group_offsets(self, name: str) -> list[CommittedOffset]:
-        """Everything that a group has committed, sorted; empty for a group that is not known."""
+        """Everything that a group has committed, sorted; empty for a group that is not known.
+
+        Of a share group: where it begins to read, and the lag that the cluster counts.
+        """
         deadline = self._deadline()
         group = Struct(group_id=name, member_id=None, member_epoch=-1, topics=None)
         _, answer = await self._at_coordinator(
@@ -169,8 +130,10 @@ class GroupCalls(OffsetCalls):
         )
         told = _fetched(answer)
         code = told.get("error_code", ErrorCode.none)
-        if code == ErrorCode.group_id_not_found:
-            return []
+        if code == ErrorCode.group_id_not_found or (code == ErrorCode.none and not told.topics):
+            # Share groups commit nothing; brokers tell so in either way.
+            shared = await self._share_offsets(name, deadline)
+            return sorted(shared, key=lambda offset: (offset.topic, offset.partition))
         if code != ErrorCode.none:
             words = self._words(ApiKey.OFFSET_FETCH, code, name)
             raise AdminError(f'The offsets of group "{name}": {words}', code=int(code))
@@ -201,8 +164,12 @@ class GroupCalls(OffsetCalls):
         self, detail: GroupDetail, offsets: Sequence[CommittedOffset]
     ) -> Gathered[PartitionLag]:
         """The lag of a group that was described already."""
-        members = {key: member.member_id for member in detail.members for key in member.partitions}
+        members: dict[Partition, str] = {}
+        for member in detail.members:
+            for key in member.partitions:
+                members.setdefault(key, member.member_id)
         committed = {(each.topic, each.partition): each.offset for each in offsets}
+        counted = {(each.topic, each.partition): each.lag for each in offsets}
         asked = sorted({*members, *committed})
         starts, ends = await asyncio.gather(
             self.list_offsets(dict.fromkeys(asked, OffsetSpec.earliest)),
@@ -213,8 +180,10 @@ class GroupCalls(OffsetCalls):
         rows = []
         for key in asked:
             at, last = committed.get(key), end.get(key)
-            # A commit beyond the end is left after records were lost: nothing is behind then.
-            lag = None if at is None or last is None else max(0, last - at)
+            lag = counted.get(key)
+            if lag is None and at is not None and last is not None:
+                # A commit beyond the end is left after records were lost: nothing is behind then.
+                lag = max(0, last - at)
             rows.append(
                 PartitionLag(
                     topic=key[0],
@@ -234,6 +203,9 @@ class GroupCalls(OffsetCalls):
         Raises AdminError naming each partition that was refused; the others are then committed.
         """
         deadline = self._deadline()
+        if await self._is_share_group(group, deadline):
+            await self._alter_share_offsets(group, offsets, deadline)
+            return
         body = Struct(
             group_id=group,
             generation_id_or_member_epoch=-1,
@@ -271,6 +243,10 @@ class GroupCalls(OffsetCalls):
 
         Raises AdminError naming each partition that was refused.
         """
+        deadline, partitions = self._deadline(), list(partitions)
+        if await self._is_share_group(group, deadline):
+            await self._delete_share_offsets(group, partitions, deadline)
+            return
         body = Struct(
             group_id=group,
             topics=[
@@ -284,7 +260,7 @@ class GroupCalls(OffsetCalls):
             ApiKey.OFFSET_DELETE,
             body,
             lambda answer: answer.error_code,
-            self._deadline(),
+            deadline,
         )
         if answer.error_code == ErrorCode.group_id_not_found:
             raise UnknownGroup(group, await self._group_hint(group))
@@ -364,10 +340,6 @@ def _by_topic(partitions: Iterable[Partition]) -> list[tuple[str, list[int]]]:
     for topic, index in sorted(partitions):
         by_topic.setdefault(topic, []).append(index)
     return list(by_topic.items())
-
-
-def _member_order(member: GroupMember) -> tuple[str, str]:
-    return member.client_id, member.member_id
 
 
 def _classic_member(each: Struct, protocol_type: str) -> GroupMember:

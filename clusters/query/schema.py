@@ -92,6 +92,7 @@ GROUP_STATES: Final = (
     "CompletingRebalance",
     "Assigning",
     "Reconciling",
+    "NotReady",
     "Dead",
     "Unknown",
 )

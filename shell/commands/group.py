@@ -118,6 +118,8 @@ def _partition_json(row: PartitionLag, speed: tuple[float, float] | None) -> dic
 def _blocks(
     detail: GroupDetail, partitions: Sequence[Mapping[str, Any]], total: int, rate: bool
 ) -> list[Block]:
+    from clusters.admin.group_model import shared_readers
+
     unknown = any(each["committed"] is not None and each["lag"] is None for each in partitions)
     facts: list[tuple[str, object]] = [
         ("group", detail.group),
@@ -137,6 +139,7 @@ def _blocks(
         right=frozenset({"PARTITIONS"}),
     )
     clients = {m.member_id: m.client_id for m in detail.members}
+    shared = shared_readers(detail)
     columns = ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG"]
     columns += ["READ/S", "WRITTEN/S", "DRAINS IN"] if rate else []
     rows: list[list[object]] = []
@@ -150,7 +153,8 @@ def _blocks(
         row.append(Cell(lag, "warn") if lag else lag)
         if rate:
             row += [each["consumed_per_s"], each["written_per_s"], _drain(each)]
-        rows.append([*row, clients.get(each["member"])])
+        place = (each["topic"], each["partition"])
+        rows.append([*row, shared.get(place) or clients.get(each["member"])])
     lags = Table((*columns, "READER"), rows, right=frozenset(columns) - {"TOPIC"})
     return [Facts(facts), *([members] if detail.members else []), *([lags] if rows else [])]
 

@@ -6,12 +6,15 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from uuid import uuid4
 
 import aiokafka
 import pytest
 
 from benchmarks.peers import Cluster
+from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
+from broker.protocol.struct import Struct
 from clusters.admin import (
     AdminClient,
     AdminError,
@@ -20,6 +23,7 @@ from clusters.admin import (
     UnknownGroup,
     UnknownTopic,
 )
+from clusters.admin.connections import Deadline
 from tests.both_engines import BROKERS, ENGINES, WAIT_S, running
 from tests.own_time import own_s
 
@@ -157,6 +161,149 @@ async def test_an_unknown_group_names_the_nearest(admin):
         await admin.group("payment")
     with pytest.raises(UnknownGroup):
         await admin.delete_groups(["payment"])
+
+
+@pytest.mark.parametrize("brokers", ["apache-kafka"], indirect=True)
+async def test_share_groups_are_described_moved_and_deleted(brokers, admin):
+    await admin.create_topic("shared", 2, 3)
+    await write(brokers, "shared", 0, 5)
+
+    async def beat(member: str, epoch: int) -> int:
+        deadline = Deadline.after(20_000)
+        body = Struct(
+            group_id="sharers",
+            member_id=member,
+            member_epoch=epoch,
+            subscribed_topic_names=["shared"] if epoch == 0 else None,
+        )
+        _, answer = await admin._at_coordinator(
+            "sharers",
+            ApiKey.SHARE_GROUP_HEARTBEAT,
+            body,
+            lambda answer: answer.error_code,
+            deadline,
+        )
+        assert answer.error_code == 0, answer.error_message
+        return int(answer.member_epoch)
+
+    members = {name: await beat(name, 0) for name in (str(uuid4()), str(uuid4()))}
+
+    async def assigned() -> bool:
+        for name, epoch in members.items():
+            members[name] = await beat(name, epoch)
+        return all(member.partitions for member in (await admin.group("sharers")).members)
+
+    await until(assigned, "both have partitions")
+    detail = await admin.group("sharers")
+    assert (detail.state, detail.protocol_type, len(detail.members)) == ("Stable", "share", 2)
+    told = {member.member_id: member.partitions for member in detail.members}
+    assert told.keys() == members.keys()
+    assert {key for keys in told.values() for key in keys} == {("shared", 0), ("shared", 1)}
+    assert ("sharers", "share") in [(g.group, g.group_type) for g in (await admin.groups()).items]
+    with pytest.raises(AdminError, match="the group has members"):
+        await admin.delete_groups(["sharers"])
+    with pytest.raises(AdminError, match="The group is not empty"):
+        await admin.commit_offsets("sharers", {("shared", 0): 0})
+    for name in members:
+        await beat(name, -1)
+
+    await admin.commit_offsets("sharers", {("shared", 0): 2, ("shared", 1): 0})
+
+    async def counted() -> bool:
+        # The cluster counts lag when it hears of where the group begins.
+        lag = await admin.group_lag("sharers")
+        return [(each.committed, each.lag) for each in lag.items] == [(2, 3), (0, 0)]
+
+    await until(counted, "the group begins at 2 and has 3 records before it")
+    with pytest.raises(AdminError, match="name shared without partitions"):
+        await admin.delete_group_offsets("sharers", [("shared", 0)])
+    await admin.delete_group_offsets("sharers", [("shared", 0), ("shared", 1)])
+    assert await admin.group_offsets("sharers") == []
+    await admin.delete_groups(["sharers"])
+    with pytest.raises(UnknownGroup):
+        await admin.group("sharers")
+
+
+@pytest.mark.parametrize("brokers", ["apache-kafka"], indirect=True)
+async def test_streams_groups_show_what_their_tasks_read(brokers, admin):
+    await admin.create_topic("streamed", 2, 3)
+    await admin.create_topic("streamed-wide", 3, 3)
+    member = str(uuid4())
+    source = Struct(
+        subtopology_id="0",
+        source_topics=["streamed", "streamed-wide"],
+        source_topic_regex=[],
+        state_changelog_topics=[],
+        repartition_sink_topics=[],
+        repartition_source_topics=[],
+        copartition_groups=[],
+    )
+    joining = Struct(
+        group_id="streamers",
+        member_id=member,
+        member_epoch=0,
+        rebalance_timeout_ms=60_000,
+        topology=Struct(epoch=1, subtopologies=[source]),
+        active_tasks=[],
+        standby_tasks=[],
+        warmup_tasks=[],
+        process_id="here",
+        client_tags=[],
+        user_endpoint=None,
+        task_offsets=None,
+        task_end_offsets=None,
+    )
+
+    async def beat(body: Struct) -> int:
+        _, answer = await admin._at_coordinator(
+            "streamers",
+            ApiKey.STREAMS_GROUP_HEARTBEAT,
+            body,
+            lambda answer: answer.error_code,
+            Deadline.after(20_000),
+        )
+        assert answer.error_code == 0, answer.error_message
+        return int(answer.member_epoch)
+
+    epoch = await beat(joining)
+
+    async def stable() -> bool:
+        nonlocal epoch
+        tasks = [Struct(subtopology_id="0", partitions=[0, 1, 2])]
+        epoch = await beat(
+            Struct(
+                group_id="streamers",
+                member_id=member,
+                member_epoch=epoch,
+                topology=None,
+                active_tasks=tasks,
+                standby_tasks=[],
+                warmup_tasks=[],
+                process_id=None,
+                user_endpoint=None,
+                client_tags=None,
+                task_offsets=None,
+                task_end_offsets=None,
+            )
+        )
+        return bool((await admin.group("streamers")).members[0].partitions)
+
+    await until(stable, "its member has tasks")
+    detail = await admin.group("streamers")
+    assert detail.protocol_type == "streams"
+    # The third task has a partition in one topic only.
+    assert detail.members[0].partitions == (
+        *(("streamed", index) for index in range(2)),
+        *(("streamed-wide", index) for index in range(3)),
+    )
+    lag = await admin.group_lag("streamers")
+    assert lag.complete
+    assert {each.member for each in lag.items} == {member}
+    assert len(lag.items) == 5
+
+    tasks = ("active_tasks", "standby_tasks", "warmup_tasks")
+    await beat(joining.replace(member_epoch=-1, topology=None, **dict.fromkeys(tasks)))
+    await admin.delete_groups(["streamers"])
 
 
 async def test_settings_with_sources_are_set_and_unset(admin):

@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from broker.protocol.errors import ErrorCode
+from clusters.admin.group_model import CONSUMER, SHARE, STREAMS, shared_readers
 from clusters.polls import Poll, Samples
 from tui.charts import chart
 from tui.drawing import age, count, sparkline
@@ -17,7 +18,8 @@ from tui.prose import Prose
 from tui.store import FRESH_MS, GROUPS, LAGS, Store
 from tui.table import Column, LiveTable
 
-TROUBLED = ("Dead", "Unknown")
+# A streams group is not ready while topics that it reads are missing or do not fit together.
+TROUBLED = ("Dead", "Unknown", "NotReady")
 MOVING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
 LEVEL_PER_S = 0.5
 PLOTS_WIDTH = 150
@@ -34,6 +36,7 @@ class GroupRow:
     max_lag: int | None
     topics: tuple[str, ...]
     problem: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,20 @@ def group_rows(store: Store) -> list[GroupRow]:
                 max_lag=max(known, default=0) if told else None,
                 topics=tuple(sorted({p.topic for p in lag})) if told else (),
                 problem=lag if isinstance(lag, str) else "",
+                kind=kind_of(each.group_type, each.protocol_type),
             )
         )
     return rows
+
+
+def kind_of(group_type: str, protocol_type: str) -> str:
+    """The kind of a group: classic, consumer (KIP-848), share, streams; for others their protocol.
+
+    A classic group that is no group of consumers, such as Kafka Connect's, says what it is.
+    """
+    kind = group_type.lower()
+    other = protocol_type not in ("", CONSUMER)
+    return protocol_type if other and kind in ("", "classic") else kind or "-"
 
 
 def trend(store: Store, group: str) -> str:
@@ -132,6 +146,7 @@ class GroupsPage(Page):
             [
                 Column("group", 0, lambda r: r.group, lambda r: r.group),
                 Column("state", 20, lambda r: state_text(r.state), lambda r: r.state),
+                Column("kind", 8, lambda r: r.kind, lambda r: r.kind, False, 100),
                 Column("lag", 8, lambda r: count(r.lag), lambda r: -(r.lag or 0), True),
                 Column(
                     "worst", 8, lambda r: count(r.max_lag), lambda r: -(r.max_lag or 0), True, 90
@@ -152,7 +167,7 @@ class GroupsPage(Page):
                 ),
             ],
             key=lambda r: r.group,
-            search=lambda r: f"{r.group} {r.state} {' '.join(r.topics)}",
+            search=lambda r: f"{r.group} {r.state} {r.kind} {' '.join(r.topics)}",
             row_class=lambda r: "warning" if r.state in (*MOVING, *TROUBLED) else "",
             title="Groups",
             query_table="groups",
@@ -259,6 +274,7 @@ class GroupPage(Page):
             self.tables["lags"].set_title("Lag", "")
             return
         names = {m.member_id: m.client_id for m in getattr(detail.value, "members", ())}
+        shared = shared_readers(detail.value) if detail.value is not None else {}
         everything = sum(each.lag or 0 for each in lag.value or ())
         rows = [
             LagRow(
@@ -267,7 +283,8 @@ class GroupPage(Page):
                 committed=each.committed,
                 end=each.end,
                 lag=each.lag,
-                member=names.get(each.member, each.member) if each.member else "",
+                member=shared.get((each.topic, each.partition))
+                or (names.get(each.member, each.member) if each.member else ""),
                 share=(each.lag or 0) / everything if everything else 0.0,
             )
             for each in lag.value or ()
@@ -298,7 +315,9 @@ class GroupPage(Page):
         if detail is not None:
             tone = "warning" if detail.state in (*MOVING, *TROUBLED) else "bold"
             prose.append(state_text(detail.state), tone)
-            prose.append(f"   {detail.assignor or detail.protocol_type}")
+            kind = detail.protocol_type
+            prose.append(f"   {kind} group" if kind in (SHARE, STREAMS) else "")
+            prose.append(f"   {detail.assignor or kind}" if kind != STREAMS else "")
             prose.append(f"   coordinator {detail.coordinator}   members {len(detail.members)}")
             if detail.generation is not None:
                 prose.append(f"   generation {detail.generation}")
