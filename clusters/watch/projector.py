@@ -236,6 +236,10 @@ def _identity(record: Any) -> Key:
 
 def _continues(first: rec.MetadataRecord, record: rec.MetadataRecord) -> bool:
     if isinstance(first, rec.TopicRecord):
+        if isinstance(record, rec.UnknownRecord):
+            # It changes nothing here. Where a topic has a minimum of in-sync replicas of its own,
+            # Apache Kafka 4 clears its eligible leaders (KIP-966) before it adds the partitions.
+            return True
         if isinstance(record, rec.PartitionRecord):
             return record.topic_id == first.topic_id
         return (

@@ -83,6 +83,18 @@ def test_a_topic_is_created_with_its_size_at_its_own_offset():
     assert events[1].after == "retention.ms=9"
 
 
+def test_a_topic_with_a_record_between_that_is_not_known_is_created_whole():
+    topic, setting, *partitions = create(1, 3)
+    # As Apache Kafka 4 writes it: ClearElrRecord before the partitions (KIP-966).
+    unknown = rec.UnknownRecord(api_key=28, version=0, body=b"")
+    _, events = project([topic, setting, unknown, *partitions])
+    assert [(e.kind, e.topic) for e in events] == [
+        (EventKind.TOPIC_CREATED, "t1"),
+        (EventKind.CONFIG_CHANGED, "t1"),
+    ]
+    assert events[0].after == {"partitions": 3, "replication_factor": 3}
+
+
 def test_a_leader_move_and_a_shrink_tell_before_after_and_epochs():
     _, events = project(create(1, 1), [change(1, 0, leader=2, isr=(2, 3))])
     moved, shrunk = events[-2:]
