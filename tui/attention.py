@@ -48,6 +48,7 @@ def troubles(
         *_unanswered(store, now_ms),
         *_short_of_replicas(store),
         *_disks(store),
+        *_moving(store),
         *_not_preferred(store, acts),
     ]
     return sorted(found, key=lambda each: each.tone != "error")
@@ -220,6 +221,13 @@ def _disks(store: Store) -> Iterator[Trouble]:
         if each.error and each.broker not in told:
             words = f"broker {each.broker}: {each.error}: {each.path}"
             yield Trouble("✖", "error", words, "", Place("broker", str(each.broker)))
+
+
+def _moving(store: Store) -> Iterator[Trouble]:
+    if moving := store.view.health().moving:
+        rows = [row for row in _rows(store, "moving") if row.is_moving]
+        words = f"{_some(moving, 'partition')} being moved: {_names(rows)}"
+        yield Trouble("⇢", "warning", words, "", Place("partitions", "moving"))
 
 
 def _not_preferred(store: Store, acts: bool) -> Iterator[Trouble]:

@@ -65,7 +65,7 @@ def partition_fields(store: Store) -> Fields[PartitionRow]:
             "at_min_isr": lambda row: row.at_min_isr,
             "offline": lambda row: row.leader < 0,
             "internal": lambda row: row.topic.startswith("__"),
-            "reassigning": lambda row: bool(row.adding or row.removing),
+            "reassigning": lambda row: row.is_moving,
             "adding": lambda row: row.adding,
             "removing": lambda row: row.removing,
         }

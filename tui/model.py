@@ -76,6 +76,7 @@ class HealthCounts:
     not_preferred: int
     under_min_isr: int = 0
     at_min_isr: int = 0
+    moving: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class ClusterView:
             not_preferred=self._tally.not_preferred,
             under_min_isr=self._tally.under_min_isr,
             at_min_isr=self._tally.at_min_isr,
+            moving=self._tally.moving,
         )
 
     def flash(self, topic: str, partition: int, now_ms: int) -> Flash | None:

@@ -159,7 +159,7 @@ def topic_fields(row: TopicRow) -> Mapping[str, Any]:
         "partitions": row.partitions,
         "replication": row.replication_factor,
         "internal": row.name.startswith("__"),
-        "under_replicated": row.under_replicated,
+        "under_replicated": row.under_replicated + row.filling,
         "offline": row.offline,
         "under_min_isr": row.under_min_isr,
     }
@@ -175,7 +175,7 @@ def _draw_min(row: PartitionRow) -> str:
 
 
 def _draw_state(row: PartitionRow) -> str:
-    if row.adding or row.removing:
+    if row.is_moving:
         told = [f"+{each}" for each in row.adding] + [f"-{each}" for each in row.removing]
         return f"⇢ {' '.join(told)}"
     return "at min ISR" if row.health is not Health.OK and row.at_min_isr else str(row.health)

@@ -78,6 +78,8 @@ def status_text(
         f"{sign}under-replicated {health.under_replicated}",
         warning if health.under_replicated else "",
     )
+    if health.moving:
+        prose.append("  ").append(f"⇢ moving {health.moving}", "bold")
     if view.moves_ms:
         prose.append(f"  ⇄ {len(view.moves_ms)}/min", "bold")
     prose.append(f"  partitions {health.partitions}")

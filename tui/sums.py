@@ -47,7 +47,18 @@ class PartitionRow:
     @property
     def at_min_isr(self) -> bool:
         """Whether one more loss stops acks=all; False where min.insync.replicas is not known."""
-        return self.min_isr is not None and 0 < len(self.isr) == self.min_isr < len(self.replicas)
+        here, wanted = len(self.isr), len(self.replicas) - len(self.adding)
+        return self.min_isr is not None and 0 < here == self.min_isr < wanted
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether replicas are being moved (KIP-455)."""
+        return bool(self.adding or self.removing)
+
+    @property
+    def behind(self) -> tuple[int, ...]:
+        """Replicas that are not in sync; one that a move adds has never been, and lacks nobody."""
+        return _behind(self.replicas, self.isr, self.adding)
 
     @property
     def name(self) -> str:
@@ -56,13 +67,16 @@ class PartitionRow:
 
     @property
     def on_preferred_leader(self) -> bool:
-        """Whether the first replica leads."""
-        return bool(self.replicas) and self.leader == self.replicas[0]
+        """Whether the first replica leads, or could not do so yet: a move is just adding it."""
+        first = self.replicas[0] if self.replicas else None
+        return first is not None and (self.leader == first or first in self.adding)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicRow:
-    """One topic, its partitions summed up."""
+    """One topic, its partitions summed up. `moving` counts those whose replicas are being moved,
+    `filling` those of them that lack nothing but what the move adds.
+    """
 
     name: str
     partitions: int
@@ -72,6 +86,8 @@ class TopicRow:
     under_min_isr: int = 0
     at_min_isr: int = 0
     not_preferred: int = 0
+    moving: int = 0
+    filling: int = 0
 
     @property
     def health(self) -> Health:
@@ -92,13 +108,19 @@ class Tally:
     under_min_isr: int = 0
     at_min_isr: int = 0
     not_preferred: int = 0
+    moving: int = 0
+    filling: int = 0
     leaders: dict[int, int] = field(default_factory=dict)
     replicas: dict[int, int] = field(default_factory=dict)
     out_of_sync: dict[int, int] = field(default_factory=dict)
 
     def count(self, row: PartitionRow, sign: int = 1) -> None:
         """Put a partition in, or take it out with `sign` -1."""
-        self.under_replicated += sign * (len(row.isr) < len(row.replicas))
+        behind = row.behind
+        self.under_replicated += sign * bool(behind)
+        if row.is_moving:
+            self.moving += sign
+            self.filling += sign * (not behind and len(row.isr) < len(row.replicas))
         self.offline += sign * (row.health is Health.OFFLINE)
         self.under_min_isr += sign * (row.health is Health.UNDER_MIN_ISR)
         self.at_min_isr += sign * row.at_min_isr
@@ -106,8 +128,8 @@ class Tally:
         _add(self.leaders, row.leader, sign)
         for replica in row.replicas:
             _add(self.replicas, replica, sign)
-            if replica not in row.isr:
-                _add(self.out_of_sync, replica, sign)
+        for replica in behind:
+            _add(self.out_of_sync, replica, sign)
 
     def merge(self, other: "Tally", sign: int = 1) -> None:
         """Put all of another in, or take it out with `sign` -1."""
@@ -116,6 +138,8 @@ class Tally:
         self.under_min_isr += sign * other.under_min_isr
         self.at_min_isr += sign * other.at_min_isr
         self.not_preferred += sign * other.not_preferred
+        self.moving += sign * other.moving
+        self.filling += sign * other.filling
         for into, counts in (
             (self.leaders, other.leaders),
             (self.replicas, other.replicas),
@@ -193,7 +217,17 @@ class TopicSums:
             under_min_isr=tally.under_min_isr,
             at_min_isr=tally.at_min_isr,
             not_preferred=tally.not_preferred,
+            moving=tally.moving,
+            filling=tally.filling,
         )
+
+
+def _behind(
+    replicas: tuple[int, ...], isr: tuple[int, ...], adding: tuple[int, ...]
+) -> tuple[int, ...]:
+    if len(isr) == len(replicas):
+        return ()
+    return tuple(each for each in replicas if each not in isr and each not in adding)
 
 
 def _factor(state: PartitionState) -> int:
@@ -208,7 +242,7 @@ def partition_row(
         health = Health.OFFLINE
     elif min_isr is not None and len(state.isr) < min(min_isr, len(state.replicas)):
         health = Health.UNDER_MIN_ISR
-    elif len(state.isr) < len(state.replicas):
+    elif _behind(state.replicas, state.isr, state.adding):
         health = Health.UNDER_REPLICATED
     else:
         health = Health.OK

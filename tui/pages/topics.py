@@ -31,10 +31,11 @@ TONE = {
 
 ONLY: dict[str, tuple[str, Callable[[PartitionRow], bool]]] = {
     "problems": ("with problems", lambda row: row.health is not Health.OK),
-    "under-replicated": ("under-replicated", lambda row: len(row.isr) < len(row.replicas)),
+    "under-replicated": ("under-replicated", lambda row: bool(row.behind)),
     "offline": ("offline", lambda row: row.leader < 0),
     "under-min-isr": ("under min ISR", lambda row: row.health is Health.UNDER_MIN_ISR),
     "at-min-isr": ("at min ISR", lambda row: row.at_min_isr),
+    "moving": ("being moved", lambda row: row.is_moving),
     "not-preferred": ("not on the preferred leader", lambda row: not row.on_preferred_leader),
 }
 
@@ -176,7 +177,8 @@ class TopicPage(Page):
         self._rates = rates
 
     def _facts(self, row: TopicRow, ranges: Answer) -> Content:
-        known = [pair for pair in (ranges.value or {}).values() if None not in pair]
+        told = ranges.value or {}
+        known = [pair for pair in told.values() if None not in pair]
         records = sum(end - start for start, end in known) if known else None
         bytes_ = self.store.topic_sizes.get(row.name)
         samples = self.store.ends.get(self.about)
@@ -190,13 +192,17 @@ class TopicPage(Page):
             (row.under_min_isr, "under min ISR"),
             (row.at_min_isr, "at min ISR"),
             (row.not_preferred, "not on the preferred leader"),
+            (row.moving, "being moved"),
         ):
             if number:
                 prose.append(f"   {number} {what}", "warning")
         prose.line().append(f"written {count(now)}/s ", "bold")
         if samples is not None and self.size.width < PLOTS_WIDTH:
             prose.append(sparkline(samples.rates(), 16), "accent")
-        prose.append(f"   records {count(records)}   size of all replicas {size(bytes_)}")
+        prose.append(f"   records {count(records)}")
+        if known and len(known) < row.partitions:
+            prose.append(f" in {len(known)} of {row.partitions} partitions", "warning")
+        prose.append(f"   size of all replicas {size(bytes_)}")
         return prose.content()
 
     def _plot(self) -> Content:
