@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from benchmarks.peers import ApacheKafka, Cluster, Logd, kafka_libs
+from benchmarks.peers import Cluster, Logd
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ConnectionFailed
 from broker.protocol.network import AsyncioNetwork
+from tests.real_kafka import QuickKafka
 
 START_SECONDS = 90.0
 NODE = 1
@@ -49,15 +50,7 @@ def settings(brokers: int, node: int) -> dict[str, str]:
     return SETTINGS | more
 
 
-class KafkaSide(ApacheKafka):
-    """A small Java heap: there is little to hold."""
-
-    def java(self, *arguments: str) -> list[str]:
-        libs = kafka_libs()
-        assert libs is not None
-        options = ["-Xmx512M", "-Xms256M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return ["java", *options, "-cp", f"{libs}/*", *arguments]
-
+class KafkaSide(QuickKafka):
     def properties(self, node: int) -> dict[str, str]:
         return super().properties(node) | settings(self.brokers, node)
 
