@@ -90,6 +90,7 @@ class DashboardApp(Following):
         Binding("n", "advance", "Next step", id="next"),
         Binding("ctrl+s", "picture", "Picture", show=False, id="picture"),
         Binding("full_stop", "mark", "Mark this moment", show=False, id="mark"),
+        Binding("space", "hold", "Hold the screen", show=False, id="hold"),
         Binding("d", "changes", "Changes since", show=False, id="changes"),
     ]
 
@@ -257,6 +258,10 @@ class DashboardApp(Following):
         dark = self.theme == preferences.DARK.name
         self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
 
+    def action_hold(self) -> None:
+        """Hold the screen still to be read in peace; again: go on."""
+        self.hold_still(not self.hold.is_on)
+
     def action_mark(self) -> None:
         """Remember how the cluster is now, to see later what is otherwise."""
         mark = self.moment(OWN)
@@ -358,7 +363,8 @@ class DashboardApp(Following):
             self.notify(why_impossible(read_only=True), severity="warning", markup=False)
 
     def start_action(self, action: Action, subject: Subject | None) -> None:
-        """Let an action show what it will do, ask, and do it."""
+        """Let an action show what it will do, ask, and do it: never on a picture of before."""
+        self.hold_still(False)
         action.start(self, subject)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:

@@ -24,6 +24,7 @@ from tui.doors import (
     saved_target,
     wall_ms,
 )
+from tui.holding import Hold
 from tui.pages import Place
 from tui.painting import Painting
 from tui.store import Store
@@ -69,6 +70,7 @@ class Following(Painting):
         self._guide = guide
         self.now_ms = now_ms
         self.wall_ms = wall_ms
+        self.hold = Hold(now_ms, wall_ms)
         self._clock = MonotonicClock(now_ms, wall_ms)
         self.store = Store(self._feed.status)
         self._poller: Poller | None = None
@@ -98,6 +100,8 @@ class Following(Painting):
             store = self.store
 
             async def take(poll: Poll, answer: Any) -> None:
+                if self.hold.is_on and store.answer(poll).at_ms is not None:
+                    return
                 await in_slices(store.taking(poll, answer))
                 self._schedule()
 
@@ -131,6 +135,7 @@ class Following(Painting):
             await page.remove()
         self._pages.clear()
         self._places.clear()
+        self.hold.end()
         self._waiting.clear()
         self._drawn.clear()
         self._poller, self._last_source, self._paint_due = None, "", False

@@ -36,6 +36,7 @@ EVERYWHERE: tuple[tuple[str, str], ...] = (
     ("command", "go anywhere: topic NAME, broker ID, group NAME; act: delete-topic NAME ..."),
     ("sort reverse", "sort by the next column, the other way round"),
     ("records", "records of a topic or partition; :records NAME"),
+    ("hold", "hold the screen still on every page, and go on; on the page of records: pause"),
     ("mark changes", "mark this moment, see what is otherwise than at a mark; :mark, :changes"),
     ("copy copy.json", "copy the name, the whole row as JSON"),
     ("again", "ask again now"),

@@ -55,6 +55,8 @@ def _listen(app: "DashboardApp", said: Said) -> None:
         app.action_picture()
     elif said.word == "mark":
         app.action_mark()
+    elif said.word == "hold":
+        app.action_hold()
     elif said.word == "filter" and (table := app.page.focused_table()) is not None:
         table.set_filter(said.rest)
     elif said.word == "theme":

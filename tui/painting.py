@@ -20,6 +20,7 @@ from tui.ahead import TypedAhead
 from tui.collecting import Collector
 from tui.doors import Commander, Feed, Guide, monotonic_ms
 from tui.drawing import age
+from tui.holding import Hold
 from tui.later import call_after
 from tui.line import WordsLine
 from tui.marks import LOOKED, START, Mark
@@ -57,6 +58,7 @@ class Painting(TypedAhead):
     read_only: bool
     commander: Commander | None
     store: Store
+    hold: Hold
     now_ms: Callable[[], int]
     wall_ms: Callable[[], int]
     _feed: Feed
@@ -160,7 +162,7 @@ class Painting(TypedAhead):
             self.page.screen.set_focus(table)
 
     def _desk(self) -> Desk:
-        times = self.now_ms, self.wall_ms
+        times = self.hold.now_ms, self.hold.wall_ms
         return Desk(self.store, *times, self.commander, self.read_only, self.cluster_name)
 
     def _wanted(self) -> list[Poll]:
@@ -170,7 +172,9 @@ class Painting(TypedAhead):
         broker = self.store.default_broker()
         if broker is not None:
             wanted.append(Poll("broker configs", str(broker)))
-        return wanted
+        # Of a moment that is held what is already known stays as it is.
+        held = self.hold.is_on
+        return [poll for poll in wanted if not (held and self.store.answer(poll).at_ms is not None)]
 
     # -- painting
 
@@ -197,6 +201,9 @@ class Painting(TypedAhead):
         self._paint_due = False
         started, view = time.thread_time(), self.store.view
         waiting, self._waiting = self._waiting, []
+        if self.hold.is_on:
+            self.hold.keep(waiting)
+            waiting = []
         stood = _standing(view)
         for replaying, group in groupby(waiting, key=lambda update: update.replaying):
             updates = list(group)
@@ -231,7 +238,8 @@ class Painting(TypedAhead):
 
     def _sweep_on(self) -> None:
         # One timer at a time, however often is painted meanwhile.
-        if not self._sweep_due and self.store.view.sweeping(self.now_ms()):
+        still = self.hold.is_on
+        if not (still or self._sweep_due) and self.store.view.sweeping(self.now_ms()):
             self._sweep_due = True
             call_after(self, SWEEP_FRAME_S, self._sweep)
 
@@ -245,7 +253,8 @@ class Painting(TypedAhead):
         store = self.store
         before, store.status = store.status, self._feed.status
         self._tell_move(before.source)
-        store.view.set_controller(store.status.controller_id)
+        if not self.hold.is_on:
+            store.view.set_controller(store.status.controller_id)
         lost = not store.is_live()
         if before.mode == "lost" and not lost:
             self.action_again()  # what failed meanwhile would be asked seldom
@@ -255,11 +264,13 @@ class Painting(TypedAhead):
         name += " (read-only)" if self.read_only else ""
         refused = bool(store.status.refusal)
         self._status.set_class(refused, "refused")
+        self._status.set_class(self.hold.is_on, "held")
         if refused:
             self._draw(self._status, refusal_text(name, store.status))
         else:
             now, width = self.wall_ms(), self.size.width
-            self._draw(self._status, status_text(name, store.status, store.view, now, width))
+            said = status_text(name, store.status, store.view, now, width)
+            self._draw(self._status, self.hold.text() + said)
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)
         self.on_live_table_moved()
@@ -309,7 +320,7 @@ class Painting(TypedAhead):
         self._welcome()
         view = self.store.view
         was_lit = bool(view.flashes or view.broker_flashes or view.trails)
-        if view.forget_old(self.now_ms()) or was_lit:
+        if not self.hold.is_on and (view.forget_old(self.now_ms()) or was_lit):
             self.page.refresh_trails()
         self._paint_status()
         if not self.store.is_live() or self.page.is_ageing():
@@ -317,6 +328,21 @@ class Painting(TypedAhead):
         if self._collector is not None:
             loaded = bool(view.topics)
             self._collector.tick(monotonic_ms(), self.last_input_ms, loaded=loaded)
+
+    # -- a moment that is held
+
+    def hold_still(self, still: bool) -> None:
+        """Hold what is seen, or go on with what came meanwhile."""
+        if still == self.hold.is_on:
+            return
+        if still:
+            self.hold.begin()
+        else:
+            self._waiting = self.hold.end() + self._waiting
+            self._schedule()
+        if self._poller is not None:
+            self._poller.want(self._wanted())
+        self._paint_status()
 
     # -- what those who paint ask of the whole
 

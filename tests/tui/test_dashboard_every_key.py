@@ -308,6 +308,14 @@ async def saves_a_picture(b: Bench, key: str) -> None:
     assert b.told() == f"saved {path}"
 
 
+async def holds_the_screen(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    assert "⏸ HELD" in b.line("status")
+    await b.press(key)
+    assert "HELD" not in b.line("status")
+
+
 async def marks_a_moment(b: Bench, key: str) -> None:
     marks = b.app.store.marks
     before = len(marks.all)
@@ -666,6 +674,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "n": tells_the_next_step,
             "ctrl+s": saves_a_picture,
             "full_stop": marks_a_moment,
+            "space": holds_the_screen,
             "d": tells_what_changed,
             "ctrl+z": stops_for_now,
             "ctrl+c": gives_up,
