@@ -4,12 +4,13 @@ Reads the store and asks nobody. Costs nothing to speak of while nothing changes
 only looked at in topics that are not whole. Must never name a fault that the numbers do not show.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from clusters.polls.standing import UNKNOWN, Standing
 from clusters.watch.events import EventKind
-from tui.drawing import age, size
+from tui.drawing import age, seconds, size
 from tui.model import DOWN, BrokerRow, Health, PartitionRow
 from tui.pages.base import Place
 from tui.quorum import is_silent
@@ -44,6 +45,7 @@ def troubles(
         *_offline(store, deploys),
         *_down(store, wall_ms, deploys),
         *_out_of_room(store),
+        *_not_heard(store, now_ms),
         *_quorum(store),
         *_unanswered(store, now_ms),
         *_short_of_replicas(store),
@@ -109,6 +111,56 @@ def _down(store: Store, wall_ms: int, deploys: bool) -> Iterator[Trouble]:
             todo,
             Place("broker", str(broker.id)),
         )
+
+
+def heard_words(row: BrokerRow, standings: Mapping[int, Standing], now_ms: int) -> str:
+    """How one answers that does not answer as it should; `now_ms` is monotonic."""
+    standing = standings.get(row.id, UNKNOWN)
+    if row.heard == "slow":
+        return f"broker {row.id} is slow: its answers take {seconds(standing.took_ms or 0)}"
+    if row.heard == "unreachable":
+        return f"broker {row.id} is not reachable from here ({standing.reason}); it counts as up"
+    since = "" if standing.since_ms is None else f" since {seconds(now_ms - standing.since_ms)}"
+    why = "" if standing.reason in ("", "no answer") else f" ({standing.reason})"
+    return f"broker {row.id} does not answer{since}{why}, still counts as up"
+
+
+def _not_heard(store: Store, now_ms: int) -> Iterator[Trouble]:
+    """Brokers that do not answer, though the controller has not called them down."""
+    standings = store.view.standings
+    rows = [row for row in store.view.brokers if row.heard]
+    for row in rows:
+        words = heard_words(row, standings, now_ms)
+        if row.heard == "silent":
+            risk = _at_risk(store, row.id)
+            yield Trouble("?", "error", words + risk, "", _broker_place(row))
+        elif row.heard == "slow":
+            yield Trouble("◔", "warning", words, "", _broker_place(row))
+    apart = [row for row in rows if row.heard == "unreachable"]
+    if len(apart) == 1:
+        words = heard_words(apart[0], standings, now_ms)
+        yield Trouble("◌", "warning", words, "", _broker_place(apart[0]))
+    elif apart:
+        # As a rule by one reason, such as a tunnel that leads to a single broker.
+        names = ", ".join(str(row.id) for row in apart[:NAMES_MAX])
+        names += " …" if len(apart) > NAMES_MAX else ""
+        words = f"{len(apart)} brokers are not reachable from here: {names}"
+        yield Trouble("◌", "warning", words, "", Place("brokers"))
+
+
+def _broker_place(row: BrokerRow) -> Place:
+    return Place("broker", str(row.id))
+
+
+def _at_risk(store: Store, broker: int) -> str:
+    """The partitions that one leads: nobody reads or writes them until another leads."""
+    led = [row for row in store.view.partitions if row.leader == broker]
+    if not led:
+        return ""
+    silent = set(store.view.silent_brokers())
+    alone = sum(all(each in silent for each in row.isr) for row in led)
+    words = f"; {_some(len(led), 'partition')} it leads at risk: {_names(led)}"
+    return words + (f", {alone} with no other replica in sync" if alone else "")
 
 
 def _since(store: Store, broker: BrokerRow, wall_ms: int) -> str:

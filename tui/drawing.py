@@ -68,13 +68,21 @@ def replicas_text(row: PartitionRow) -> Text:
 
 
 def brokers_text(
-    row: PartitionRow, brokers: Sequence[int], fresh: bool = False, down: Sequence[int] = ()
+    row: PartitionRow,
+    brokers: Sequence[int],
+    fresh: bool = False,
+    down: Sequence[int] = (),
+    silent: Sequence[int] = (),
 ) -> Text:
-    """A place for each broker: ◆ leader, ● in sync, ○ behind, ✖ down, · holds nothing."""
+    """A place for each broker: ◆ leader, ● in sync, ○ behind, ✖ down, · holds nothing, and ? for
+    one that holds it and does not answer, though it counts as up.
+    """
     text = Text()
     for broker in brokers:
         width = max(1, len(str(broker)))
-        if broker == row.leader:
+        if broker in silent and broker in row.replicas:
+            sign, style = "?", "bold reverse" if broker == row.leader else "bold"
+        elif broker == row.leader:
             sign, style = "◆", "bold reverse" if fresh else "bold"
         elif broker in down and broker in row.replicas:
             sign, style = "✖", "bold"
@@ -144,6 +152,11 @@ def age(milliseconds: int) -> str:
     if seconds < 7_200:
         return f"{seconds // 60} min"
     return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
+
+
+def seconds(milliseconds: int) -> str:
+    """A short duration to a tenth: `1.4 s`; as `age` from ten seconds on."""
+    return f"{milliseconds / 1000:.1f} s" if 0 <= milliseconds < 10_000 else age(milliseconds)
 
 
 def count(number: float | None) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from broker.protocol.errors import LogctlError
-from clusters.polls import Poll, Poller, PollKind, Questions
+from clusters.polls import Poll, Poller, PollKind, Pulse, Questions
+from clusters.polls.pulse import Ways
 from clusters.watch import ClusterFeed
 from clusters.watch.slices import in_slices
 from tui.doors import (
@@ -46,6 +47,7 @@ class Following(Painting):
         *,
         feed: Feed | None = None,
         kinds: Mapping[str, PollKind] | None = None,
+        ways: Ways | None = None,
         guide: Guide | None = None,
         name: str = "",
         read_only: bool = False,
@@ -66,7 +68,8 @@ class Following(Painting):
         self.commander = commander
         self._target_of = target_of if target_of is not None else saved_target
         self._feed = feed if feed is not None else feed_of(self.bootstrap)
-        self._kinds = kinds
+        # Given kinds ask somebody else than the cluster's brokers, of whom only `ways` tells.
+        self._kinds, self._ways = kinds, ways
         self._guide = guide
         self.now_ms = now_ms
         self.wall_ms = wall_ms
@@ -74,6 +77,7 @@ class Following(Painting):
         self._clock = MonotonicClock(now_ms, wall_ms)
         self.store = Store(self._feed.status)
         self._poller: Poller | None = None
+        self._pulse: Pulse | None = None
 
     def _begin(self) -> None:
         self.run_worker(self._follow_feed(), group="feed", exclusive=True)
@@ -90,13 +94,15 @@ class Following(Painting):
 
     async def _poll(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            kinds = self._kinds
+            kinds, ways = self._kinds, self._ways
             if kinds is None:
                 # Not entered, which asks the cluster: one that does not answer yet, or may not be
                 # used, is told by each poll, and never ends the dashboard.
                 admin = self._admin()
                 stack.push_async_callback(admin.close)
-                kinds = Questions(admin, self.store.partitions_of).kinds()
+                kinds, ways = Questions(admin, self.store.partitions_of).kinds(), admin
+            if ways is not None:
+                self._listen(ways)
             store = self.store
 
             async def take(poll: Poll, answer: Any) -> None:
@@ -107,8 +113,20 @@ class Following(Painting):
 
             self._poller = Poller(kinds, clock=self._clock, on_answer=take)
             if self._places:
-                self._poller.want(self._wanted())
+                self._want()
             await self._poller.run()
+
+    def _listen(self, ways: Ways) -> None:
+        """Ask brokers whether they are there: the metadata log tells seconds later."""
+        store = self.store
+
+        def heard() -> None:
+            if store is self.store:
+                store.view.set_standings(pulse.standings)
+                self._schedule()
+
+        pulse = self._pulse = Pulse(ways, clock=self._clock, on_change=heard)
+        self.run_worker(pulse.run(), group="pulse", exclusive=True)
 
     def _admin(self) -> Any:
         if self._admin_of is not None:
@@ -128,7 +146,7 @@ class Following(Painting):
         self.run_worker(self._switch(target), group="switch", exclusive=True)
 
     async def _switch(self, target: Target) -> None:
-        for group in ("feed", "polls", "action"):
+        for group in ("feed", "polls", "pulse", "action"):
             self.workers.cancel_group(self, group)
         for page in self._pages.values():
             page.forget()
@@ -138,7 +156,8 @@ class Following(Painting):
         self.hold.end()
         self._waiting.clear()
         self._drawn.clear()
-        self._poller, self._last_source, self._paint_due = None, "", False
+        self._poller = self._pulse = None
+        self._last_source, self._paint_due = "", False
         self.bootstrap, self.cluster_name = list(target.bootstrap), target.name
         self.read_only = target.read_only
         self.commander, self._admin_of = target.commander, target.admin_of

@@ -19,6 +19,7 @@ from broker.protocol.image import (
     TopicImage,
 )
 from clusters.polls.series import Buckets
+from clusters.polls.standing import Standing
 from clusters.watch.events import ClusterEvent, EventKind
 from tui.rows import Rows
 from tui.sums import Health, PartitionRow, Tally, TopicRow, TopicSums, rows_of_all
@@ -32,6 +33,7 @@ MOVES_MINUTES = 30
 MIN_ISR = "min.insync.replicas"
 KINDS = tuple(EventKind)
 KIND_BITS = 8
+TOLD_STANDINGS = ("slow", "silent", "unreachable")
 DOWN = (EventKind.BROKER_FENCED, EventKind.BROKER_LEFT, EventKind.BROKER_STOPPING)
 
 __all__ = [
@@ -49,8 +51,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class BrokerRow:
-    """One broker; `state` is up, fenced or stopping. `out_of_room`: none of its log dirs takes
-    records, though it is up."""
+    """One broker; `state` is up, fenced or stopping, as the controller says.
+
+    `out_of_room`: none of its log dirs takes records, though it is up. `heard` is how one that
+    counts as up answers when asked from here: "" as it should or not known, slow, silent, or
+    unreachable (see `clusters.polls.standing`).
+    """
 
     id: int
     address: str
@@ -61,6 +67,7 @@ class BrokerRow:
     is_controller: bool
     out_of_sync: int = 0
     out_of_room: bool = False
+    heard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class HealthCounts:
     under_min_isr: int = 0
     at_min_isr: int = 0
     moving: int = 0
+    silent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,8 @@ class ClusterView:
     version: int = 0
     events_version: int = 0
     default_min_isr: int | None = None
+    # How brokers that count as up answer when they are asked from here.
+    standings: Mapping[int, Standing] = field(default_factory=dict)
     is_behind: bool = False
     _sums: dict[str, TopicSums] = field(default_factory=dict)
     _tally: Tally = field(default_factory=Tally)
@@ -158,6 +168,15 @@ class ClusterView:
             self.default_min_isr = number
             self._derive()
 
+    def set_standings(self, standings: Mapping[int, Standing]) -> None:
+        """How brokers answer, which the metadata log tells late if at all."""
+        self.standings = standings
+        self._derive()
+
+    def silent_brokers(self) -> list[int]:
+        """Those that count as up and do not answer."""
+        return [row.id for row in self.brokers if row.heard == "silent"]
+
     def rows_of(self, topic: str) -> list[PartitionRow]:
         """The partitions of a topic; none when there is no such topic."""
         known = self._sums.get(topic)
@@ -181,6 +200,7 @@ class ClusterView:
             under_min_isr=self._tally.under_min_isr,
             at_min_isr=self._tally.at_min_isr,
             moving=self._tally.moving,
+            silent=sum(row.heard == "silent" for row in self.brokers),
         )
 
     def flash(self, topic: str, partition: int, now_ms: int) -> Flash | None:
@@ -247,10 +267,8 @@ class ClusterView:
         if told_anew or self.is_behind or image.topics is not before.topics:
             self._derive_topics(told_anew, limit)
         tally = self._tally
-        brokers = _broker_rows(
-            image.brokers, tally.leaders, tally.replicas, tally.out_of_sync, self.controller_id
-        )
-        if [(row.id, row.state) for row in brokers] != [(r.id, r.state) for r in self.brokers]:
+        brokers = _broker_rows(image.brokers, tally, self.standings, self.controller_id)
+        if list(map(_drawn_with, brokers)) != list(map(_drawn_with, self.brokers)):
             # Whether replicas are offline is asked of partitions, too.
             self.partitions.touch()
         self.brokers = brokers
@@ -326,15 +344,19 @@ def _at_ms(number: int) -> int:
     return number >> KIND_BITS
 
 
+def _drawn_with(row: BrokerRow) -> tuple[int, str, bool]:
+    """What rows of partitions are drawn with, of a broker."""
+    return row.id, row.state, row.heard == "silent"
+
+
 def _broker_rows(
     brokers: Mapping[int, BrokerRegistration],
-    leaders: Mapping[int, int],
-    replicas: Mapping[int, int],
-    out_of_sync: Mapping[int, int],
+    tally: Tally,
+    standings: Mapping[int, Standing],
     controller_id: int,
 ) -> list[BrokerRow]:
     rows = []
-    for id_ in sorted(set(brokers) | {replica for replica in replicas if replica >= 0}):
+    for id_ in sorted(set(brokers) | {replica for replica in tally.replicas if replica >= 0}):
         broker = brokers.get(id_)
         if broker is None:
             address, rack, state = "not registered", "", "down"
@@ -345,16 +367,20 @@ def _broker_rows(
             state = "fenced" if broker.fenced else "up"
             if broker.in_controlled_shutdown and not broker.fenced:
                 state = "stopping"
+        # One that is down or stopping is expected not to answer.
+        standing = standings.get(id_) if state == "up" else None
+        heard = standing.state if standing is not None else ""
         rows.append(
             BrokerRow(
                 id=id_,
                 address=address,
                 rack=rack,
                 state=state,
-                leaders=leaders.get(id_, 0),
-                replicas=replicas.get(id_, 0),
+                leaders=tally.leaders.get(id_, 0),
+                replicas=tally.replicas.get(id_, 0),
                 is_controller=id_ == controller_id,
-                out_of_sync=out_of_sync.get(id_, 0),
+                out_of_sync=tally.out_of_sync.get(id_, 0),
+                heard=heard if heard in TOLD_STANDINGS else "",
                 out_of_room=broker is not None and broker.out_of_room,
             )
         )

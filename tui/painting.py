@@ -13,7 +13,7 @@ from typing import Any
 from textual.app import App
 from textual.widgets import Static
 
-from clusters.polls import Poll, Poller
+from clusters.polls import Poll, Poller, Pulse
 from clusters.watch import FeedUpdate
 from tui import keys, preferences
 from tui.ahead import TypedAhead
@@ -63,6 +63,7 @@ class Painting(TypedAhead):
     wall_ms: Callable[[], int]
     _feed: Feed
     _poller: Poller | None
+    _pulse: Pulse | None
     _guide: Guide | None
 
     def __init__(self) -> None:
@@ -151,8 +152,7 @@ class Painting(TypedAhead):
         if page.is_mounted:
             self._focus_page()
             self.call_later(self.type_ahead)
-        if self._poller is not None:
-            self._poller.want(self._wanted())
+        self._want()
         # As things were last drawn: what waits since then comes after the page stands.
         self._draw_all(time.thread_time())
 
@@ -164,6 +164,13 @@ class Painting(TypedAhead):
     def _desk(self) -> Desk:
         times = self.hold.now_ms, self.hold.wall_ms
         return Desk(self.store, *times, self.commander, self.read_only, self.cluster_name)
+
+    def _want(self) -> None:
+        """Have asked what is seen, and who counts as up."""
+        if self._poller is not None:
+            self._poller.want(self._wanted())
+        if self._pulse is not None:
+            self._pulse.want(self.store.called_up())
 
     def _wanted(self) -> list[Poll]:
         if self.store.status.refusal:
@@ -214,9 +221,9 @@ class Painting(TypedAhead):
         if view.is_behind and not waiting:
             view.update(view.image, (), self.now_ms(), limit=ROWS_AT_ONCE)
         if self._draw_all(started):
-            if self._poller is not None and waiting:
-                self._poller.want(self._wanted())
-                if stood != _standing(view):
+            if waiting:
+                self._want()
+                if self._poller is not None and stood != _standing(view):
                     self._poller.again(LOG_DIRS)  # what was told of disks is of before
             if view.is_behind:
                 self._schedule()

@@ -33,6 +33,9 @@ Now = Callable[[], int]
 BROKERS_MAX = 12
 GRID, GRID_COLUMN = "brokers", 2
 SEVERITY = [Health.OFFLINE, Health.UNDER_MIN_ISR, Health.UNDER_REPLICATED, Health.OK]
+STATE_SIGNS = {"up": "●", "stopping": "◐"}
+# In place of its state, for one that counts as up.
+HEARD = {"silent": "? silent", "slow": "◔ slow", "unreachable": "◌ unseen"}
 RANK = {health: rank for rank, health in enumerate(SEVERITY)}
 OK = Health.OK
 RANK_OK = RANK[OK]
@@ -48,15 +51,14 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
     def row_class(row: BrokerRow) -> str:
         if view.broker_flash(row.id, now_ms()) is not None:
             return "flash"
-        return {"up": "error" if row.out_of_room else "", "stopping": "warning"}.get(
-            row.state, "error"
-        )
+        if row.heard == "silent" or (row.state == "up" and row.out_of_room):
+            return "error"
+        return {"up": "warning" if row.heard else "", "stopping": "warning"}.get(row.state, "error")
 
     def draw_state(row: BrokerRow) -> str:
-        if row.state == "up" and row.out_of_room:
+        if row.state == "up" and row.out_of_room and row.heard != "silent":
             return "◐ no room"
-        sign = {"up": "●", "stopping": "◐"}.get(row.state, "✖")
-        return f"{sign} {row.state}"
+        return HEARD.get(row.heard) or f"{STATE_SIGNS.get(row.state, '✖')} {row.state}"
 
     def disk(row: BrokerRow) -> str:
         _, total, free = size_of(row)
@@ -67,7 +69,7 @@ def brokers_table(store: Store, now_ms: Now, id_: str = "brokers") -> LiveTable[
             Column("id", 4, lambda r: f"{r.id}{'★' if r.is_controller else ''}", lambda r: r.id),
             Column("address", 0, lambda r: r.address, lambda r: r.address),
             Column("rack", 5, lambda r: r.rack or "-", lambda r: r.rack, wide=60),
-            Column("state", 10, draw_state, lambda r: r.state),
+            Column("state", 10, draw_state, lambda r: (r.state, r.heard)),
             Column("leads", 6, lambda r: str(r.leaders), lambda r: r.leaders, right=True),
             Column("holds", 6, lambda r: str(r.replicas), lambda r: r.replicas, right=True),
             Column(
@@ -198,7 +200,7 @@ def partitions_table(
             return replicas_text(row)
         fresh = view.flash(row.topic, row.partition, now_ms()) is not None
         down = [each.id for each in view.brokers if each.state in ("fenced", "down")]
-        return brokers_text(row, brokers, fresh, down)
+        return brokers_text(row, brokers, fresh, down, view.silent_brokers())
 
     def phase(row: PartitionRow) -> Any:
         now = now_ms()

@@ -69,6 +69,8 @@ def status_text(
     prose.append("  ").append(
         f"{'✖ ' if down else ''}brokers {health.brokers_up}/{health.brokers}", error if down else ""
     )
+    if health.silent:
+        prose.append(f"  ? {health.silent} silent", error)
     sign = "✖ " if health.offline else ""
     prose.append("  ").append(f"{sign}offline {health.offline}", error if health.offline else "")
     if health.under_min_isr:

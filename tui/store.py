@@ -77,13 +77,26 @@ class Store:
         return self.status.mode in ("live", "sampled")
 
     def partitions_of(self, topic: str) -> Sequence[tuple[str, int]]:
-        """The partitions of a topic, or all for "", that have a leader to ask."""
+        """The partitions of a topic, or all for "", that have a leader to ask.
+
+        One that does not answer would keep all the others' numbers waiting.
+        """
         rows = self.view.rows_of(topic) if topic else self.view.partitions
-        return [row.key for row in rows if row.leader >= 0]
+        silent = set(self.view.silent_brokers())
+        return [row.key for row in rows if row.leader >= 0 and row.leader not in silent]
 
     def default_broker(self) -> int | None:
         """A broker that is up, to be asked what holds for all."""
-        return next((row.id for row in self.view.brokers if row.state == "up"), None)
+        up = [row for row in self.view.brokers if row.state == "up"]
+        return next((row.id for row in up if not row.heard), up[0].id if up else None)
+
+    def called_up(self) -> dict[int, object]:
+        """The brokers that are to answer, by id, each with what it is registered as."""
+        if self.status.refusal:
+            return {}  # each would only refuse us again
+        brokers = self.view.image.brokers
+        rows = [row.id for row in self.view.brokers if row.state == "up"]
+        return {id_: (brokers[id_].epoch, brokers[id_].endpoints) for id_ in rows if id_ in brokers}
 
     # -- taking
 

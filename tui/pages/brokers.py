@@ -6,6 +6,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from clusters.polls import Poll
+from tui.attention import heard_words
 from tui.drawing import size
 from tui.model import BrokerRow
 from tui.pages.base import Desk, Page
@@ -97,6 +98,10 @@ class BrokerPage(Page):
         prose.append(f"   {row.address}   rack {row.rack or '-'}")
         if row.is_controller:
             prose.append("   ★ controller", "bold")
+        if row.heard:
+            tone = "error" if row.heard == "silent" else "warning"
+            said = heard_words(row, self.store.view.standings, self.desk.now_ms())
+            prose.line().append(said, tone)
         used, total, free = self.store.broker_sizes.get(row.id, (None, None, None))
         prose.line().append(f"leads {row.leaders}   holds {row.replicas}   ")
         prose.append(f"behind {row.out_of_sync}", "warning" if row.out_of_sync else "")

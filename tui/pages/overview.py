@@ -118,7 +118,9 @@ class OverviewPage(Page):
         view, now = self.store.view, self.desk.wall_ms()
         told = [self.store.answer(poll) for poll in (LOG_DIRS, QUORUM, ENDS)]
         heard = (self.store.status.mode, *[(each.at_ms, each.problem) for each in told[:2]])
-        known = (view.version, view.events_version, heard, told[2].problem, now // 1000)
+        # How long one has been silent is told to a tenth of a second.
+        moment = self.desk.now_ms() // 100 if view.silent_brokers() else now // 1000
+        known = (view.version, view.events_version, heard, told[2].problem, moment)
         if known != self._known:
             desk, acts = self.desk, self.desk.acts
             deploys = acts and desk.commander is not None and desk.commander.deploys
