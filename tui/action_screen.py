@@ -6,6 +6,7 @@ the name typed. The command shown is the one that runs.
 
 import asyncio
 import contextlib
+import time
 from enum import Enum
 from typing import ClassVar
 
@@ -27,10 +28,10 @@ from tui.words import with_flag
 LINES_MAX = 500
 # For so long is what was shown good enough to be agreed to.
 LOOKED_MS_MAX = 60_000
+# A click so soon after a question is the second of two that began before it.
+TWICE_S = 0.3
 # Lines of a preview that begin so tell what would break.
 BREAKS = ("✖", "◔")
-# What is typed into fields beside letters.
-TYPED = ("backspace", "enter", "tab", "shift+tab")
 
 
 class Phase(Enum):
@@ -87,12 +88,12 @@ class ActionScreen(Dialog[int | None]):
         self._preview: list[str] = []
         self._said: list[str] = []
         self._looked_ms = 0
-        self._seen = False
+        # When the question was drawn, by the clock of events; None while it is not.
+        self._seen_s: float | None = None
+        self._pressed = False
         self._code: int | None = None
         self._progressing = False
         self._looked: Values = {}
-        # Keys that came before there were fields to take them; None once there are.
-        self._early: list[events.Key] | None = []
         self.phase = Phase.ASKING
 
     def compose(self) -> ComposeResult:
@@ -112,49 +113,14 @@ class ActionScreen(Dialog[int | None]):
             yield typed
             yield Static("", id="action-hint", markup=False)
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         """Begin with the questions, or at once with what it would do."""
         self._draw()
-        early, self._early = self._early or [], None
         if not self._fields:
             # Nothing was asked yet, so nothing can have been answered.
             self._look()
             return
         self.set_focus(self.query_one(f"#field-{self._fields[0].name}", Input))
-        for event in early:
-            await self._give(event)
-
-    def early(self, event: events.Key) -> None:
-        """Take a key that was typed after the one that opens this, and meant for its fields."""
-        if not event.is_printable and event.key not in TYPED:
-            return
-        if self._early is not None:
-            self._early.append(event)
-        elif self.phase is Phase.ASKING:
-            self.call_later(self._give, event)
-
-    async def on_key(self, event: events.Key) -> None:
-        """Keys that no field has taken: those that came before one could."""
-        if self._early is not None:
-            event.stop()
-            event.prevent_default()
-            self._early.append(events.Key(event.key, event.character))
-        elif event.is_printable and self._takes_words(self.focused):
-            event.stop()
-            await self._give(event)
-
-    @staticmethod
-    def _takes_words(widget: object) -> bool:
-        return isinstance(widget, Input) and not widget.disabled
-
-    async def _give(self, event: events.Key) -> None:
-        """Do what a key would have done had it come now."""
-        if event.key == "enter":
-            await self.action_go_on()
-        elif event.key in ("tab", "shift+tab"):
-            self.action_field(1 if event.key == "tab" else -1)
-        elif self.focused is not None and self._takes_words(self.focused):
-            self.focused.post_message(events.Key(event.key, event.character))
 
     @property
     def words(self) -> list[str]:
@@ -192,23 +158,30 @@ class ActionScreen(Dialog[int | None]):
             self.query_one("#action-typed", Input).display = False
         self._draw()
 
+    def is_meant(self, event: events.Event) -> bool:
+        """What was typed or clicked before the question was on the screen is no answer to it."""
+        if self.phase is not Phase.AGREEING:
+            return True
+        if isinstance(event, events.MouseUp):
+            return self._pressed
+        twice = TWICE_S if isinstance(event, events.MouseDown) else 0.0
+        meant = self._seen_s is not None and event.time >= self._seen_s + twice
+        if isinstance(event, events.MouseDown):
+            self._pressed = meant
+        return meant or (isinstance(event, events.Key) and event.key == "escape")
+
     # -- going on
 
     def action_field(self, step: int) -> None:
         """Go to the next field, or the one before."""
-        if self._early is not None:
-            self._early.append(events.Key("tab" if step > 0 else "shift+tab", None))
-        elif step > 0:
+        if step > 0:
             self.focus_next()
         else:
             self.focus_previous()
 
     async def action_go_on(self) -> None:
         """Enter: look, agree, or close."""
-        if self._early is not None:
-            self._early.append(events.Key("enter", None))
-            return
-        if not await all_taken(self.query(Input)):
+        if not self.is_mounted or not await all_taken(self.query(Input)):
             return
         if self.phase is Phase.ASKING:
             self._look()
@@ -256,7 +229,7 @@ class ActionScreen(Dialog[int | None]):
         return [*old, *self.action.preview(store.view, self._about)]
 
     def _ready(self) -> None:
-        self.phase, self._seen = Phase.AGREEING, False
+        self.phase, self._seen_s, self._pressed = Phase.AGREEING, None, False
         # What was typed before the question was on the screen is no answer to it.
         self.call_after_refresh(self._show_question)
         self._looked_ms = self._desk.now_ms()
@@ -267,13 +240,13 @@ class ActionScreen(Dialog[int | None]):
         self._draw()
 
     def _show_question(self) -> None:
-        self._seen = True
+        self._seen_s = time.monotonic()
         if self.action.typed:
             # A name may be longer than a small screen is wide and high.
             self.query_one("#action-typed", Input).scroll_visible(animate=False)
 
     def _agree(self) -> None:
-        if not self._seen:
+        if self._seen_s is None:
             return
         typed = self.query_one("#action-typed", Input)
         if self.action.typed and typed.value.strip() != str(self._about):

@@ -1,81 +1,215 @@
-"""Keys that are typed ahead of a page which is still being made: they are meant for it.
+"""Keys, clicks and pasted words, one after the other: each waits until the one before is done with.
 
-A slow line brings `3jj` and Enter in one piece. Must neither lose such keys nor give them to the
-page before, and must never hold keys back for long, whatever becomes of the page.
+A burst of somebody's fingers, or one piece from a slow line, must act as if it had been typed
+slowly: `jj4`, `3jj` and Enter, words right behind the key that opens a dialog. Must never lose or
+swap what was typed, never give it to what was there before, and never hold it back for long,
+whatever becomes of a page or a dialog.
+
+Textual handles each event by messages from one widget to the next, and the next key does not wait
+for them. So a marker follows each key along the way it took; what that left on its way is followed
+again, until nothing is.
 """
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 from textual import events
 from textual.app import App
+from textual.dom import DOMNode
+from textual.errors import NoWidget
+from textual.message_pump import MessagePump
 
 from tui.doors import monotonic_ms
 
+# A page or a dialog that takes longer than this no longer keeps what is typed from going on.
 HELD_MS_MAX = 2_000
-# Leaving is for whatever is there.
-AT_ONCE = ("ctrl+c", "ctrl+q", "ctrl+z")
+# Leaving is for whatever is there, and does not wait so long.
+LEAVING = ("ctrl+c", "ctrl+q", "ctrl+z")
+LEAVING_MS_MAX = 250
+# How often one key's consequences are followed; of what a cluster tells there is always more.
+ROUNDS_MAX = 6
+LOST_S = 0.05
 
 
 class Ahead:
-    """Holds keys from `begin` until `end`."""
+    """What was typed and is not yet begun with, and why that waits."""
 
     def __init__(self) -> None:
-        self._until_ms: int | None = None
-        self._held: list[events.Key] = []
+        self.held: deque[events.Event] = deque()
+        # Whether one is being done, and since when it and what came after it is waited for.
+        self.doing = False
+        self.since_ms = 0
+        self._awaits_page = False
 
     def begin(self) -> None:
-        """A page is being made."""
-        self._until_ms = monotonic_ms() + HELD_MS_MAX
+        """A page is being made: what is typed from now on is meant for it."""
+        if not self.doing:
+            self.since_ms = monotonic_ms()
+        self._awaits_page = True
 
-    def end(self) -> list[events.Key]:
-        """The page stands, or its keys wait no longer: those that were held, in order."""
-        held, self._held, self._until_ms = self._held, [], None
-        return held
+    def end(self) -> None:
+        """The page stands."""
+        self._awaits_page = False
+
+    @property
+    def awaits(self) -> bool:
+        """Whether what is typed has to wait."""
+        return self.doing or self._awaits_page
 
     def is_late(self) -> bool:
-        """Whether the page took too long, and keys must go on without it."""
-        return self._until_ms is not None and monotonic_ms() > self._until_ms
+        """Whether all that is waited for took too long, and what was typed must go on."""
+        waited_ms = monotonic_ms() - self.since_ms
+        return waited_ms > (LEAVING_MS_MAX if self._leaves() else HELD_MS_MAX)
 
-    def holds(self, event: events.Event) -> bool:
-        """Take an event that came first, if it is a key and a page is waited for."""
-        if self._until_ms is None or not isinstance(event, events.Key) or event.is_forwarded:
-            return False
-        if event.key in AT_ONCE:
-            return False
-        self._held.append(event)
-        return True
+    def give_up(self) -> None:
+        """Wait no more. Who leaves no longer means what was typed before that."""
+        self.doing = self._awaits_page = False
+        while self._leaves() and not leaves(self.held[0]):
+            self.held.popleft()
+
+    def _leaves(self) -> bool:
+        return any(leaves(each) for each in self.held)
+
+
+def leaves(event: events.Event) -> bool:
+    """Whether it ends what one is in."""
+    return isinstance(event, events.Key) and event.key in LEAVING
 
 
 class TypedAhead(App[int]):
-    """An application that holds keys while `ahead` waits; `type_ahead` does them then.
+    """An application that does what is typed in order.
 
-    `last_input_ms` is when somebody last did something, by a clock that never goes back.
+    `last_input_ms` is when somebody last did something, by a clock that never goes back. A screen
+    may have `is_ready_for(event)`, to let it wait, and `is_meant(event)`, to let it go unheeded.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.ahead = Ahead()
         self.last_input_ms = 0
+        # The marker that is under way, the nodes that it passes, and the one that has it.
+        self._marker = 0
+        self._way: list[MessagePump] = []
+        self._place = 0
+        self._rounds = 0
+        self._watching: asyncio.TimerHandle | None = None
 
     async def on_event(self, event: events.Event) -> None:
-        """Note when somebody last did something; Textual does the rest."""
-        if isinstance(event, events.InputEvent):
-            self.last_input_ms = monotonic_ms()
-            if self.ahead.is_late():
-                await self.type_ahead()
-            if self.ahead.holds(event):
-                return
-        await self._go_on(event)
+        """Do what somebody did, or keep it until its turn; Textual does the rest."""
+        if not isinstance(event, events.InputEvent | events.Paste) or event.is_forwarded:
+            await super().on_event(event)
+            return
+        self.last_input_ms = monotonic_ms()
+        self.ahead.held.append(event)
+        await self._go_on()
+
+    async def do_next(self, event: events.Event) -> None:
+        """Do what a key stands for, before all that was typed after it."""
+        self.ahead.held.appendleft(event)
+        await self._go_on()
 
     async def type_ahead(self) -> None:
-        """Do what was typed while a page was made; one of the keys may open another."""
-        for event in self.ahead.end():
-            if not self.ahead.holds(event):
-                await self._go_on(event)
+        """A page stands: what was typed since it was asked for is meant for it."""
+        self.ahead.end()
+        await self._go_on()
 
-    async def _go_on(self, event: events.Event) -> None:
-        fresh = isinstance(event, events.Key) and not event.is_forwarded
-        if not (fresh and isinstance(event, events.Key) and self.begins(event)):
+    async def _go_on(self) -> None:
+        held = self.ahead.held
+        while held and not self.ahead.awaits and self._is_ready_for(held[0]):
+            event = held.popleft()
+            if self._is_meant(event):
+                await self._do(event)
+        if held:
+            self._watch()
+
+    def _is_ready_for(self, event: events.Event) -> bool:
+        ready: Callable[[events.Event], bool] | None = getattr(self.screen, "is_ready_for", None)
+        return ready is None or self.ahead.is_late() or ready(event)
+
+    def _is_meant(self, event: events.Event) -> bool:
+        meant: Callable[[events.Event], bool] | None = getattr(self.screen, "is_meant", None)
+        return meant is None or leaves(event) or meant(event)
+
+    async def _do(self, event: events.Event) -> None:
+        self.ahead.since_ms = monotonic_ms()
+        if isinstance(event, events.MouseMove):
+            # Leads to nothing that could be overtaken.
             await super().on_event(event)
+            return
+        self.ahead.doing = True
+        way = self._way_of(event)
+        await super().on_event(event)
+        self._rounds = 0
+        self._follow(way)
 
-    def begins(self, event: events.Key) -> bool:
-        """Whether a key opened a dialog: at once, for what is typed after it is meant for that."""
-        return False
+    # -- following one event
+
+    def _way_of(self, event: events.Event) -> list[DOMNode]:
+        """Where an event goes, and up from there."""
+        if isinstance(event, events.MouseEvent):
+            try:
+                return self.get_widget_at(event.x, event.y)[0].ancestors_with_self
+            except NoWidget:
+                return []
+        return (self.focused or self.screen).ancestors_with_self
+
+    def _follow(self, begun: Iterable[MessagePump] = ()) -> None:
+        """Send a marker the way that an event has gone, and the way that the next one would go."""
+        self._rounds += 1
+        now = (self.focused or self.screen).ancestors_with_self
+        before = [each for each in dict.fromkeys([*begun, *self._busy()]) if each not in now]
+        self._way = [*before, *now]
+        self._send(0)
+
+    def _busy(self) -> Iterator[MessagePump]:
+        """What has still something to do."""
+        return (each for each in self.screen.walk_children(with_self=True)
+                if each.message_queue_size)  # fmt: skip
+
+    def _send(self, place: int) -> None:
+        """Send the marker to the next node that is still there."""
+        self._marker += 1
+        self._place = place
+        while not self._way[self._place].call_later(self._passed, self._marker):
+            if self._place + 1 == len(self._way):
+                break
+            self._place += 1
+        self._watch()
+
+    async def _passed(self, marker: int) -> None:
+        if marker != self._marker:
+            return
+        if self._place + 1 < len(self._way):
+            self._send(self._place + 1)
+        elif self._rounds < ROUNDS_MAX and (self.message_queue_size or any(self._busy())):
+            self._follow()
+        else:
+            self.ahead.doing = False
+            await self._go_on()
+
+    # -- what does not come back
+
+    def _watch(self) -> None:
+        if self._watching is None:
+            loop = asyncio.get_running_loop()
+            self._watching = loop.call_later(LOST_S, self.call_next, self._look)
+
+    async def _look(self) -> None:
+        """Go on where a marker went with what closed, or where all takes too long."""
+        self._watching = None
+        if not self.screen_stack:
+            return  # it ends
+        if self.ahead.awaits:
+            if self.ahead.is_late():
+                self._marker += 1
+                self.ahead.give_up()
+            elif self.ahead.doing and not self._way[self._place].call_later(_nothing):
+                self._follow()
+            else:
+                self._watch()
+        await self._go_on()
+
+
+def _nothing() -> None:
+    """Only a node that is still there takes this."""

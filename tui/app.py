@@ -169,14 +169,14 @@ class DashboardApp(Following):
 
     # -- the end
 
-    def action_give_up(self) -> None:
+    async def action_give_up(self) -> None:
         """Ctrl-C ends what one is in: a line, a dialog, what it does; else the dashboard."""
         box = self.focused
         if marked := self.screen.get_selected_text() or getattr(box, "selected_text", ""):
             self.copy_to_clipboard(marked)
             self.notify("copied what was marked")
         elif self._bar.display or len(self.screen_stack) > 1:
-            self.post_message(events.Key("escape", None))
+            await self.do_next(events.Key("escape", None))
         else:
             self.exit()
 
@@ -332,33 +332,15 @@ class DashboardApp(Following):
         """What can be done at all, by the word after `:`; nothing in a read-only context."""
         return possible_actions(read_only=self.read_only, commander=self.commander)
 
-    def begins(self, event: events.Key) -> bool:
-        """Open the dialog of an action at once; a binding of the same key goes first."""
-        if len(self.screen_stack) != 1 or isinstance(self.focused, Input):
-            return False
-        chain = self.screen._binding_chain
-        bound = any(event.key in each.key_to_bindings for _, each in chain)
-        return not bound and self._start_offered(event)
-
-    def _start_offered(self, event: events.Key) -> bool:
-        for offer in self.offers():
-            if event.key in offer.keys or event.character in offer.keys:
-                self.start_action(offer.action, offer.subject)
-                return True
-        return False
-
     def on_key(self, event: events.Key) -> None:
         """Keys of actions; all others are bindings."""
-        if len(self.screen_stack) > 1:
-            # Typed after the key that opened a dialog, and under way before it stood.
-            if (early := getattr(self.screen, "early", None)) is not None:
-                early(event)
+        if len(self.screen_stack) > 1 or isinstance(self.focused, Input):
             return
-        if isinstance(self.focused, Input):
-            return
-        if self._start_offered(event):
-            event.stop()
-            return
+        for offer in self.offers():
+            if event.key in offer.keys or event.character in offer.keys:
+                event.stop()
+                self.start_action(offer.action, offer.subject)
+                return
         if self.read_only and event.character in {each.key for each in ACTIONS}:
             self.notify(why_impossible(read_only=True), severity="warning", markup=False)
 

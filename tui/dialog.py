@@ -12,7 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
+from tui.ahead import LEAVING
+
 T = TypeVar("T")
+# What is done with the words alone, beside letters.
+WORDS = ("backspace", "delete", "left", "right", "home", "end", "escape", *LEAVING)
 
 
 def at_once(keys: str, action: str, description: str, *, show: bool = False) -> Binding:
@@ -32,6 +36,12 @@ class Palette(CommandPalette):
     """Textual's list of all commands, closed at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]
+
+    def is_ready_for(self, event: events.Event) -> bool:
+        """Whether a key may be done: what chooses from the list waits until there is one."""
+        if not isinstance(event, events.Key) or event.is_printable or event.key in WORDS:
+            return True
+        return all(each.is_finished or each.node is not self for each in self.workers)
 
     async def on_key(self, event: events.Key) -> None:
         """Keep a key that came while this was open, and arrives once it is not."""
