@@ -7,6 +7,7 @@ action that says what it will do.
 
 import asyncio
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
+from clusters.watch.slices import in_slices
 from tui import keys, preferences
 from tui.actions import (
     ACTIONS,
@@ -48,6 +50,7 @@ from tui.painting import TABS
 from tui.palette import own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
+from tui.saving import SavingProblem, file_kind, keep, writing
 from tui.table import LiveTable
 
 TICK_S = 0.5
@@ -89,6 +92,7 @@ class DashboardApp(Following):
         Binding("T", "next_theme", "Theme", show=False, id="theme"),
         Binding("n", "advance", "Next step", id="next"),
         Binding("ctrl+s", "picture", "Picture", show=False, id="picture"),
+        Binding("w", "save", "Save the table", show=False, id="save"),
         Binding("full_stop", "mark", "Mark this moment", show=False, id="mark"),
         Binding("space", "hold", "Hold the screen", show=False, id="hold"),
         Binding("d", "changes", "Changes since", show=False, id="changes"),
@@ -257,6 +261,30 @@ class DashboardApp(Following):
         """The other of our themes."""
         dark = self.theme == preferences.DARK.name
         self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
+
+    def action_save(self) -> None:
+        """Begin to say where the rows that are shown are to be saved."""
+        if (table := self.page.focused_table()) is not None:
+            self.type_command(f"save {table.id}.csv")
+
+    def save_rows(self, name: str) -> None:
+        """Save the rows that are shown as a file. Raises SavingProblem."""
+        kind = file_kind(name)
+        if (table := self.page.focused_table()) is not None:
+            self.run_worker(self._save([*table.shown], [*table.columns], name, kind), group="save")
+
+    async def _save(self, rows: list[Any], columns: list[Any], name: str, kind: str) -> None:
+        text = await in_slices(writing(rows, columns, kind))
+        if self.is_web:
+            # A browser saves on the machine of who looks; Textual says it when it has it.
+            self.deliver_text(io.StringIO(text), save_filename=os.path.basename(name))
+            return
+        try:
+            path = keep(text, name)
+        except SavingProblem as problem:
+            self.notify(str(problem), severity="error", markup=False)
+        else:
+            self.notify(f"saved {len(rows)} rows as {path}", markup=False)
 
     def action_hold(self) -> None:
         """Hold the screen still to be read in peace; again: go on."""

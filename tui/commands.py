@@ -28,7 +28,7 @@ ONE_OF = {"brokers": "broker", "topics": "topic", "groups": "group", "contexts":
 WITH_FILTER = ("partitions", "events")
 RECORDS = "records"
 THEME = "theme"
-OTHERS = ("quit", "help", THEME, "picture", "filter", "mark", "hold")
+OTHERS = ("quit", "help", THEME, "picture", "filter", "mark", "hold", "save")
 # What can be typed after a word, where it is no name of a thing: kinds of `known`.
 WORDS_AFTER = {"events": "event", "partitions": "narrowing", THEME: THEME}
 

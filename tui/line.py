@@ -25,6 +25,13 @@ Names = Mapping[str, Sequence[str]]
 Kinds = Mapping[str, Iterable[str]]
 
 
+def _remember(said: list[str], text: str) -> None:
+    """The newest at the end, and no more than anybody goes back to."""
+    if text and said[-1:] != [text]:
+        said.append(text)
+    del said[:-REMEMBERED_MAX]
+
+
 class WordsLine(Box):
     """One line that is seen while it is asked for; `Command` tells what was said after `:`."""
 
@@ -51,6 +58,7 @@ class WordsLine(Box):
         self._known: Names = {}
         self._kinds: Kinds = {}
         self._said: list[str] = []
+        self._filters: list[str] = []
         self._recalled = 0
         # What Tab offers one after the other, and which of them is in the line.
         self._choices: list[str] = []
@@ -62,6 +70,7 @@ class WordsLine(Box):
     def ask_filter(self, table: LiveTable[Any], on_close: Callable[[], None]) -> None:
         """Narrow a table while somebody types."""
         self._table, self.suggester = table, None
+        self._recalled = len(self._filters)
         hint = "words, !without" + (", or a condition" if table.query_table else "")
         self._open(f"/ {hint}; Escape shows all", table.filter_text, on_close)
 
@@ -117,14 +126,13 @@ class WordsLine(Box):
             return
         self.close()
         if table is not None:
+            _remember(self._filters, text)
             table.set_filter(self.value)
             self.screen.set_focus(table)
             if table.filter_problem:
                 self.app.notify(table.filter_problem, severity="warning", markup=False)
         elif text:
-            if self._said[-1:] != [text]:
-                self._said.append(text)
-            del self._said[:-REMEMBERED_MAX]
+            _remember(self._said, text)
             self.post_message(self.Command(text))
 
     # -- while it is typed
@@ -163,10 +171,11 @@ class WordsLine(Box):
                 self._forget_choices()
 
     def action_recall(self, step: int) -> None:
-        """What was said before, or after that."""
-        if self._table is None and self._said:
-            self._recalled = min(max(0, self._recalled + step), len(self._said))
-            self.value = self._said[self._recalled] if self._recalled < len(self._said) else ""
+        """What was said before, or after that: after `/` a filter, whichever table it was for."""
+        said = self._said if self._table is None else self._filters
+        if said:
+            self._recalled = min(max(0, self._recalled + step), len(said))
+            self.value = said[self._recalled] if self._recalled < len(said) else ""
             self.cursor_position = len(self.value)
 
     def _fitting(self, text: str) -> list[str]:

@@ -120,7 +120,8 @@ def changes_since(then: Mark, now: Mark) -> Work[list[Change]]:
         if change is not None:
             rest.append(change)
         yield
-    return found + rest
+    # The cluster's own topics after those that people have made.
+    return found + sorted(rest, key=lambda each: (each.topic or "").startswith("__"))
 
 
 def _of_partition(
@@ -155,7 +156,7 @@ def _came_back(then: MetadataImage, now: MetadataImage) -> Iterator[Change | Non
             continue
         yield None
         for index, (was, state) in enumerate(zip(old.partitions, topic.partitions, strict=False)):
-            if was is not state and was.leader_epoch < state.leader_epoch and _alike(was, state):
+            if was is not state and _alike(was, state):
                 leader = state.leader
                 yield Change(CAME_BACK, name, index, None, leader, leader, *_told(was, state))
             elif not index % STEPS:
@@ -163,8 +164,10 @@ def _came_back(then: MetadataImage, now: MetadataImage) -> Iterator[Change | Non
 
 
 def _alike(was: PartitionState, state: PartitionState) -> bool:
+    """Whether it changed and is as it was."""
     return (
-        was.leader == state.leader
+        (was.partition_epoch, was.leader_epoch) != (state.partition_epoch, state.leader_epoch)
+        and was.leader == state.leader
         and sorted(was.isr) == sorted(state.isr)
         and was.replicas == state.replicas
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tui.actions import ACTIONS, Action, named_subject, why_impossible
 from tui.commands import CommandProblem, Said, read_command
 from tui.pages.base import Place
+from tui.saving import SavingProblem
 
 if TYPE_CHECKING:
     from tui.app import DashboardApp
@@ -45,6 +46,15 @@ def _start(app: "DashboardApp", action: Action, words: str) -> None:
     app.start_action(action, subject)
 
 
+def _save(app: "DashboardApp", name: str) -> None:
+    if not name:
+        raise CommandProblem("Save as what? Type :save FILE.csv, .jsonl or .json.")
+    try:
+        app.save_rows(name)
+    except SavingProblem as problem:
+        raise CommandProblem(str(problem)) from problem
+
+
 def _listen(app: "DashboardApp", said: Said) -> None:
     """A word to the dashboard itself."""
     if said.word == "quit":
@@ -55,6 +65,8 @@ def _listen(app: "DashboardApp", said: Said) -> None:
         app.action_picture()
     elif said.word == "mark":
         app.action_mark()
+    elif said.word == "save":
+        _save(app, said.rest)
     elif said.word == "hold":
         app.action_hold()
     elif said.word == "filter" and (table := app.page.focused_table()) is not None:

@@ -19,6 +19,7 @@ def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Itera
     yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
     yield SystemCommand("Changes", "What is otherwise than at a mark", app.action_changes)
     yield SystemCommand("Hold", "Hold the screen still, or go on", app.action_hold)
+    yield SystemCommand("Save", "Save the rows that are shown as a file", app.action_save)
     yield SystemCommand("Mark", "Remember how the cluster is now", app.action_mark)
     offered = {offer.action.name: offer for offer in app.offers()}
     for offer in offered.values():

@@ -131,3 +131,16 @@ async def test_the_page_follows_and_steps_between_marks(cluster: Any, open_dashb
         await until(pilot, lambda: len(table.shown) == 1, "the difference to the first mark")
         await pilot.press("enter")
         assert app.place == ("topic", "orders")
+
+
+def test_what_fell_behind_and_caught_up_came_back_too(cluster: Any) -> None:
+    cluster.create_topic("__own", 1)
+    then = moment(cluster)
+    for topic in ("__own", "signups"):
+        cluster.change(topic, 0, isr=(1, 2))
+        cluster.change(topic, 0, isr=(1, 2, 3))
+    found = at_once(changes_since(then, moment(cluster)))
+    assert [(row.kind, row.topic, row.changes, row.moves) for row in found] == [
+        (CAME_BACK, "signups", 2, 0),
+        (CAME_BACK, "__own", 2, 0),
+    ]

@@ -308,6 +308,22 @@ async def saves_a_picture(b: Bench, key: str) -> None:
     assert b.told() == f"saved {path}"
 
 
+async def saves_the_rows(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press("slash", *"t-11", "enter", key)
+    bar = b.app.query_one("#bar", Input)
+    assert bar.value == "save topics.csv"
+    await b.press("enter")
+    path = Path("topics.csv")
+    await b.until(lambda: "saved" in b.told(), "the file")
+    assert b.told() == f"saved 10 rows as {path.absolute()}"
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == [
+        "topic",
+        *(f"t-{n}" for n in range(110, 120)),
+    ]
+    await b.press("escape")
+
+
 async def holds_the_screen(b: Bench, key: str) -> None:
     await b.at("topics")
     await b.press(key)
@@ -675,6 +691,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "ctrl+s": saves_a_picture,
             "full_stop": marks_a_moment,
             "space": holds_the_screen,
+            "w": saves_the_rows,
             "d": tells_what_changed,
             "ctrl+z": stops_for_now,
             "ctrl+c": gives_up,

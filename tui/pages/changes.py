@@ -1,6 +1,7 @@
 """What is otherwise than at a moment that was marked: the net difference, not each step."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -128,6 +129,8 @@ def _changes_table() -> LiveTable[Change]:
         return "warning" if row.kind in WORRYING else "dim" if row.kind == CAME_BACK else ""
 
     def value(row: Change, told: Any) -> str:
+        if isinstance(told, Mapping) and "host" in told:
+            return f"{told['host']}:{told['port']}"
         leads = row.kind in (EventKind.LEADER_MOVED, CAME_BACK)
         return value_text(None if leads and told == -1 else told)
 

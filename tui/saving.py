@@ -1,0 +1,76 @@
+"""The rows of a table as a file: CSV as they are drawn, JSON as `Y` copies them. Pure but `keep`.
+
+Must never write over a file that is there, nor leave half of one.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clusters.watch.slices import STEPS, Work
+from tui.copying import row_as_json
+from tui.table import Column
+
+KINDS = (".csv", ".jsonl", ".json")
+# What stands before a name to be seen at a glance.
+SIGN = re.compile(r"^[^\w\s\"'(<\[{-] (?=\w)")
+
+
+class SavingProblem(Exception):
+    """Why nothing was saved; the message is for the person."""
+
+
+def file_kind(name: str) -> str:
+    """The kind that a file's name asks for. Raises SavingProblem."""
+    kind = Path(name).suffix.lower()
+    if kind not in KINDS:
+        raise SavingProblem(f"Which kind of file is {name}? It may end in {', '.join(KINDS)}.")
+    return kind
+
+
+def writing(rows: Sequence[Any], columns: Sequence[Column[Any]], kind: str) -> Work[str]:
+    """The text of a file, as work in slices. `columns` are those of CSV, whatever their width."""
+    if kind == ".csv":
+        return (yield from _csv(rows, columns))
+    lines = []
+    for number, row in enumerate(rows, 1):
+        lines.append(row_as_json(row))
+        if not number % STEPS:
+            yield
+    if kind == ".jsonl":
+        return "".join(f"{line}\n" for line in lines)
+    return json.dumps([json.loads(line) for line in lines], ensure_ascii=False, indent=2) + "\n"
+
+
+def _csv(rows: Sequence[Any], columns: Sequence[Column[Any]]) -> Work[str]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.title for column in columns])
+    for number, row in enumerate(rows, 1):
+        writer.writerow([SIGN.sub("", str(column.draw(row)).strip()) for column in columns])
+        if not number % STEPS:
+            yield
+    return text.getvalue()
+
+
+def keep(text: str, name: str) -> Path:
+    """Write a new file. Raises SavingProblem where there is one, or none can be."""
+    path = Path(name).expanduser()
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+    except FileExistsError as error:
+        raise SavingProblem(f"There is a file {path} already; choose another name.") from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise SavingProblem(f"{path} could not be written: {why}.") from error
+    return path.absolute()
