@@ -117,3 +117,87 @@ def test_one_piece_is_as_one_by_one(both, parts) -> None:
     keys = [key for part in parts for key in part]
     at_once, slowly = both(keys)
     assert at_once == slowly
+
+
+def click(app: DashboardApp, line: str, word: str) -> str:
+    """What a terminal sends for a click on a word."""
+    widget = app.screen.query_one(line)
+    region = widget.content_region
+    lines = widget.render_lines(widget.size.region)
+    for row, strip in enumerate(lines):
+        if (at := strip.text.find(word)) >= 0:
+            where = f"0;{region.x + at + 2};{region.y + row + 1}"
+            return f"\x1b[<{where}M\x1b[<{where}m"
+    raise AssertionError(f"{word} is not in {[strip.text for strip in lines]}")
+
+
+BESIDE = "\x1b[<0;2;20M\x1b[<0;2;20m"
+
+
+@pytest.fixture
+async def topics(cluster, open_dashboard):
+    """The page of the topics, as wide as all its keys."""
+    app = open_dashboard(cluster, commander=Slow())
+    async with app.run_test(size=(220, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        await pilot.press("3")
+        await until(pilot, lambda: app.subject() is not None, "a topic")
+        await until(pilot, lambda: "Delete" in str(app._keys.content), "what can be done with it")
+        yield app, pilot
+
+
+async def test_a_click_right_behind_the_key_that_closes_a_dialog(topics) -> None:
+    app, pilot = topics
+    tab = click(app, "#tabs", "4 Part")
+    await pilot.press("question_mark")
+    send(app, f"{ESCAPE}{tab}jj")
+    rows = await until_table(app, pilot, "partitions")
+    await until(pilot, lambda: rows.cursor_row.partition == 2, "two down")
+    await until(pilot, lambda: "Produce" in str(app._keys.content), "what can be done")
+    produce = click(app, "#keys", "Produce")
+    await pilot.press("question_mark")
+    send(app, f"{BESIDE}{produce}D4/new\tj")
+    await until(pilot, lambda: isinstance(app.screen, ActionScreen), "the dialog of the click")
+    box = app.screen.query_one("#field-value", Input)
+    await until(pilot, lambda: box.value == "D4/new", "what was typed behind the click")
+    key = app.screen.query_one("#field-key", Input)
+    await until(pilot, lambda: key.value == "j", "what was typed into the next field")
+
+
+async def test_a_key_right_behind_the_click_that_closes_a_dialog(topics) -> None:
+    app, pilot = topics
+    await pilot.press("C")
+    await until(pilot, lambda: isinstance(app.focused, Input), "the dialog")
+    leaves = click(app, "#action-hint", "leaves")
+    send(app, f"abc{leaves}jG4j")
+    rows = await until_table(app, pilot, "partitions")
+    await until(pilot, lambda: rows.cursor_row.partition == 1, "one down")
+    assert app._pages["topics"].tables["topics"].cursor_row.name == "signups"
+    assert len(app.screen_stack) == 1
+
+
+async def until_table(app, pilot, name: str) -> Any:
+    await until(pilot, lambda: name in app.page.tables, f"the page {name}")
+    await until(pilot, lambda: app.page.tables[name].cursor_row is not None, "its rows")
+    return app.page.tables[name]
+
+
+async def test_the_second_of_two_clicks_is_no_answer_to_what_the_first_brought(topics) -> None:
+    class Quick(Slow):
+        async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
+            ran.append(list(words))
+            return 0
+
+    app, pilot = topics
+    ran: list[list[str]] = []
+    app.commander = Quick()
+    await pilot.press("C")
+    await until(pilot, lambda: isinstance(app.focused, Input), "the dialog")
+    send(app, "new")
+    await until(pilot, lambda: app.screen.words[2] == "new", "its name")
+    hint = app.screen.query_one("#action-hint")
+    twice = click(app, "#action-hint", "shows") * 2
+    send(app, twice)
+    await until(pilot, lambda: "does it" in str(hint.content), "the question")
+    await until(pilot, lambda: not app.ahead.held and not app.ahead.awaits, "all of the clicks")
+    assert ran == [["topic", "create", "new", "--dry-run"]]
