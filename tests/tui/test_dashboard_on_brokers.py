@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -49,6 +50,11 @@ def drawn(table: LiveTable) -> str:
     return "\n".join(table.render_line(y).text for y in range(table.size.height))
 
 
+def states(app: DashboardApp) -> list[str]:
+    """How each broker answers that counts as up."""
+    return [each.state for _, each in sorted(app.store.view.standings.items())]
+
+
 async def create(bootstrap: list[str], topic: str) -> None:
     """A topic of three replicas, once all brokers are there."""
     end = time.monotonic() + START_S
@@ -77,7 +83,15 @@ async def test_what_happens_is_on_the_screen(brokers) -> None:
 
         victim = view.rows_of("orders")[0].leader
         touched = {r.key for r in view.rows_of("orders") if r.leader == victim}
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer", START_S)
         brokers.kill(victim)
+        killed = time.monotonic()
+        await until(
+            pilot,
+            lambda: view.silent_brokers() == [victim] or view.health().brokers_up == 2,
+            "the dead one is missed",
+        )
+        LOG.info("missed %.2f s after it was killed", time.monotonic() - killed)
         await until(
             pilot,
             lambda: all(
@@ -98,8 +112,46 @@ async def test_what_happens_is_on_the_screen(brokers) -> None:
             START_S,
         )
         await until(pilot, lambda: "✖" not in drawn(app.table("brokers")), "drawn whole again")
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer again", START_S)
         expanded = [e for e in view.events if e.kind is EventKind.ISR_EXPANDED]
         assert {(e.topic, e.partition) for e in expanded} >= touched
+
+
+@pytest.mark.timeout(300)
+async def test_one_that_does_not_answer_is_missed_before_it_is_called_down(brokers) -> None:
+    app = DashboardApp(brokers.bootstrap.split(","))
+    async with app.run_test(size=(140, 45)) as pilot:
+        view = app.store.view
+
+        def heard(broker: int) -> str:
+            return next(row.heard for row in view.brokers if row.id == broker)
+
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer", START_S)
+        # Not the one that leads the quorum: that would be an election, and another story.
+        victim = next(each for each in (1, 2, 3) if each != view.controller_id)
+        attention, said = app.page.texts["attention"], f"broker {victim} does not answer since"
+        before, process = len(view.events), brokers.processes[victim]
+        process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        try:
+            await until(
+                pilot,
+                lambda: (
+                    heard(victim) == "silent"
+                    and "? silent" in drawn(app.table("brokers"))
+                    and said in str(attention.content)
+                ),
+                "the frozen one is missed, drawn so, and named",
+            )
+            LOG.info("missed %.2f s after it was frozen", time.monotonic() - stopped)
+            # It counts as up, and the log of the cluster says nothing of it.
+            assert next(r.state for r in view.brokers if r.id == victim) == "up"
+            assert not [e for e in list(view.events)[before:] if e.broker == victim]
+        finally:
+            process.send_signal(signal.SIGCONT)
+        await until(pilot, lambda: all(row.state == "up" for row in view.brokers), "up", START_S)
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "it answers again", START_S)
+        await until(pilot, lambda: said not in str(attention.content), "named no more")
 
 
 @contextmanager
