@@ -158,6 +158,7 @@ async def test_a_click_right_behind_the_key_that_closes_a_dialog(topics) -> None
     await pilot.press("question_mark")
     send(app, f"{BESIDE}{produce}D4/new\tj")
     await until(pilot, lambda: isinstance(app.screen, ActionScreen), "the dialog of the click")
+    await until(pilot, lambda: isinstance(app.focused, Input), "its fields")
     box = app.screen.query_one("#field-value", Input)
     await until(pilot, lambda: box.value == "D4/new", "what was typed behind the click")
     key = app.screen.query_one("#field-key", Input)
