@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from tui.box import Box, all_taken
 from tui.dialog import Dialog, at_once
 from tui.hints import hint_text
+from tui.long_text import LongText
 from tui.records import Record, whole
 
 HINTS = (
@@ -23,6 +24,10 @@ HINTS = (
     ("Y", "all as JSON", "screen.copy_whole"),
     ("escape", "closes", "screen.dismiss"),
 )
+# More than this is wrapped in another thread: keys are answered meanwhile.
+SHORT_MAX, SHORT_LINES_MAX = 12_000, 300
+# What stands above and below the text: the frame, a margin, two lines of keys.
+AROUND_LINES, TEXT_LINES_MAX = 5, 32
 READ_HINTS = (
     ("enter", "reads", "screen.read"),
     ("tab", "next field", "app.focus_next"),
@@ -57,8 +62,19 @@ class RecordScreen(Dialog[None]):
         """One scrolled text."""
         with Vertical(id="record"):
             with VerticalScroll(id="record-scroll"):
-                yield Static(whole(self.record), id="record-text", markup=False)
+                yield Static("", id="record-text", markup=False)
+            yield LongText(id="record-long")
             yield Static(hint_text("", HINTS), id="record-hint")
+
+    def on_mount(self) -> None:
+        """Draw the record."""
+        self._show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The keys stay in sight."""
+        rows = max(3, min(TEXT_LINES_MAX, event.size.height - AROUND_LINES))
+        self.query_one("#record-scroll").styles.max_height = rows
+        self.query_one(LongText).styles.height = rows
 
     def on_click(self, event: events.Click) -> None:
         """A click beside it closes it."""
@@ -81,8 +97,16 @@ class RecordScreen(Dialog[None]):
         self.query_one("#record-scroll", VerticalScroll).scroll_home(animate=False)
 
     def _show(self) -> None:
-        text = whole(self.record, as_hex=self._hex)
-        self.query_one("#record-text", Static).update(text)
+        short = self.record.is_short(SHORT_MAX, SHORT_LINES_MAX)
+        self.query_one("#record-scroll").display = short
+        long = self.query_one(LongText)
+        long.display = not short
+        if short:
+            text = whole(self.record, as_hex=self._hex)
+            self.query_one("#record-text", Static).update(text)
+            return
+        record, as_hex = self.record, self._hex
+        long.show(lambda: whole(record, as_hex=as_hex))
 
     def action_copy(self) -> None:
         """Copy the value (OSC 52); bytes that are no text as base64."""
@@ -103,7 +127,9 @@ class RecordScreen(Dialog[None]):
 
     def action_scroll(self, lines: int) -> None:
         """Scroll by lines."""
-        self.query_one("#record-scroll", VerticalScroll).scroll_relative(y=lines, animate=False)
+        for each in (self.query_one("#record-scroll"), self.query_one(LongText)):
+            if each.display:
+                each.scroll_relative(y=lines, animate=False)
 
 
 class ReadScreen(Dialog[dict[str, str] | None]):

@@ -10,7 +10,7 @@ from typing import Any
 HEX_WIDTH = 16
 HEX_LINES_MAX = 4_096
 BYTES_SHOWN = 48
-TEXT_MAX = 1_000_000
+TEXT_MAX = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,18 @@ class Record:
         """Whether its value is text, JSON or nothing; else it came as base64."""
         return self.told.get("encoding") != "base64"
 
+    def is_short(self, size_max: int, lines_max: int) -> bool:
+        """Whether all of it is soon laid out: not more text than this, in not more lines."""
+        value = self.told.get("value")
+        others = sum(len(str(each)) for each in self.told.get("headers") or ())
+        if not isinstance(value, str):
+            return value is None
+        return (
+            len(value) + others + len(str(self.told.get("key"))) <= size_max
+            # As JSON each of these begins a line.
+            and sum(map(value.count, "\n,{[")) <= lines_max
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The line as it came."""
         return dict(self.told)
@@ -67,8 +79,14 @@ def _told(told: Mapping[str, Any], name: str, encoding: str) -> str:
     value = told.get(name)
     if told.get(encoding) != "base64":
         return one_line(value)
-    data = _bytes(value, "base64") or b""
-    return f"({len(data)} bytes) {data[:BYTES_SHOWN].hex(' ')}{' …' * (len(data) > BYTES_SHOWN)}"
+    if isinstance(value, str) and len(value) > 2 * BYTES_SHOWN:
+        # Drawn many times a second: of a megabyte only what is shown is decoded.
+        size = len(value) // 4 * 3 - value[-2:].count("=")
+        data = _bytes(value[: BYTES_SHOWN // 3 * 4], "base64") or b""
+    else:
+        data = _bytes(value, "base64") or b""
+        size = len(data)
+    return f"({size} bytes) {data[:BYTES_SHOWN].hex(' ')}{' …' * (size > BYTES_SHOWN)}"
 
 
 def one_line(value: Any) -> str:
@@ -125,9 +143,10 @@ def whole(record: Record, *, as_hex: bool = False) -> str:
     lines += [f"value      {len(data)} bytes", ""]
     if as_hex or told.get("encoding") == "base64":
         return "\n".join([*lines, *hex_lines(data)])
-    text = data.decode(errors="replace")[:TEXT_MAX]
+    text = data.decode(errors="replace")
     try:
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:
         pass
-    return "\n".join([*lines, text])
+    more = [f"... {len(data)} bytes in all"] if len(text) > TEXT_MAX else []
+    return "\n".join([*lines, text[:TEXT_MAX], *more])

@@ -20,6 +20,8 @@ from tui.table import Column, LiveTable
 from tui.words import command
 
 KEPT_MAX = 5_000
+# Characters of the lines as they came: with records of a megabyte fewer are kept.
+KEPT_CHARACTERS_MAX = 64_000_000
 BURST = 200
 PAINT_S = 0.1
 FIRST = {"from": "-50", "grep": "", "where": ""}
@@ -40,7 +42,9 @@ class RecordsPage(Page):
 
     def __init__(self, desk: Desk, subject: str = "") -> None:
         super().__init__(desk, subject)
-        self.records: deque[Record] = deque(maxlen=KEPT_MAX)
+        self.records: deque[Record] = deque()
+        self._sizes: deque[int] = deque()
+        self._kept = 0
         self.reading = dict(FIRST)
         self.read = 0
         self.paused = False
@@ -88,6 +92,8 @@ class RecordsPage(Page):
 
     def _begin(self) -> None:
         self.records.clear()
+        self._sizes.clear()
+        self._kept = 0
         self.read, self._talk = 0, ""
         self._version += 1
         if self.desk.commander is None:
@@ -140,6 +146,13 @@ class RecordsPage(Page):
             self._talk = line.strip() or self._talk
         else:
             self.records.append(record)
+            self._sizes.append(len(line))
+            self._kept += len(line)
+            while len(self.records) > KEPT_MAX or (
+                self._kept > KEPT_CHARACTERS_MAX and len(self.records) > 1
+            ):
+                self.records.popleft()
+                self._kept -= self._sizes.popleft()
             self.read += 1
         self._version += 1
         self._soon()
