@@ -22,8 +22,9 @@ demo: $(VENV)/.run-ready
 	@$(BIN)/logctl demo
 
 # A worker more than cores, for many tests wait; the tests of a file stay together, for they share clusters.
+test: WORKERS ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 test: $(VENV)/.dev-ready
-	@$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # All of librdkafka's own tests that must pass; `make test` plays the quick ones. Takes a quarter of an hour.
 librdkafka: $(VENV)/.dev-ready
