@@ -5,7 +5,7 @@ so ten thousand that stand still cost nothing, and neither do those beside one t
 """
 
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +30,8 @@ TRAIL_MAX = 6
 SWEEP_MS = 1_200
 MOVES_WINDOW_MS = 60_000
 MOVES_MINUTES = 30
+# Of events that flash nothing so many times as many are taken in one turn.
+HISTORY_TIMES = 2
 MIN_ISR = "min.insync.replicas"
 KINDS = tuple(EventKind)
 KIND_BITS = 8
@@ -123,7 +125,9 @@ class ClusterView:
     default_min_isr: int | None = None
     # How brokers that count as up answer when they are asked from here.
     standings: Mapping[int, Standing] = field(default_factory=dict)
-    is_behind: bool = False
+    _rows_behind: bool = False
+    # Events that are not taken yet, and whether they are history.
+    _pending: deque[tuple[Sequence[ClusterEvent], bool]] = field(default_factory=deque)
     _sums: dict[str, TopicSums] = field(default_factory=dict)
     _tally: Tally = field(default_factory=Tally)
     # What the sums were made from.
@@ -141,20 +145,40 @@ class ClusterView:
     ) -> None:
         """Take the newest image and the events that led to it; `now_ms` is monotonic.
 
-        With a limit no more than that many partitions are taken at once: while `is_behind` says
-        so, the same image is to be given again.
+        With a limit no more than that many partitions and events are taken at once: while
+        `is_behind` says so, the same image is to be given again.
         """
-        for event in events:
-            if event.kind is EventKind.LEADER_MOVED:
-                self.moves.add(event.at_ms)
-            if not replaying:
-                self._flash(event, now_ms)
         if events:
+            self._pending.append((events, replaying))
+        if image is not self.image or self.is_behind:
+            self.image = image
+            self._take_events(now_ms, limit)
+            self._derive(limit)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether rows or events wait to be taken."""
+        return self._rows_behind or bool(self._pending)
+
+    def _take_events(self, now_ms: int, limit: int | None) -> None:
+        """Take what waits, in its order; of history more at once, as nothing of it flashes."""
+        left = limit
+        while self._pending and (left is None or left > 0):
+            events, replaying = self._pending.popleft()
+            times = HISTORY_TIMES if replaying else 1
+            if left is not None:
+                fitting = left * times
+                if len(events) > fitting:
+                    self._pending.appendleft((events[fitting:], replaying))
+                    events = events[:fitting]
+                left -= -(-len(events) // times)
+            for event in events:
+                if event.kind is EventKind.LEADER_MOVED:
+                    self.moves.add(event.at_ms)
+                if not replaying:
+                    self._flash(event, now_ms)
             self.events_version += 1
             self.events.push(events, self.events_max)
-        if image is not self.image or events or self.is_behind:
-            self.image = image
-            self._derive(limit)
 
     def set_controller(self, controller_id: int) -> None:
         """The quorum's leader, when it is known from elsewhere than an event."""
@@ -264,7 +288,7 @@ class ClusterView:
             image.configs is not before.configs or self.default_min_isr != self._derived_default
         )
         self._derived, self._derived_default = image, self.default_min_isr
-        if told_anew or self.is_behind or image.topics is not before.topics:
+        if told_anew or self._rows_behind or image.topics is not before.topics:
             self._derive_topics(told_anew, limit)
         tally = self._tally
         brokers = _broker_rows(image.brokers, tally, self.standings, self.controller_id)
@@ -276,7 +300,7 @@ class ClusterView:
 
     def _derive_topics(self, told_anew: bool, limit: int | None) -> None:
         image, known = self.image, self._sums
-        self.is_behind = False
+        self._rows_behind = False
         changed: list[tuple[TopicSums, TopicImage]] = []
         for name, topic in image.topics.items():
             sums = known.get(name)
@@ -290,11 +314,11 @@ class ClusterView:
             if len(image.topics) == len(known):
                 for sums, topic in changed:
                     if limit is not None and limit <= 0:
-                        self.is_behind = True
+                        self._rows_behind = True
                         return
                     taken = self._amend(sums, topic, limit)
                     limit = None if limit is None else limit - taken
-                    self.is_behind = self.is_behind or sums.image is not topic
+                    self._rows_behind = self._rows_behind or sums.image is not topic
                 return
         self._derive_all()
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.dashboard_storm import VISITS, Answers, Holds, Pressing, Storm, Teller
 from clusters.polls import Answer, Poll
-from clusters.watch import FeedStatus
+from clusters.watch import EventKind, FeedStatus
 from tui.app import DashboardApp
 from tui.collecting import (
     AT_LATEST_MS,
@@ -108,6 +108,29 @@ async def test_a_large_change_is_taken_in_slices_and_taken_whole(cluster_class) 
     assert view.topics == fresh.topics
     assert view.brokers == fresh.brokers
     assert view.health() == fresh.health()
+
+
+async def test_a_storm_of_events_is_taken_in_slices_in_order_and_once(cluster_class) -> None:
+    cluster, view = cluster_class(), ClusterView()
+    cluster.create_topic("a", 40)
+    history = cluster.update().events
+    for number in range(1_000):
+        cluster.change("a", number % 40, leader=1 + number // 40 % 2)
+    update = cluster.update()
+    storm = [event for event in update.events if event.kind is EventKind.LEADER_MOVED]
+    assert len(storm) > 900
+    view.update(cluster.projector.image, history, 1, replaying=True, limit=100)
+    view.update(update.image, update.events, 2, limit=100)
+    slices = 1
+    while view.is_behind:
+        told = len(view.events)
+        view.update(update.image, (), 2, limit=100)
+        assert len(view.events) - told <= 100
+        slices += 1
+    assert slices >= len(update.events) // 100
+    assert list(view.events) == [*history, *update.events]
+    assert len(view.moves_ms) == len(storm), "what moved before it was opened is no storm now"
+    assert set(view.flashes) == {(e.topic, e.partition) for e in storm}
 
 
 @pytest.fixture
