@@ -144,6 +144,10 @@ def offers(
 def named_subject(action: Action, words: str, known: Mapping[str, Iterable[str]]) -> Subject | None:
     """What `:ACTION WORDS` means; None for the whole cluster. Raises CommandProblem."""
     kinds = action.kinds - {"cluster"}
+    if "setting" in kinds:
+        raise CommandProblem(
+            f":{action.name} is about the setting under the cursor: open them with :settings NAME."
+        )
     if not words:
         if "cluster" in action.kinds:
             return None
@@ -200,6 +204,29 @@ def _alter(subject: Subject | None, values: Values) -> list[str]:
         *_settings(values["settings"]),
         *_settings(values["unset"], "--unset"),
     )
+
+
+def _set(subject: Subject | None, values: Values) -> list[str]:
+    assert subject is not None
+    row = subject.data
+    return _config("set", row, f"{row.name}={values['value']}")
+
+
+def _config(verb: str, row: Any, word: str) -> list[str]:
+    """A command about a setting; what has it stays a name when it begins with a hyphen."""
+    name = ["--", row.owner] if row.owner.startswith("-") else [row.owner]
+    return ["config", verb, row.kind, *name, word]
+
+
+def _set_fields(subject: Subject | None) -> Sequence[Field]:
+    value = getattr(getattr(subject, "data", None), "value", None) or ""
+    return (Field("value", "Value", value, "7d and 64MiB are understood", required=True),)
+
+
+def _unset(subject: Subject | None, _: Values) -> list[str]:
+    assert subject is not None
+    row = subject.data
+    return _config("unset", row, row.name)
 
 
 def _move(subject: Subject | None, values: Values) -> list[str]:
@@ -340,6 +367,23 @@ ACTIONS: list[Action] = [
             Field("unset", "Settings back to default", hint="retention.ms"),
         ),
         words=_alter,
+    ),
+    Action(
+        name="set",
+        key="A",
+        title="Set",
+        kinds=frozenset({"setting"}),
+        fields=_set_fields,
+        words=_set,
+        yes=False,
+    ),
+    Action(
+        name="unset",
+        key="D",
+        title="Back to default",
+        kinds=frozenset({"setting"}),
+        words=_unset,
+        yes=False,
     ),
     Action(
         name="delete-topic",

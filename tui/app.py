@@ -92,6 +92,7 @@ class DashboardApp(Following):
         Binding("T", "next_theme", "Theme", show=False, id="theme"),
         Binding("n", "advance", "Next step", id="next"),
         Binding("ctrl+s", "picture", "Picture", show=False, id="picture"),
+        Binding("c", "settings", "Settings", show=False, id="settings"),
         Binding("w", "save", "Save the table", show=False, id="save"),
         Binding("full_stop", "mark", "Mark this moment", show=False, id="mark"),
         Binding("space", "hold", "Hold the screen", show=False, id="hold"),
@@ -261,6 +262,15 @@ class DashboardApp(Following):
         """The other of our themes."""
         dark = self.theme == preferences.DARK.name
         self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
+
+    def action_settings(self) -> None:
+        """All settings of the topic or broker under the cursor, or of that of the page."""
+        for subject in (self.subject(), self.page.page_subject()):
+            if subject is not None and subject.kind in ("topic", "partition", "broker"):
+                kind = "broker" if subject.kind == "broker" else "topic"
+                self.open_place(Place("settings", f"{kind} {subject.name}"))
+                return
+        self.notify("Settings are of a topic or broker: put the cursor on one.", markup=False)
 
     def action_save(self) -> None:
         """Begin to say where the rows that are shown are to be saved."""

@@ -27,6 +27,7 @@ WITH_NAME = ("broker", "topic", "group", "context")
 ONE_OF = {"brokers": "broker", "topics": "topic", "groups": "group", "contexts": "context"}
 WITH_FILTER = ("partitions", "events")
 RECORDS = "records"
+SETTINGS = "settings"
 THEME = "theme"
 OTHERS = ("quit", "help", THEME, "picture", "filter", "mark", "hold", "save")
 # What can be typed after a word, where it is no name of a thing: kinds of `known`.
@@ -55,11 +56,8 @@ def read_command(
     word, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     command = ALIASES.get(word, word)
-    if command == RECORDS:
-        topic, colon, partition = rest.partition(":")
-        return Place(
-            RECORDS, known_name("topic", topic, list(known.get("topic", ()))) + colon + partition
-        )
+    if command in (RECORDS, SETTINGS):
+        return _of_a_topic(command, rest, known)
     if command in WITHOUT_NAME:
         if not rest:
             return Place(command)
@@ -77,10 +75,20 @@ def read_command(
     for kind in ("topic", "group"):
         if text.strip() in known.get(kind, ()):
             return Place(kind, text.strip())
-    words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, *OTHERS, *actions]
+    words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, SETTINGS, *OTHERS, *actions]
     near = nearest(word, words)
     meant = f' Did you mean "{near}"?' if near else " Type ? for help."
     raise CommandProblem(f'There is no command "{word}".{meant}')
+
+
+def _of_a_topic(command: str, rest: str, known: Mapping[str, Iterable[str]]) -> Place:
+    """`:records TOPIC`, `:records TOPIC:PARTITION`, `:settings TOPIC`, `:settings broker ID`."""
+    kind, _, name = rest.partition(" ")
+    if command == SETTINGS and kind == "broker" and name:
+        return Place(SETTINGS, f"broker {known_name(kind, name, list(known.get(kind, ())))}")
+    topic, colon, partition = rest.partition(":") if command == RECORDS else (rest, "", "")
+    topic = known_name("topic", topic, list(known.get("topic", ())))
+    return Place(command, f"topic {topic}" if command == SETTINGS else topic + colon + partition)
 
 
 def known_name(kind: str, name: str, known: list[str]) -> str:
@@ -119,13 +127,14 @@ def completions(
     text = text.lstrip()
     word, space, _ = text.partition(" ")
     if not space:
-        words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, *OTHERS, *actions]
+        words = [*WITHOUT_NAME, *WITH_NAME, *WITH_FILTER, RECORDS, SETTINGS, *OTHERS, *actions]
         names = (name for kind in ("topic", "group") for name in known.get(kind, ()))
         yield from _beginning(text, (each for each in chain(words, names) if each != word))
         return
     command = ALIASES.get(word, word)
     command = ONE_OF.get(command, command)
-    kinds = {"topic"} if command == RECORDS else {command} if command in WITH_NAME else set()
+    of_topics = (RECORDS, SETTINGS)
+    kinds = {"topic"} if command in of_topics else {command} if command in WITH_NAME else set()
     kinds |= {WORDS_AFTER[command]} if command in WORDS_AFTER else set()
     kinds |= {"topic" if kind == "partition" else kind for kind in actions.get(command, ())}
     names = (name for kind in sorted(kinds) for name in known.get(kind, ()))

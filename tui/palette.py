@@ -19,6 +19,7 @@ def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Itera
     yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
     yield SystemCommand("Changes", "What is otherwise than at a mark", app.action_changes)
     yield SystemCommand("Hold", "Hold the screen still, or go on", app.action_hold)
+    yield SystemCommand("Settings", "All settings of a topic or broker", app.action_settings)
     yield SystemCommand("Save", "Save the rows that are shown as a file", app.action_save)
     yield SystemCommand("Mark", "Remember how the cluster is now", app.action_mark)
     offered = {offer.action.name: offer for offer in app.offers()}
@@ -29,7 +30,7 @@ def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Itera
             lambda o=offer: app.start_action(o.action, o.subject),
         )
     for name, action in app.all_actions().items():
-        if name not in offered:
+        if name not in offered and "setting" not in action.kinds:
             # The name of what it is about is still to be typed.
             yield SystemCommand(
                 f"{action.title} …", f":{name} NAME", lambda n=name: app.type_command(f"{n} ")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from broker.protocol.errors import LogctlError
-from clusters.admin import AdminClient
+from clusters.admin import AdminClient, ConfigEntry
 from clusters.polls.poller import PollKind
 
 EARLIEST, LATEST = -2, -1
@@ -21,7 +21,7 @@ PartitionsOf = Callable[[str], Sequence[Partition]]
 
 class Questions:
     """Kinds of polls: quorum, ends (subject: topic or ""), ranges (topic), groups, group, lag,
-    lags, configs (topic), broker configs (id), log dirs.
+    lags, configs (topic), broker configs (id), settings ("topic NAME" or "broker ID"), log dirs.
     """
 
     def __init__(self, admin: AdminClient, partitions_of: PartitionsOf) -> None:
@@ -41,8 +41,16 @@ class Questions:
             "lags": PollKind(self._lags, 5_000, 10_000),
             "configs": PollKind(lambda name: admin.configs("topic", name), 15_000, 5_000),
             "broker configs": PollKind(lambda id_: admin.configs("broker", id_), 60_000, 5_000),
+            "settings": PollKind(self._settings, 10_000, 5_000),
             "log dirs": PollKind(lambda _: admin.log_dirs(), 10_000, 8_000),
         }
+
+    async def _settings(self, of: str) -> list[ConfigEntry]:
+        """All settings of a topic or broker, with what they are for."""
+        kind, _, name = of.partition(" ")
+        return await self._admin.configs(
+            "broker" if kind == "broker" else "topic", name, documentation=True
+        )
 
     async def _ends(self, topic: str) -> dict[Partition, int | None]:
         """The end offset of each partition; None where the leader did not answer."""

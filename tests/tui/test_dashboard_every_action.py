@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 from textual.widgets import Input, Static
 
+from clusters.admin import ConfigEntry
 from tests.tui.piloting import until
 from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS, Action
@@ -41,6 +42,8 @@ class Case:
 ORDERS = Place("topic", "orders")
 BILLING = Place("group", "billing")
 BROKER = Place("broker", "2")
+SETTINGS = Place("settings", "topic orders")
+RETENTION = ConfigEntry(name="retention.ms", value="604800000", source="topic")
 CASES = {
     "create-topic": Case(
         Place("quorum"),
@@ -58,6 +61,8 @@ CASES = {
         "topic alter orders --partitions 9 --config retention.ms=1d --unset cleanup.policy",
         {"partitions": "9", "settings": "retention.ms=1d", "unset": "cleanup.policy"},
     ),
+    "set": Case(SETTINGS, "config set topic orders retention.ms=1d", {"value": "1d"}),
+    "unset": Case(SETTINGS, "config unset topic orders retention.ms"),
     "delete-topic": Case(ORDERS, "topic delete orders", typed="orders"),
     "elect": Case(ORDERS, "partition elect orders:0"),
     "elect-all": Case(Place("quorum"), "partition elect"),
@@ -178,6 +183,7 @@ def test_no_action_is_without_its_case() -> None:
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda each: each.name)
 async def test_an_action_keeps_its_promises(cluster, open_dashboard, action: Action) -> None:
     clerk, case = Clerk(), CASES[action.name]
+    cluster.polled["settings"] = [RETENTION]
     words = shlex.split(case.command)
     app = open_dashboard(cluster, commander=clerk)
     async with app.run_test(size=SIZE) as pilot:

@@ -18,6 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList, Static
 
 import tui
+from clusters.admin import ConfigEntry
 from clusters.watch import EventKind
 from tui.action_screen import ActionScreen
 from tui.help import HelpScreen
@@ -306,6 +307,31 @@ async def saves_a_picture(b: Bench, key: str) -> None:
     (path,) = Path.cwd().glob("*.svg")
     assert "signups" in path.read_text()
     assert b.told() == f"saved {path}"
+
+
+async def opens_the_settings(b: Bench, key: str) -> None:
+    await b.at("topics")
+    await b.press(key)
+    assert b.app.place == Place("settings", "topic orders")
+    await b.press("escape")
+    await b.at("brokers")
+    await b.press(key)
+    assert b.app.place == Place("settings", "broker 1")
+    await b.press("escape")
+    await b.at("overview")
+
+
+async def only_what_is_set(b: Bench, key: str) -> None:
+    b.cluster.polled["settings"] = [
+        ConfigEntry(name="a", value="1", source="topic"),
+        ConfigEntry(name="b", value="2", source="default"),
+    ]
+    b.app._poller._kinds = b.cluster.kinds()
+    table = await b.at("settings", "topic orders")
+    await b.press(key)
+    assert [row.name for row in table.shown] == ["a"]
+    await b.press(key)
+    assert [row.name for row in table.shown] == ["a", "b"]
 
 
 async def saves_the_rows(b: Bench, key: str) -> None:
@@ -692,6 +718,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "full_stop": marks_a_moment,
             "space": holds_the_screen,
             "w": saves_the_rows,
+            "c": opens_the_settings,
             "d": tells_what_changed,
             "ctrl+z": stops_for_now,
             "ctrl+c": gives_up,
@@ -737,6 +764,7 @@ SEEN: dict[tuple[str, str], Check] = {
     **each(
         "ChangesPage", {"left_square_bracket": steps_between, "right_square_bracket": steps_between}
     ),
+    **each("SettingsPage", {"o": only_what_is_set}),
     **each("RecordsPage", {"space": pauses, "f": asks_where_from}),
     **each(
         "HelpScreen",

@@ -37,7 +37,13 @@ from tui.app import DashboardApp
 from tui.pages import PAGES, Place
 
 SIZES = [(80, 24), (120, 36), (250, 70)]
-SUBJECTS = {"broker": "2", "topic": "orders", "group": "billing", "records": "orders"}
+SUBJECTS = {
+    "broker": "2",
+    "topic": "orders",
+    "group": "billing",
+    "records": "orders",
+    "settings": "topic orders",
+}
 PLACES = [Place(kind, SUBJECTS.get(kind, "")) for kind in PAGES]
 # WCAG 2.1, level AA, for text of ordinary size.
 CONTRAST_MIN = 4.5
@@ -103,6 +109,29 @@ def answers(cluster) -> None:
             ],
             "broker configs": [
                 ConfigEntry(name="min.insync.replicas", value="2", source="static broker")
+            ],
+            "settings": [
+                ConfigEntry(
+                    name="retention.ms",
+                    value="604800000",
+                    source="topic",
+                    type="long",
+                    documentation="How long records are kept, -1 for ever.",
+                    synonyms=[
+                        ("retention.ms", "604800000", "topic"),
+                        ("log.retention.ms", "86400000", "static broker"),
+                        ("log.retention.hours", "168", "default"),
+                    ],
+                ),
+                ConfigEntry(name="cleanup.policy", value="delete", source="default", type="list"),
+                ConfigEntry(
+                    name="sasl.jaas.config",
+                    value=None,
+                    source="static broker",
+                    type="password",
+                    read_only=True,
+                    is_sensitive=True,
+                ),
             ],
             "log dirs": Gathered(
                 tuple(

@@ -30,7 +30,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the cursor is on. `kind` is broker, topic, partition, group, event or cluster."""
+    """What the cursor is on: `kind` broker, topic, partition, group, setting, event or cluster."""
 
     kind: str
     name: str = ""
@@ -224,10 +224,14 @@ def subject_of(row: Any) -> Subject | None:
     from tui.marks import Change
     from tui.model import BrokerRow, PartitionRow, TopicRow
     from tui.pages.groups import GroupRow
+    from tui.pages.settings import SettingRow
     from tui.pages.simple import QuorumRow
 
     if isinstance(row, QuorumRow):
         return Subject("broker", str(row.node), data=row)
+    if isinstance(row, SettingRow):
+        # What is secret must stand in no command: no action is about it.
+        return Subject("secret" if row.sensitive else "setting", row.name, data=row)
     if isinstance(row, BrokerRow):
         return Subject("broker", str(row.id), data=row)
     if isinstance(row, TopicRow):

@@ -6,6 +6,7 @@ from tui.pages.changes import ChangesPage
 from tui.pages.groups import GroupPage, GroupsPage
 from tui.pages.overview import OverviewPage
 from tui.pages.records import RecordsPage
+from tui.pages.settings import SettingsPage
 from tui.pages.simple import ContextsPage, EventsPage, QuorumPage
 from tui.pages.topics import PartitionsPage, TopicPage, TopicsPage
 
@@ -24,7 +25,15 @@ MAIN_PAGES: dict[str, type[Page]] = {
 # About one thing: made when they are opened, gone when they are left.
 DETAIL_PAGES: dict[str, type[Page]] = {
     page.KIND: page
-    for page in (BrokerPage, TopicPage, GroupPage, ContextsPage, RecordsPage, ChangesPage)
+    for page in (
+        BrokerPage,
+        TopicPage,
+        GroupPage,
+        ContextsPage,
+        RecordsPage,
+        ChangesPage,
+        SettingsPage,
+    )
 }
 PAGES: dict[str, type[Page]] = MAIN_PAGES | DETAIL_PAGES
 
