@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 import clusters
 from clusters.throwaway import ThrowAwayCluster
@@ -65,8 +66,13 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def logctl():
-    cluster = ThrowAwayCluster(str(Path(clusters.__file__).parent / "local.yaml"), own_ports=True)
+def logctl(tmp_path_factory):
+    given = yaml.safe_load((Path(clusters.__file__).parent / "local.yaml").read_text())
+    # By default the first member of a group waits three seconds for others.
+    given["settings"]["group.initial.rebalance.delay.ms"] = 0
+    spec = tmp_path_factory.mktemp("spec") / "local.yaml"
+    spec.write_text(yaml.safe_dump(given))
+    cluster = ThrowAwayCluster(str(spec), own_ports=True)
     cluster.prepare()
     users = Cluster()
     try:
