@@ -8,6 +8,7 @@ import io
 import signal
 import tarfile
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from tests.hosts.deployed import LOGCTL, Deployed, broker_pid, wait_for_broker
 from tests.hosts.host import Host
 from tests.hosts.lab import Lab
-from tests.interop.producing import PARTITIONS, check, producing
+from tests.interop.producing import PARTITIONS, AioLoad, ConfluentLoad, check, producing
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -24,6 +25,8 @@ BUSY = 15
 # The machine may be busy, and the bundle not built yet; else it takes 5 s (benchmarks.deploy).
 DEPLOY_SECONDS = 120.0
 TOPIC = "ledger"
+# Some hundred records each second: enough for each moment, and the hosts have the processor.
+LOADS = [partial(kind, pause_seconds=0.05) for kind in (AioLoad, ConfluentLoad)]
 LOG = "/var/log/logctl/prod/broker-1.log"
 FILLER, FILLER_LINES = "a line that takes room and is told again", 600
 READ = (str(LOGCTL), "tail", "--from", "start", "--until", "end")
@@ -93,7 +96,7 @@ async def deploy_and_change(lab: Lab, folder: Path, *, systemd: bool) -> Deploye
 
     await deployed.ask(lambda admin: admin.create_topic(TOPIC, PARTITIONS, 3, {}))
     await deployed.whole()
-    async with producing(deployed.bootstrap, TOPIC) as ledgers:
+    async with producing(deployed.bootstrap, TOPIC, LOADS) as ledgers:
         await change_a_setting(deployed)
         await deployed.whole()
         await upgrade_and_roll_back(deployed)

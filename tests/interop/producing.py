@@ -1,4 +1,4 @@
-"""Idempotent producers that write without a pause, and the check of what became of it.
+"""Idempotent producers that write all the time, and the check of what became of it.
 
 A record is `{producer}:{partition}:{number}` and padding, numbered from 0 without gaps per producer
 and partition. Nothing that was acknowledged may be missing, doubled or out of order.
@@ -18,6 +18,9 @@ from tests.interop.clients import QUIET, Confluent
 PARTITIONS = 3
 # Per partition, so that one without a leader does not silence the others.
 IN_FLIGHT_MAX = 100
+# How fast they write where the tests' machine has time for it: so many records, then so long nothing.
+BURST = 10
+PAUSE_SECONDS = 0.005
 # Longer than any disturbance of these tests: a client that gives up would be a failed send.
 DELIVERY_SECONDS = 120
 DRAIN_SECONDS = 120
@@ -79,9 +82,10 @@ LoadKind = Callable[[str, str], Load]
 class AioLoad:
     """aiokafka, on the test's own loop."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, *, pause_seconds: float = PAUSE_SECONDS) -> None:
         self.ledger = Ledger("aiokafka")
         self._bootstrap, self._topic = bootstrap, topic
+        self._pause_seconds = pause_seconds
         self._stopping = False
         self._pending: set[asyncio.Task[None]] = set()
 
@@ -101,15 +105,15 @@ class AioLoad:
                 turn += 1
                 partition = self.ledger.next_partition(turn)
                 if partition is None:
-                    await asyncio.sleep(0.005)
+                    await asyncio.sleep(self._pause_seconds)
                     continue
                 number, value = self.ledger.next_record(partition)
                 future = await producer.send(self._topic, value, partition=partition)
                 task = asyncio.create_task(self._acknowledged(future, partition, number))
                 self._pending.add(task)
                 task.add_done_callback(self._pending.discard)
-                if turn % 10 == 0:
-                    await asyncio.sleep(0.005)
+                if turn % BURST == 0:
+                    await asyncio.sleep(self._pause_seconds)
             async with asyncio.timeout(DRAIN_SECONDS):
                 await asyncio.gather(*self._pending)
         finally:
@@ -130,9 +134,10 @@ class AioLoad:
 class ConfluentLoad:
     """librdkafka, in a thread of its own."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, *, pause_seconds: float = PAUSE_SECONDS) -> None:
         self.ledger = Ledger("confluent")
         self._bootstrap, self._topic = bootstrap, topic
+        self._pause_seconds = pause_seconds
         self._stopping = threading.Event()
 
     async def run(self) -> None:
@@ -176,11 +181,13 @@ class ConfluentLoad:
                 partition=partition,
                 on_delivery=lambda error, message, number=number: delivered(number, error, message),
             )
-            if turn % 10 == 0:
-                producer.poll(0.005)
-        left = producer.flush(DRAIN_SECONDS)
-        if left:
-            ledger.failures.append(f"{left} records without an answer")
+            if turn % BURST == 0:
+                paused = time.monotonic() + self._pause_seconds
+                while (left := paused - time.monotonic()) > 0:
+                    producer.poll(left)  # comes back with whatever was delivered
+        unanswered = producer.flush(DRAIN_SECONDS)
+        if unanswered:
+            ledger.failures.append(f"{unanswered} records without an answer")
 
     def stop(self) -> None:
         self._stopping.set()
