@@ -177,7 +177,10 @@ def _check(code: int, partition: Struct | None = None) -> None:
         if leader is None:
             raise NotLeader(-1, -1)
         raise NotLeader(leader.leader_id, leader.leader_epoch)
-    if code in {ErrorCode.offset_out_of_range, ErrorCode.snapshot_not_found}:
+    if code == ErrorCode.snapshot_not_found:
+        # Deleted while it was read, because there is a newer one: the next answer names that.
+        raise Unusable(f"deleted the snapshot that was being read ({code_words(code)})")
+    if code == ErrorCode.offset_out_of_range:
         raise LogChanged(f"the place read so far is gone: {code_words(code)}")
     if code == ErrorCode.cluster_authorization_failed:
         raise Refused(

@@ -128,8 +128,12 @@ class Quorum:
         self.jumps: list[tuple[int, int, int, int]] = []
         self._jump: tuple[int, int, int, int] | None = None
         self.snapshots: dict[int, tuple[int, int, bytes]] = {}  # old ones are kept for a while
+        # Parts of snapshots after the first that were asked for, and those that were refused.
+        self.parts = self.cut = 0
         for node, server in cluster.controllers.items():
-            server.serve(ApiKey.FETCH_SNAPSHOT, 0, 1, lambda body, _: self.snapshot_part(body))
+            server.serve(
+                ApiKey.FETCH_SNAPSHOT, 0, 1, lambda body, _, node=node: self.part(node, body)
+            )
             server.serve(ApiKey.FETCH, 4, 17, lambda body, _, node=node: self.fetch(node, body))
 
     # History
@@ -201,6 +205,8 @@ class Quorum:
                 ),
             ]
         )
+        if self.rng.random() < 0.5:
+            self.snapshots.clear()
         self.cluster.snapshot = self.snapshots[end] = (end, epoch, content)
         self.cluster.log_start = end
         self.cluster.batches = [each for each in self.cluster.batches if each[1] >= end]
@@ -266,14 +272,51 @@ class Quorum:
         self._answered.set()
         return Struct(responses=responses)
 
-    def snapshot_part(self, body: Struct) -> Struct:
-        """Of the snapshot that is asked for, though there may be a newer one by now."""
-        asked = body.topics[0].partitions[0].snapshot_id
-        newest, self.cluster.snapshot = self.cluster.snapshot, self.snapshots[asked.end_offset]
+    async def part(self, node: int, body: Struct) -> Struct:
+        """A part of the snapshot that is asked for, though there may be a newer one by now.
+
+        It may come late, the connection or the leader may go in the middle of it, and it may be
+        deleted because a newer one is there.
+        """
+        cluster, rng = self.cluster, self.server_rng
+        asked = body.topics[0].partitions[0]
+        leads = node == cluster.leader_id
+        if leads:
+            await self.open.wait()
+        if node == cluster.leader_id != self.steady and not self.calm:
+            if rng.random() < 0.05:
+                self.drop()
+                await asyncio.Event().wait()
+            for _ in range(rng.choice([0, 0, 0, 20])):
+                await asyncio.sleep(0)
+            self.parts += asked.position > 0
+        leader = Struct(leader_id=cluster.leader_id, leader_epoch=cluster.epoch)
+        wanted = self.snapshots.get(asked.snapshot_id.end_offset)
+        error = 0
+        if node != cluster.leader_id:
+            error = ErrorCode.not_leader_or_follower
+        elif asked.current_leader_epoch != cluster.epoch:
+            older = asked.current_leader_epoch < cluster.epoch
+            error = ErrorCode.fenced_leader_epoch if older else ErrorCode.unknown_leader_epoch
+        elif wanted is None:
+            error = ErrorCode.snapshot_not_found
+        if error:
+            self.cut += asked.position > 0
+            refused = Struct(
+                index=0,
+                error_code=error,
+                snapshot_id=asked.snapshot_id,
+                current_leader=leader,
+                size=0,
+                position=0,
+                unaligned_records=b"",
+            )
+            return Struct(topics=[Struct(name=METADATA_TOPIC, partitions=[refused])])
+        newest, cluster.snapshot = cluster.snapshot, wanted
         try:
-            return self.cluster._fetch_snapshot(body)
+            return cluster._fetch_snapshot(body)
         finally:
-            self.cluster.snapshot = newest
+            cluster.snapshot = newest
 
     def _answer(self, asked: Struct, answer: Struct) -> None:
         cluster, rng, offset = self.cluster, self.server_rng, asked.fetch_offset
@@ -310,6 +353,16 @@ async def collect(feed: ClusterFeed, updates: list) -> None:
             return
 
 
+async def trimmed(quorum: Quorum) -> None:
+    """The log begins with a snapshot, in the middle of which leaders may go, two at once."""
+    rng = quorum.rng
+    quorum.trim()
+    if rng.random() < 0.5:
+        await quorum.some_answers(rng.randint(1, 3))
+        for _ in range(rng.randint(1, 2)):
+            quorum.elect()
+
+
 async def trouble(quorum: Quorum, steps: int) -> None:
     """Let history happen, while everything that can go wrong does."""
     cluster, rng = quorum.cluster, quorum.rng
@@ -323,7 +376,7 @@ async def trouble(quorum: Quorum, steps: int) -> None:
                 quorum.elect()
                 await dead.start()
             case 2:
-                quorum.trim()
+                await trimmed(quorum)
             case 3:
                 quorum.drop()
             case 4:
@@ -348,6 +401,8 @@ async def follow(cluster, seed: int, steps: int, from_start: bool) -> tuple[Quor
     for _ in range(quorum.rng.randint(1, 12)):
         quorum.step(commit=True)
     quorum.elect()
+    if quorum.rng.random() < 0.5:
+        quorum.trim()  # it begins with a snapshot
     begin = 0 if from_start else cluster.end_offset
     quorum.calm, quorum.honest = False, not from_start
     quorum.steady = 1 if from_start else None
