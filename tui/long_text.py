@@ -5,7 +5,7 @@ Must never put a character on the screen that moves the cursor or changes colour
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len, get_character_cell_size
@@ -44,13 +44,15 @@ class LongText(ScrollView, can_focus=False):
     def _begin(self) -> None:
         self._width = self._room
         if self._width > 0:
-            self.run_worker(self._wrap, group="wrap", exclusive=True)
+            wrapping: Callable[[], Awaitable[int]] = self._wrap
+            self.run_worker(wrapping, group="wrap", exclusive=True)
 
-    async def _wrap(self) -> None:
+    async def _wrap(self) -> int:
         make, width = self._make, self._width
         assert make is not None
         lines = await asyncio.to_thread(lambda: wrapped(make(), width))
         self._take(lines)
+        return len(lines)
 
     def _take(self, lines: Sequence[str]) -> None:
         self.lines = lines

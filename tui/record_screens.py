@@ -62,7 +62,7 @@ class RecordScreen(Dialog[None]):
         """One scrolled text."""
         with Vertical(id="record"):
             with VerticalScroll(id="record-scroll"):
-                yield Static("", id="record-text", markup=False)
+                yield Static(self._short_text(), id="record-text", markup=False)
             yield LongText(id="record-long")
             yield Static(hint_text("", HINTS), id="record-hint")
 
@@ -96,14 +96,17 @@ class RecordScreen(Dialog[None]):
         self._show()
         self.query_one("#record-scroll", VerticalScroll).scroll_home(animate=False)
 
-    def _show(self) -> None:
+    def _short_text(self) -> str:
+        """All of the record where that is soon laid out, else nothing."""
         short = self.record.is_short(SHORT_MAX, SHORT_LINES_MAX)
-        self.query_one("#record-scroll").display = short
-        long = self.query_one(LongText)
-        long.display = not short
-        if short:
-            text = whole(self.record, as_hex=self._hex)
-            self.query_one("#record-text", Static).update(text)
+        return whole(self.record, as_hex=self._hex) if short else ""
+
+    def _show(self) -> None:
+        text, long = self._short_text(), self.query_one(LongText)
+        self.query_one("#record-text", Static).update(text)
+        self.query_one("#record-scroll").display = bool(text)
+        long.display = not text
+        if text:
             return
         record, as_hex = self.record, self._hex
         long.show(lambda: whole(record, as_hex=as_hex))

@@ -46,8 +46,10 @@ class Record:
         """Whether all of it is soon laid out: not more text than this, in not more lines."""
         value = self.told.get("value")
         others = sum(len(str(each)) for each in self.told.get("headers") or ())
+        if value is None:
+            return True
         if not isinstance(value, str):
-            return value is None
+            value = json.dumps(value)
         return (
             len(value) + others + len(str(self.told.get("key"))) <= size_max
             # As JSON each of these begins a line.

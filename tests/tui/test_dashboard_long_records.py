@@ -44,7 +44,7 @@ async def test_a_long_record_is_shown_to_its_last_line(reading) -> None:
     value = json.dumps(rows, ensure_ascii=False)
     reader.lines.put_nowait(line(0, value))
     reader.lines.put_nowait(line(1, "short"))
-    await until(pilot, lambda: len(app.page.records) == 2, "both")
+    await until(pilot, lambda: len(app.table("records").shown) == 2, "both")
     await pilot.press("g", "enter")
     await until(pilot, lambda: isinstance(app.screen, RecordScreen), "the record")
     text = app.screen.query_one(LongText)
