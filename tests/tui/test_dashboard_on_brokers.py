@@ -37,7 +37,7 @@ def brokers(request):
         yield cluster
 
 
-async def until(pilot, condition, what: str, seconds: float = 30) -> None:
+async def until(pilot, condition, what: str, seconds: float = START_S) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -76,14 +76,14 @@ async def test_what_happens_is_on_the_screen(brokers) -> None:
     app = DashboardApp(bootstrap)
     async with app.run_test(size=(140, 45)) as pilot:
         view = app.store.view
-        await until(pilot, lambda: len(view.rows_of("orders")) == 3, "the topic", START_S)
+        await until(pilot, lambda: len(view.rows_of("orders")) == 3, "the topic")
         assert app.store.status.mode == "live"
         await until(pilot, lambda: all(len(r.isr) == 3 for r in view.rows_of("orders")), "in sync")
         assert len(app.table("brokers").shown) == 3
 
         victim = view.rows_of("orders")[0].leader
         touched = {r.key for r in view.rows_of("orders") if r.leader == victim}
-        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer", START_S)
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer")
         brokers.kill(victim)
         killed = time.monotonic()
         await until(
@@ -112,7 +112,7 @@ async def test_what_happens_is_on_the_screen(brokers) -> None:
             START_S,
         )
         await until(pilot, lambda: "✖" not in drawn(app.table("brokers")), "drawn whole again")
-        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer again", START_S)
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer again")
         expanded = [e for e in view.events if e.kind is EventKind.ISR_EXPANDED]
         assert {(e.topic, e.partition) for e in expanded} >= touched
 
@@ -126,7 +126,7 @@ async def test_one_that_does_not_answer_is_missed_before_it_is_called_down(broke
         def heard(broker: int) -> str:
             return next(row.heard for row in view.brokers if row.id == broker)
 
-        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer", START_S)
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer")
         # Not the one that leads the quorum: that would be an election, and another story.
         victim = next(each for each in (1, 2, 3) if each != view.controller_id)
         attention, said = app.page.texts["attention"], f"broker {victim} does not answer since"
@@ -149,8 +149,8 @@ async def test_one_that_does_not_answer_is_missed_before_it_is_called_down(broke
             assert not [e for e in list(view.events)[before:] if e.broker == victim]
         finally:
             process.send_signal(signal.SIGCONT)
-        await until(pilot, lambda: all(row.state == "up" for row in view.brokers), "up", START_S)
-        await until(pilot, lambda: states(app) == ["answers"] * 3, "it answers again", START_S)
+        await until(pilot, lambda: all(row.state == "up" for row in view.brokers), "up")
+        await until(pilot, lambda: states(app) == ["answers"] * 3, "it answers again")
         await until(pilot, lambda: said not in str(attention.content), "named no more")
 
 
@@ -207,17 +207,17 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
     topic, bootstrap = "payments", brokers.bootstrap
     asyncio.run(create(bootstrap.split(","), topic))
     with told_by_watch(bootstrap, tmp_path) as told, on_a_terminal(bootstrap, tmp_path) as terminal:
-        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
-        victim = terminal.until(row(f"{topic}-0", r"\d"), START_S)[1]
+        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ")
+        victim = terminal.until(row(f"{topic}-0", r"\d"))[1]
         others = "".join(each for each in "123" if each != victim)
 
         brokers.kill(int(victim))
-        terminal.until(row(f"{topic}-0", f"[{others}]", sign="◐"), START_S)
+        terminal.until(row(f"{topic}-0", f"[{others}]", sign="◐"))
         seen_at = time.monotonic()
-        terminal.until(rf"^│{victim} +127.0.0.1:\d+ .*✖ fenced", START_S)
-        terminal.until(r"● live +✖ brokers 2/3 +offline 0 +◐ under-replicated [36] +⇄ \d", START_S)
+        terminal.until(rf"^│{victim} +127.0.0.1:\d+ .*✖ fenced")
+        terminal.until(r"● live +✖ brokers 2/3 +offline 0 +◐ under-replicated [36] +⇄ \d")
         terminal.type("6")
-        terminal.until(rf"⇄ LeaderMoved +{topic}-0 +{victim} → [{others}] ", START_S)
+        terminal.until(rf"⇄ LeaderMoved +{topic}-0 +{victim} → [{others}] ")
         terminal.until(rf"▼ IsrShrunk +{topic}-0 +\[[^\]]*{victim}[^\]]*\] → \[[{others} ]+\]")
         terminal.until(rf"✖ BrokerFenced +broker {victim} ")
         told_at = 0.0
@@ -231,8 +231,8 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
         terminal.until(r"^│◐ orders-0 |^│◐ payments-0 ")
 
         brokers.start(int(victim))
-        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
-        terminal.until(row(f"{topic}-0", r"\d", sign="●"), START_S)
+        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ")
+        terminal.until(row(f"{topic}-0", r"\d", sign="●"))
         terminal.until(rf"^│{victim} +127.0.0.1:\d+ .*● up")
         terminal.type("6")
         terminal.until(rf"▲ IsrExpanded +{topic}-\d +\[[{others} ]+\] → \[[^\]]*{victim}[^\]]*\]")
@@ -242,7 +242,7 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
         for each in (1, 2, 3):
             brokers.kill(each)
         dead_at = time.monotonic()
-        terminal.until(r"✖ LOST (for \d+ s +)?nobody answers", START_S)
+        terminal.until(r"✖ LOST (for \d+ s +)?nobody answers")
         lost_s = time.monotonic() - dead_at
         LOG.info("LOST on the screen %.2f s after the last broker died", lost_s)
         assert lost_s < LOST_S_MAX
@@ -251,7 +251,7 @@ def test_a_killed_leader_is_seen_on_a_terminal(brokers, tmp_path) -> None:
 
         for each in (1, 2, 3):
             brokers.start(each)
-        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ", START_S)
+        terminal.until(r"● live +brokers 3/3 +offline 0 +under-replicated 0 ")
         terminal.until("LOST", gone=True)
         terminal.type("q")
         terminal.process.expect(pexpect.EOF, timeout=START_S)
