@@ -1,6 +1,7 @@
 """A small cluster in memory that speaks the real wire language, and folders of its own per test."""
 
 import asyncio
+import ssl
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.handlers: dict[int, Handler] = {}
         self.versions: dict[int, tuple[int, int]] = {}
+        self.tls: ssl.SSLContext | None = None
         self.silent = False
         self.delay_s = 0.0
         self.requests: list[tuple[int, int]] = []
@@ -46,6 +48,12 @@ class FakeServer:
         return f"127.0.0.1:{self.port}"
 
     async def start(self, port: int = 0) -> None:
+        if self.tls is not None:
+            self._listener = await asyncio.get_running_loop().create_server(
+                lambda: _Session(self), "127.0.0.1", port or self.port, ssl=self.tls
+            )
+            self.port = self._listener.sockets[0].getsockname()[1]
+            return
         self._listener = await AsyncioNetwork().listen(
             "127.0.0.1", port or self.port, lambda: _Session(self)
         )
