@@ -77,9 +77,18 @@ def test_events_are_read_from_the_secured_controller(logctl, way) -> None:
     assert all(each["offset"] >= 0 for each in told.lines)
 
 
+def assert_watch_says(logctl, context: str, *said: str) -> None:
+    """Within a few seconds, or as long as a busy machine takes."""
+    for seconds in (3, 12, 48):
+        told = logctl(context, "watch", "--for", f"{seconds}s")
+        if all(each in told.err for each in said):
+            return
+    raise AssertionError(f"{said} not in {told.err}")
+
+
 def test_a_controller_that_does_not_let_us_in_makes_the_feed_sample(logctl) -> None:
-    told = logctl("certificate", "watch", "--for", "5s")
-    assert "sampled: may miss changes (no controller is reachable (localhost:" in told.err
+    said = "sampled: may miss changes (no controller is reachable (localhost:"
+    assert_watch_says(logctl, "certificate", said)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +193,7 @@ def test_what_may_be_seen_is_shown_and_the_rest_is_named(logctl, rights) -> None
     assert told.code == 10
     assert told.data["partitions"][0]["end_offset"] == 0
     assert "may not DescribeConfigs" in told.err
-    sampled = logctl("viewer", "watch", "--for", "4s")
-    assert "sampled: may miss changes" in sampled.err
-    assert "CLUSTER_AUTHORIZATION_FAILED" in sampled.err
+    assert_watch_says(logctl, "viewer", "sampled: may miss changes", "CLUSTER_AUTHORIZATION_FAILED")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,7 @@ def test_an_empty_list_says_that_more_may_be_hidden(logctl, rights, words, kind,
 def test_a_condition_says_what_it_could_not_look_at(logctl, rights) -> None:
     told = logctl("nobody", "query", "--assert", "all groups have lag < 1")
     assert "Only groups that User:nobody may describe are looked at." in told.err
-    waited = logctl("viewer", "wait", "all partitions have isr >= 1", "--within", "5s")
+    waited = logctl("viewer", "wait", "all partitions have isr >= 1", "--within", "60s")
     assert waited.err.count("Only topics that User:viewer may describe are looked at.") == 1
 
 
