@@ -108,6 +108,14 @@ def target(session: Session) -> Target:
     from tui.doors import Target
 
     context, settings = session.context(), session.settings
+    again: Callable[[], Target] | None = None
+    if context is not None:
+        # By its name: the current one may be another by then.
+        pinned = replace(session, settings=replace(settings, context=context.name))
+
+        def again() -> Target:
+            return _told(lambda: target(pinned))
+
     where = [] if context is None else ["--context", context.name]
     if settings.bootstrap:
         # They win over those of the context, as in the session itself.
@@ -120,19 +128,27 @@ def target(session: Session) -> Target:
         feed=session.feed(from_start=True),
         admin_of=session.client,
         commander=ProcessCommander(where, deploys=bool(spec and Path(spec).exists())),
+        color=getattr(context, "color", None),
+        saved=context,
+        again=again,
     )
 
 
 def target_of(session: Session) -> Callable[[str], Target]:
     """What finds the cluster of another context, with the session's other options."""
-    from tui.doors import TargetProblem
 
     def find(name: str) -> Target:
         settings = replace(session.settings, context=name, bootstrap=None)
-        try:
-            return target(replace(session, settings=settings))
-        except ShellError as error:
-            hint = f" {error.hint}" if error.hint else ""
-            raise TargetProblem(f"{error}{hint}") from None
+        return _told(lambda: target(replace(session, settings=settings)))
 
     return find
+
+
+def _told(find: Callable[[], Target]) -> Target:
+    from tui.doors import TargetProblem
+
+    try:
+        return find()
+    except ShellError as error:
+        hint = f" {error.hint}" if error.hint else ""
+        raise TargetProblem(f"{error}{hint}") from None

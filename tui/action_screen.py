@@ -14,9 +14,11 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui.actions import Action, Values
+from tui.badge import badge
 from tui.box import Box, all_taken
 from tui.dialog import Dialog, at_once
 from tui.doors import Commander
@@ -98,7 +100,11 @@ class ActionScreen(Dialog[int | None]):
 
     def compose(self) -> ComposeResult:
         """Title, questions, command, what it says, what to press."""
-        title = f"{self.action.title} {self._about or ''}".strip()
+        title = Content(f"{self.action.title} {self._about or ''}".strip())
+        if (desk := self._desk).color:
+            # Where it acts comes first, as large as the colour of its context is meant to be.
+            named = badge(desk.cluster, desk.color, no_color=self.app.no_color)
+            title = named + " " + title
         with Vertical(id="action"):
             yield Static(title, id="action-title", markup=False)
             for field in self._fields:

@@ -50,6 +50,7 @@ from tui.painting import TABS
 from tui.palette import own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
+from tui.saved import SavedContext
 from tui.saving import SavingProblem, file_kind, keep, writing
 from tui.table import LiveTable
 
@@ -458,6 +459,8 @@ async def show_dashboard(
         admin_of=target.admin_of,
         commander=target.commander,
         target_of=target_of,
+        color=target.color,
+        saved=SavedContext(target),
     )
     with told_to_end(app):
         await app.run_async()

@@ -89,6 +89,12 @@ class Target:
     feed: Feed | None = None
     admin_of: Callable[[], Any] | None = None
     commander: Commander | None = None
+    # The name of a colour, so that nobody takes one cluster for another.
+    color: str | None = None
+    # What is saved of the context it was made of, and how to make it of that again: it raises
+    # TargetProblem. None where there is no context.
+    saved: Any = None
+    again: "Callable[[], Target] | None" = None
 
 
 class TargetProblem(Exception):
@@ -109,7 +115,14 @@ def saved_target(name: str) -> Target:
         meant = f' Did you mean "{near}"?' if near else ""
         raise TargetProblem(f'There is no context "{name}".{meant}')
     context = known[name]
-    return Target(name=name, bootstrap=context.bootstrap, read_only=context.read_only)
+    return Target(
+        name=name,
+        bootstrap=context.bootstrap,
+        read_only=context.read_only,
+        color=context.color,
+        saved=context,
+        again=lambda: saved_target(name),
+    )
 
 
 def monotonic_ms() -> int:

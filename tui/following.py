@@ -4,9 +4,12 @@ Tasks only put what arrived into the store or in a queue, and ask for painting. 
 paint themselves, and nothing of the cluster before may come after a switch.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from textual.widgets import Input
 
 from broker.protocol.errors import LogctlError
 from clusters.polls import Poll, Poller, PollKind, Pulse, Questions
@@ -28,9 +31,12 @@ from tui.doors import (
 from tui.holding import Hold
 from tui.pages import Place
 from tui.painting import Painting
+from tui.saved import SavedContext
 from tui.store import Store
 
 POLL_TIMEOUT_MS = 4_000
+LOOK_S = 1.0
+TOLD_S = 15
 FeedOf = Callable[[Sequence[str]], Feed]
 
 
@@ -57,12 +63,15 @@ class Following(Painting):
         admin_of: Callable[[], Any] | None = None,
         commander: Commander | None = None,
         target_of: TargetOf | None = None,
+        color: str | None = None,
+        saved: SavedContext | None = None,
     ) -> None:
         super().__init__()
         self.problem: BaseException | None = None
         self.bootstrap = list(bootstrap)
         self.cluster_name = name
-        self.read_only = read_only
+        self.read_only, self.color = read_only, color
+        self._saved = saved
         self._feed_of = feed_of
         self._admin_of = admin_of
         self.commander = commander
@@ -82,6 +91,8 @@ class Following(Painting):
     def _begin(self) -> None:
         self.run_worker(self._follow_feed(), group="feed", exclusive=True)
         self.run_worker(self._poll(), group="polls", exclusive=True)
+        if self._saved is not None and self._saved.is_watched:
+            self.run_worker(self._keep_up(self._saved), group="saved", exclusive=True)
         self.open_place(Place("overview"))
 
     # -- what arrives
@@ -143,12 +154,37 @@ class Following(Painting):
         except (TargetProblem, LogctlError) as error:
             self.notify(str(error), severity="error", markup=False)
             return
+        # What is typed from now on is meant for that cluster.
+        self.ahead.begin()
         self.run_worker(self._switch(target), group="switch", exclusive=True)
 
-    async def _switch(self, target: Target) -> None:
-        for group in ("feed", "polls", "pulse", "action"):
+    async def _keep_up(self, saved: SavedContext) -> None:
+        """Follow anew what is shown once its context is another in the file, and say so."""
+        found = None
+        while found is None or self._is_asked():
+            await asyncio.sleep(LOOK_S)
+            if found is not None or self._is_asked() or not saved.has_moved():
+                continue
+            try:
+                found = await asyncio.to_thread(saved.look)
+            except (TargetProblem, LogctlError) as error:
+                self.notify(str(error), severity="warning", markup=False, timeout=TOLD_S)
+        target, what = found
+        said = f"The context {target.name} was changed ({what}): it is followed as it is now."
+        self.notify(said, timeout=TOLD_S, markup=False)
+        self.ahead.begin()
+        self.run_worker(self._switch(target, saved), group="switch", exclusive=True)
+
+    def _is_asked(self) -> bool:
+        """Whether somebody is about to agree to something: to nothing else than was shown."""
+        return len(self.screen_stack) > 1 or isinstance(self.focused, Input)
+
+    async def _switch(self, target: Target, saved: SavedContext | None = None) -> None:
+        """Show another cluster; with `saved` the same one anew, at the place where one is."""
+        place = self.place if saved is not None and self._places else None
+        for group in ("feed", "polls", "pulse", "saved", "action"):
             self.workers.cancel_group(self, group)
-        for page in self._pages.values():
+        for page in list(self._pages.values()):
             page.forget()
             await page.remove()
         self._pages.clear()
@@ -159,8 +195,11 @@ class Following(Painting):
         self._poller = self._pulse = None
         self._last_source, self._paint_due = "", False
         self.bootstrap, self.cluster_name = list(target.bootstrap), target.name
-        self.read_only = target.read_only
+        self.read_only, self.color = target.read_only, target.color
+        self._saved = saved if saved is not None else SavedContext(target)
         self.commander, self._admin_of = target.commander, target.admin_of
         self._feed = target.feed if target.feed is not None else self._feed_of(self.bootstrap)
         self.store = Store(self._feed.status)
         self._begin()
+        if place is not None:
+            self.open_place(place)

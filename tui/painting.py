@@ -17,6 +17,7 @@ from clusters.polls import Poll, Poller, Pulse
 from clusters.watch import FeedUpdate
 from tui import keys, preferences
 from tui.ahead import TypedAhead
+from tui.badge import badge, badge_text
 from tui.collecting import Collector
 from tui.doors import Commander, Feed, Guide, monotonic_ms
 from tui.drawing import age
@@ -58,6 +59,7 @@ class Painting(TypedAhead):
     read_only: bool
     commander: Commander | None
     store: Store
+    color: str | None
     hold: Hold
     now_ms: Callable[[], int]
     wall_ms: Callable[[], int]
@@ -163,7 +165,14 @@ class Painting(TypedAhead):
 
     def _desk(self) -> Desk:
         times = self.hold.now_ms, self.hold.wall_ms
-        return Desk(self.store, *times, self.commander, self.read_only, self.cluster_name)
+        return Desk(
+            self.store,
+            *times,
+            self.commander,
+            self.read_only,
+            cluster=self.cluster_name,
+            color=self.color,
+        )
 
     def _want(self) -> None:
         """Have asked what is seen, and who counts as up."""
@@ -273,10 +282,12 @@ class Painting(TypedAhead):
         self._status.set_class(refused, "refused")
         self._status.set_class(self.hold.is_on, "held")
         if refused:
-            self._draw(self._status, refusal_text(name, store.status))
+            drawn = badge_text(name, self.color, no_color=self.no_color)
+            self._draw(self._status, refusal_text(drawn, store.status))
         else:
             now, width = self.wall_ms(), self.size.width
-            said = status_text(name, store.status, store.view, now, width)
+            named = badge(name or "logctl", self.color, no_color=self.no_color)
+            said = status_text(named, store.status, store.view, now, width)
             self._draw(self._status, self.hold.text() + said)
         tabs = tabs_text(TABS, self.place.kind, self.page.crumb, self.size.width)
         self._draw(self._tabs, tabs)

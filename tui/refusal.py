@@ -21,10 +21,11 @@ _WHAT_TO_DO = {
 }
 
 
-def refusal_text(name: str, status: FeedStatus) -> Text:
-    """What the banner says; `name` is that of the context."""
+def refusal_text(name: Text, status: FeedStatus) -> Text:
+    """What the banner says; `name` is that of the context, as it is drawn."""
     _, _, reason = status.message.partition(": ")
     text = Text()
-    text.append(f"{_WORDS[status.refusal]}  {name}  ", "bold reverse")
+    text.append(f"{_WORDS[status.refusal]} ", "bold reverse")
+    text.append(name).append(" ", "bold reverse")
     text.append(f" {reason or status.message}. {_WHAT_TO_DO[status.refusal]}")
     return text

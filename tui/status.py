@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.content import Content
 
 from clusters.watch import FeedStatus
+from tui.badge import badge
 from tui.drawing import age
 from tui.model import ClusterView
 from tui.prose import Prose
@@ -43,14 +44,19 @@ def address_text(bootstrap: Sequence[str]) -> str:
 
 
 def status_text(
-    name: str, status: FeedStatus, view: ClusterView, now_ms: int, width: int = WIDE
+    name: str | Content, status: FeedStatus, view: ClusterView, now_ms: int, width: int = WIDE
 ) -> Content:
     """The first line: whether this is live, and how the cluster stands.
 
-    `now_ms` is since 1970; a screen of less than `width` WIDE leaves out who tells it.
+    `name` may come as it is to be drawn. `now_ms` is since 1970; a screen of less than `width`
+    WIDE leaves out who tells it.
     """
+    drawn = name if isinstance(name, Content) else badge(name or "logctl", None)
+    return drawn + _standing(status, view, now_ms, width)
+
+
+def _standing(status: FeedStatus, view: ClusterView, now_ms: int, width: int) -> Content:
     prose = Prose()
-    prose.append(f" {name or 'logctl'} ", "bold")
     prose.append(f" {MODES.get(status.mode, status.mode)}", MODE_TONES.get(status.mode, "bold"))
     if status.mode != "live" and status.last_contact_ms:
         old_ms = now_ms - status.last_contact_ms

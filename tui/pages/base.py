@@ -68,6 +68,8 @@ class Desk:
     read_only: bool = False
     # The name of the cluster that is shown.
     cluster: str = ""
+    # The name of the colour of its context.
+    color: str | None = None
 
     @property
     def acts(self) -> bool:
