@@ -315,6 +315,16 @@ def _start_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str
     return said
 
 
+def _unregister_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
+    """What still counts on a broker that is to be forgotten."""
+    node = int(_name(subject))
+    state = next((row.state for row in view.brokers if row.id == node), "not known")
+    touched = [row for row in view.partitions if node in row.replicas]
+    if not touched:
+        return (f"Broker {node} is {state} and holds nothing. It is listed no longer.",)
+    return (f"Broker {node} is {state} and holds {len(touched)} replicas: {_some(touched)}",)
+
+
 def _some(rows: Sequence[Any], most: int = 4) -> str:
     names = ", ".join(f"{row.topic}-{row.partition}" for row in rows[:most])
     return names + (" ..." if len(rows) > most else "")
@@ -471,4 +481,12 @@ ACTIONS: list[Action] = [
     _broker("stop", "X", "Stop broker"),
     _broker("start", "B", "Start broker"),
     _broker("restart", "R", "Restart broker"),
+    Action(
+        name="unregister-broker",
+        key="F",
+        title="Forget broker",
+        kinds=frozenset({"broker"}),
+        words=lambda subject, _: ["broker", "unregister", _name(subject)],
+        preview=_unregister_preview,
+    ),
 ]

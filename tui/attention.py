@@ -43,7 +43,7 @@ def troubles(
     """
     found = [
         *_offline(store, deploys),
-        *_down(store, wall_ms, deploys),
+        *_down(store, wall_ms, deploys, acts),
         *_out_of_room(store),
         *_not_heard(store, now_ms),
         *_quorum(store),
@@ -92,7 +92,7 @@ def _offline(store: Store, deploys: bool) -> Iterator[Trouble]:
     )
 
 
-def _down(store: Store, wall_ms: int, deploys: bool) -> Iterator[Trouble]:
+def _down(store: Store, wall_ms: int, deploys: bool, acts: bool) -> Iterator[Trouble]:
     for broker in store.view.brokers:
         if broker.state == "up":
             continue
@@ -102,7 +102,10 @@ def _down(store: Store, wall_ms: int, deploys: bool) -> Iterator[Trouble]:
         if _is_full(disk := store.disks.get(broker.id)):
             lack += f"; its disk was {_full(disk)}"
         todo = ""
-        if broker.state != "stopping":
+        if not broker.replicas and acts and broker.state == "fenced":
+            # One that was taken away would be named for ever.
+            todo = f":unregister-broker {broker.id} if it is gone for good"
+        elif broker.state != "stopping":
             todo = f":start-broker {broker.id}" if deploys else "start it, or look at its log"
         yield Trouble(
             "◐" if broker.state == "stopping" else "✖",

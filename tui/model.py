@@ -423,6 +423,8 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     if event.kind is EventKind.BROKER_JOINED and isinstance(after, Mapping):
         where = f"at {after.get('host')}:{after.get('port')}"
         return subject, where + (f", rack {after['rack']}" if after.get("rack") else "")
+    if event.kind is EventKind.BROKER_LEFT and isinstance(before, Mapping):
+        return subject, f"was at {before.get('host')}:{before.get('port')}"
     if event.kind in (EventKind.LOG_DIR_OFFLINE, EventKind.LOG_DIR_ONLINE):
         return subject, f"log dirs that take records {change}"
     if event.kind is EventKind.CONTROLLER_CHANGED:

@@ -103,7 +103,8 @@ async def _strangers(run: Run) -> list[str]:
             failures.append(
                 f"Broker {broker_id} of the cluster {run.spec.name} runs (pid "
                 f"{record.process.pid}), but {run.spec.source or 'the file'} does not name it. "
-                "Run `logctl cluster down` first."
+                f"Move its replicas away and stop it while the file still names it (`logctl broker "
+                f"stop {broker_id}`), or take all of them down (`logctl cluster down`)."
             )
     return failures
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from shell.asking import tell_limited, tell_missing
 from shell.deploying import free_cell
-from shell.exits import ExitCode, Failed
+from shell.exits import ExitCode, Failed, Refused
 from shell.output import Block, Cell, Facts, Table
-from shell.registry import Argument, Command, Kind
+from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
 from shell.values import format_bytes
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TONES = {"up": "good", "fenced": "warn", "down": "bad"}
 _ID = Argument("ID", "The broker's id.", kind=Kind.BROKER)
+_DRY_RUN = Option(("--dry-run",), "Only show what would be done.", kind=Kind.FLAG)
 
 
 async def _list(session: Session) -> ExitCode | None:
@@ -180,6 +181,43 @@ def _blocks(broker: BrokerInfo, data: Mapping[str, Any]) -> list[Block]:
     return [Facts(facts), *([dirs] if data["log_dirs"] else []), hosted]
 
 
+async def _unregister(
+    session: Session,
+    *,
+    id: int,  # noqa: A002
+    force: bool,
+    dry_run: bool,
+) -> ExitCode | None:
+    async with session.admin() as admin:
+        broker = next((each for each in await admin.brokers() if each.id == id), None)
+        # Kafka would unregister one that runs, which then could not lead until it is restarted.
+        if broker is not None and broker.state == "up":
+            raise Refused(
+                f"Broker {id} is up.", hint=f"Stop it for good first (`logctl broker stop {id}`)."
+            )
+        held = 0 if broker is None else broker.replicas
+        if held and not force:
+            partitions = "1 partition" if held == 1 else f"{held} partitions"
+            raise Refused(
+                f"Broker {id} still counts as a replica of {partitions}, which would stay short.",
+                hint="Move them first (`logctl partition move TOPIC --to-brokers ...`), or add "
+                "--force.",
+            )
+        if dry_run:
+            session.output.say(
+                f"The cluster would forget broker {id}, which holds {held} replicas; "
+                "nothing was changed."
+            )
+            return None
+        await admin.unregister_broker(id)
+    session.output.say(f"The cluster no longer knows broker {id}.")
+    return None
+
+
+def _unregister_question(session: Session, *, id: int, **_: Any) -> Question:  # noqa: A002
+    return Question(f"The cluster forgets broker {id}; started again, it registers anew.")
+
+
 COMMANDS = (
     Command(
         name="broker list",
@@ -193,5 +231,19 @@ COMMANDS = (
         arguments=(_ID,),
         examples=("broker describe 2",),
         run=_describe,
+    ),
+    Command(
+        name="broker unregister",
+        summary="Have the cluster forget a broker that was taken away and holds nothing.",
+        arguments=(_ID,),
+        options=(
+            Option(("--force",), "Also where partitions have a replica on it.", kind=Kind.FLAG),
+            _DRY_RUN,
+        ),
+        examples=("broker unregister 4 --dry-run", "broker unregister 4 --yes"),
+        run=_unregister,
+        changes=True,
+        destructive=True,
+        question=_unregister_question,
     ),
 )

@@ -52,6 +52,8 @@ SCRIPT: tuple[tuple[str | None, int, str, str], ...] = (
     ("watch", 0, "watch --from-start --max 1 --where 'topic = orders'", ""),
     ("broker-describe", 0, "broker describe 1", ""),
     (None, 1, "broker describe 9", ""),
+    (None, 4, "broker unregister 1 --yes", "Broker 1 is up"),
+    (None, 1, "broker unregister 9 --yes", "BROKER_ID_NOT_REGISTERED"),
     ("topic-list", 0, "topic list", ""),
     ("topic-describe", 0, "topic describe orders", ""),
     (None, 1, "topic describe order", 'did you mean "orders"'),

@@ -245,9 +245,10 @@ async def test_read_only_offers_nothing(cluster, open_dashboard, clerk) -> None:
 def test_processes_are_offered_only_where_we_run_them(clerk) -> None:
     subject = Subject("broker", "1")
     names = {each.name for each in actions_for(subject, read_only=False, commander=clerk)}
-    assert names == {"stop-broker", "start-broker", "restart-broker"}
+    assert names == ON_BROKER
     clerk.deploys = False
-    assert actions_for(subject, read_only=False, commander=clerk) == []
+    names = {each.name for each in actions_for(subject, read_only=False, commander=clerk)}
+    assert names == {"unregister-broker"}
 
 
 @pytest.mark.parametrize("kind", ["topic", "partition", "group", "broker", "cluster"])
@@ -260,7 +261,7 @@ def test_no_two_actions_share_a_key_or_a_word(kind) -> None:
 ANYWHERE = {"create-topic", "elect-all"}
 ON_PARTITION = {"elect", "elect-unclean", "move", "cancel-move", "produce"}
 ON_TOPIC = ON_PARTITION | {"alter-topic", "delete-topic"}
-ON_BROKER = {"stop-broker", "start-broker", "restart-broker"}
+ON_BROKER = {"stop-broker", "start-broker", "restart-broker", "unregister-broker"}
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,21 @@ def test_a_dead_broker_and_what_it_took_along(store, cluster) -> None:
     assert "start-broker" not in " ".join(each.todo for each in strangers)
 
 
+def test_a_broker_that_holds_nothing_any_more_can_be_forgotten(store, cluster) -> None:
+    for topic in ("orders", "signups"):
+        for index in range(len(cluster.projector.image.topics[topic].partitions)):
+            cluster.change(topic, index, replicas=(1, 2), isr=(1, 2), leader=1)
+    cluster.kill(3)
+    store.view.update(cluster.projector.image, cluster.update().events, 0)
+
+    def advice(**options: bool) -> str:
+        [found] = [each for each in troubles(store, 0, **options) if "broker 3" in each.words]
+        return found.todo
+
+    assert advice(acts=True, deploys=True) == ":unregister-broker 3 if it is gone for good"
+    assert advice(deploys=True) == ":start-broker 3"
+
+
 def test_leaders_that_are_elsewhere_are_told_once_all_brokers_are_up(store, cluster) -> None:
     cluster.change("orders", 0, leader=2)
     cluster.change("orders", 1, leader=3)

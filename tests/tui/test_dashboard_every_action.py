@@ -85,6 +85,9 @@ CASES = {
     "start-broker": Case(
         BROKER, "broker start 2", preview="Broker 2 is up: nothing is to be started"
     ),
+    "unregister-broker": Case(
+        BROKER, "broker unregister 2", preview="Broker 2 is up and holds 9 replicas: orders-0"
+    ),
     "restart-broker": Case(
         BROKER, "broker restart 2", preview="Broker 2 holds 9 replicas and leads 3"
     ),

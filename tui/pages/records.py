@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from tui.drawing import count
+from tui.gone import unread_text
 from tui.later import call_after
 from tui.pages.base import Desk, Page, Subject
 from tui.record_screens import ReadScreen, RecordScreen
@@ -77,6 +78,10 @@ class RecordsPage(Page):
         notes.append(f"{count(self.read)} read")
         if self.paused:
             notes.append("⏸ paused")
+        subject = self.page_subject()
+        where = (subject.name, subject.partition) if subject is not None else (self.about, None)
+        if unread := unread_text(self.store, *where, self.desk.wall_ms()):
+            notes.append(unread.replace("[", "\\["))
         if self._talk:
             notes.append(self._talk)
         table.set_title(f"Records of {self.about}".replace("[", "\\["), "  ".join(notes))

@@ -9,9 +9,9 @@ from textual.content import Content
 
 from broker.protocol.image import RESOURCE_TOPIC
 from clusters.polls import NO_ANSWER, Answer, Poll
-from clusters.watch.events import EventKind
 from tui.charts import chart
-from tui.drawing import SIGNS, age, count, said_value, size, sparkline
+from tui.drawing import SIGNS, count, said_value, size, sparkline
+from tui.gone import deleted_text
 from tui.model import Health, PartitionRow, TopicRow
 from tui.pages.base import Desk, Page
 from tui.pages.groups import trend
@@ -145,7 +145,8 @@ class TopicPage(Page):
         table.set_rows(view.rows_of(self.about), (view.version, ranges.at_ms))
         table.set_title("Partitions", self.note(ranges, FRESH_MS))
         if row is None:
-            said = self._gone() if view.brokers else "asking …"
+            gone = deleted_text(self.store, self.about, self.desk.wall_ms())
+            said = gone if view.brokers else "asking …"
             self.texts["facts"].update(Prose().append(said, "error").content())
             for name in ("rates", "settings", "readers"):
                 self.texts[name].update("")  # of what was there before
@@ -154,14 +155,6 @@ class TopicPage(Page):
         self.texts["rates"].update(self._plot())
         self.texts["settings"].update(self._settings())
         self.texts["readers"].update(self._readers())
-
-    def _gone(self) -> str:
-        """That there is no such topic, and since when if it was seen to go."""
-        for event in reversed(self.store.view.events):
-            if event.topic == self.about and event.kind is EventKind.TOPIC_DELETED:
-                since = age(self.desk.wall_ms() - event.at_ms)
-                return f"✖ The topic {self.about} was deleted {since} ago."
-        return f"✖ There is no topic {self.about}."
 
     def _take(self, answer: Answer) -> None:
         """Work out what each partition got between the last two answers."""
