@@ -19,6 +19,8 @@ from tui.store import ENDS, LOG_DIRS, QUORUM, Disk, Store
 DISK_FULL = 0.85
 VOTER_BEHIND = 200
 NAMES_MAX = 3
+LAPSES_MS = 600_000
+LAPSES_MANY = 3
 BACK = (EventKind.BROKER_UNFENCED, EventKind.BROKER_JOINED)
 
 
@@ -45,6 +47,7 @@ def troubles(
         *_offline(store, deploys),
         *_down(store, wall_ms, deploys, acts),
         *_out_of_room(store),
+        *_unsteady(store, wall_ms),
         *_not_heard(store, now_ms),
         *_quorum(store),
         *_unanswered(store, now_ms),
@@ -176,6 +179,18 @@ def _since(store: Store, broker: BrokerRow, wall_ms: int) -> str:
     return ""
 
 
+def _unsteady(store: Store, wall_ms: int) -> Iterator[Trouble]:
+    """Brokers that come and go: each time they are back they look well."""
+    for broker in store.view.brokers:
+        times = store.view.lapses.since(broker.id, wall_ms - LAPSES_MS)
+        if len(times) >= LAPSES_MANY:
+            last = age(wall_ms - times[-1])
+            words = f"broker {broker.id} comes and goes: out of sync {len(times)} times in "
+            words += f"{age(wall_ms - times[0])}, last {last} ago"
+            place = Place("broker", str(broker.id))
+            yield Trouble("↻", "warning", words, "look at its log, load and network", place)
+
+
 def _out_of_room(store: Store) -> Iterator[Trouble]:
     """Brokers that are up and take no records; the metadata log says so before disks are asked."""
     for broker in store.view.brokers:
@@ -212,7 +227,11 @@ def _quorum(store: Store) -> Iterator[Trouble]:
         )
         return
     away = []
-    down = {broker.id for broker in store.view.brokers if broker.state not in ("up", "stopping")}
+    down = {
+        broker.id
+        for broker in store.view.brokers
+        if broker.state not in ("up", "stopping") or broker.heard == "silent"
+    }
     # The log tells of a new one at once; an answer may be from before it.
     leader = store.view.controller_id if store.view.controller_id >= 0 else quorum.leader_id
     for voter in quorum.voters:
@@ -229,8 +248,12 @@ def _quorum(store: Store) -> Iterator[Trouble]:
         here, needed = len(quorum.voters) - len(away), len(quorum.voters) // 2 + 1
         words = f"quorum: {here} of {len(quorum.voters)} voters answer"
         if here < needed:
+            # Nobody is left who could fence the others: what else is shown will not get any newer.
             words += "; nothing can be changed"
-        elif here == needed:
+            todo = f"start voter {' or '.join(map(str, away))}"
+            yield Trouble("★", "error", words, todo, place)
+            return
+        if here == needed:
             words += "; one loss more and nothing can be changed"
         yield Trouble("★", "warning", words, "", place)
 

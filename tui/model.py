@@ -21,6 +21,7 @@ from broker.protocol.image import (
 from clusters.polls.series import Buckets
 from clusters.polls.standing import Standing
 from clusters.watch.events import ClusterEvent, EventKind
+from tui.lapses import LAPSING, Lapses
 from tui.rows import Rows
 from tui.sums import Health, PartitionRow, Tally, TopicRow, TopicSums, rows_of_all
 
@@ -119,6 +120,7 @@ class ClusterView:
     sweeps: dict[int, int] = field(default_factory=dict)
     moves_ms: list[int] = field(default_factory=list)
     moves: Buckets = field(default_factory=lambda: Buckets(60_000, MOVES_MINUTES))
+    lapses: Lapses = field(default_factory=Lapses)
     events_max: int = 5_000
     version: int = 0
     events_version: int = 0
@@ -175,6 +177,8 @@ class ClusterView:
             for event in events:
                 if event.kind is EventKind.LEADER_MOVED:
                     self.moves.add(event.at_ms)
+                elif event.kind in LAPSING:
+                    self.lapses.note(event, self.image)
                 if not replaying:
                     self._flash(event, now_ms)
             self.events_version += 1

@@ -272,7 +272,7 @@ class Painting(TypedAhead):
         if not self.hold.is_on:
             store.view.set_controller(store.status.controller_id)
         lost = not store.is_live()
-        if before.mode == "lost" and not lost:
+        if before.mode in ("lost", "connecting") and not lost and store.view.brokers:
             self.action_again()  # what failed meanwhile would be asked seldom
         self.page.mark_stale(lost)
         self._status.set_class(lost, "lost")

@@ -9,6 +9,7 @@ from textual.style import Style
 
 from clusters.admin import Gathered, LogDir, QuorumInfo, QuorumReplica
 from clusters.polls import Answer
+from clusters.polls.standing import Standing
 from tui.attention import troubles
 from tui.charts import chart
 from tui.prose import TONES, Prose
@@ -234,3 +235,19 @@ async def test_the_overview_says_it_and_leads_there(cluster, open_dashboard) -> 
                 break
         assert "as it was" in str(panel.border_title)
         assert panel.has_class("stale")
+
+
+def test_a_quorum_without_its_majority_is_the_worst_and_says_whom_to_start(store, cluster) -> None:
+    then = cluster.now_ms
+    store.take(QUORUM, quorum(*(voter(node, 500, then - 100) for node in (1, 2, 3)), leader=3))
+    store.view.set_controller(3)
+    cluster.kill(1)
+    store.view.update(cluster.projector.image, cluster.update().events, 0)
+    # The second died too, and nobody is left who could say so.
+    store.view.set_standings({2: Standing("silent", since_ms=0)})
+    [found] = [each for each in troubles(store, then) if each.sign == "★"]
+    assert (found.tone, found.words, found.todo) == (
+        "error",
+        "quorum: 1 of 3 voters answer; nothing can be changed",
+        "start voter 1 or 2",
+    )

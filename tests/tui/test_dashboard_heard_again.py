@@ -46,9 +46,14 @@ async def test_it_is_not_called_well_before_it_was_asked(shown, cluster) -> None
     assert "all well" not in attention(app)
 
 
-async def test_what_failed_is_asked_at_once_when_it_is_heard_again(shown, cluster) -> None:
+@pytest.mark.parametrize("mode", ["lost", "connecting"])
+async def test_what_failed_is_asked_at_once_when_it_is_heard_again(shown, cluster, mode) -> None:
     app, until = shown
     await lose(app, cluster, until)
+    # A quorum that has no leader for a while is looked for: that is no less of a loss.
+    cluster.status = replace(cluster.status, mode=mode)
+    await cluster.tell()
+    await until(lambda: app.store.status.mode == mode, "how it stands")
     # The clock stands still: by its plan nothing would be asked any more.
     cluster.polled["ends"] = {("orders", 0): 6}
     cluster.status = replace(cluster.status, mode="live", message="")
