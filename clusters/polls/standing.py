@@ -51,6 +51,7 @@ class Heard:
         self._first_ms: int | None = None
         self._answered_ms: int | None = None
         self._took_ms: deque[int] = deque(maxlen=USUAL_OF)
+        self._usual_ms = 0
         self._problem = ""
 
     def asked(self, now_ms: int) -> None:
@@ -65,6 +66,9 @@ class Heard:
         began_ms = now_ms if self._asked_ms is None else self._asked_ms
         # After a failure the time it was away says nothing of how quick it is.
         self._took_ms.append(0 if self._problem else min(USUAL_MS_MAX, max(0, now_ms - began_ms)))
+        longest = sorted(self._took_ms, reverse=True)
+        # As a rule: the second longest of late.
+        self._usual_ms = longest[min(1, len(longest) - 1)]
         self._answered_ms, self._asked_ms, self._problem, self.reached = now_ms, None, "", True
 
     def failed(self, now_ms: int, reason: str) -> None:
@@ -82,15 +86,14 @@ class Heard:
         self._answered_ms = later(self._answered_ms)
 
     @property
-    def usual_ms(self) -> int:
-        """What answers take as a rule: the second longest of late."""
-        longest = sorted(self._took_ms, reverse=True)
-        return longest[min(1, len(longest) - 1)] if longest else 0
+    def is_calm(self) -> bool:
+        """Whether it stands the same until it is asked again: as time goes by nothing changes."""
+        return self._asked_ms is None and not self._problem
 
     def standing(self, now_ms: int) -> Standing:
         """How it stands now."""
         waited_ms = 0 if self._asked_ms is None else max(0, now_ms - self._asked_ms)
-        usual_ms = self.usual_ms
+        usual_ms = self._usual_ms
         if not self.reached:
             if not self._problem:
                 return UNKNOWN
