@@ -20,13 +20,14 @@ from tests.interop.producing import PARTITIONS, AioLoad, ConfluentLoad, check, p
 
 pytestmark = pytest.mark.timeout(900)
 
-UNCHANGED_SECONDS = 2.0
-BUSY = 15
+UNCHANGED_PROCESSOR_SECONDS = 2.0
+# Bounds a hang: what a busy machine gives us is its own.
+UNCHANGED_SECONDS = 90.0
 # The machine may be busy, and the bundle not built yet; else it takes 5 s (benchmarks.deploy).
 DEPLOY_SECONDS = 120.0
 TOPIC = "ledger"
-# Some hundred records each second: enough for each moment, and the hosts have the processor.
-LOADS = [partial(kind, pause_seconds=0.05) for kind in (AioLoad, ConfluentLoad)]
+# Two hundred records each second: some in each moment, and the hosts have the processor.
+LOADS = [partial(kind, pause_seconds=0.1) for kind in (AioLoad, ConfluentLoad)]
 LOG = "/var/log/logctl/prod/broker-1.log"
 FILLER, FILLER_LINES = "a line that takes room and is told again", 600
 READ = (str(LOGCTL), "tail", "--from", "start", "--until", "end")
@@ -71,13 +72,13 @@ async def write_and_read(deployed: Deployed, topic: str) -> None:
 
 
 def assert_unchanged(deployed: Deployed) -> None:
-    """Nothing to do, and quick: two seconds, of which a busy machine may give us a share only."""
+    """Nothing to do, and quick: two seconds of a processor."""
     done = deployed.up()
     if "building the bundle" in done.said:  # other versions have pushed ours out of the cache
         done = deployed.up()
     assert "nothing to do" in done.said, done.said
-    assert done.processor_seconds < UNCHANGED_SECONDS, f"{done.processor_seconds:.1f} s"
-    assert done.seconds < UNCHANGED_SECONDS * BUSY, f"{done.seconds:.1f} s"
+    assert done.processor_seconds < UNCHANGED_PROCESSOR_SECONDS, f"{done.processor_seconds:.1f} s"
+    assert done.seconds < UNCHANGED_SECONDS, f"{done.seconds:.1f} s"
 
 
 def assert_bare(hosts: list[Host]) -> None:
