@@ -110,6 +110,7 @@ class Following(Painting):
                 # Not entered, which asks the cluster: one that does not answer yet, or may not be
                 # used, is told by each poll, and never ends the dashboard.
                 admin = self._admin()
+                admin.ask_often(POLL_TIMEOUT_MS)
                 stack.push_async_callback(admin.close)
                 kinds, ways = Questions(admin, self.store.partitions_of).kinds(), admin
             if ways is not None:

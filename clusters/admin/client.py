@@ -88,6 +88,15 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
         self._total_ms = total_ms
         self._cluster_id = cluster_id
 
+    def ask_often(self, timeout_ms: int) -> None:
+        """For who asks again and again: each call ends soon, so that another broker is tried.
+
+        A controller that hangs then holds up only what brokers cannot tell without it: that goes
+        over a connection of its own.
+        """
+        self._timeout_ms = min(self._timeout_ms, timeout_ms)
+        self._connections.apart = True
+
     async def __aenter__(self) -> Self:
         if self._total_ms is not None:
             self._end = Deadline.after(self._total_ms)

@@ -34,6 +34,10 @@ ADDRESSES_MAX = 64
 
 __all__ = ["CLIENT_ID", "Connections", "Deadline", "join_address", "split_address", "why"]
 
+# Brokers pass these on to the controller, and answer nothing else on that connection until it has
+# answered; Apache Kafka gives up one that hangs after half a minute.
+PASSED_ON = frozenset({ApiKey.DESCRIBE_QUORUM, ApiKey.LIST_PARTITION_REASSIGNMENTS})
+
 # These say that this broker cannot help us, and that another one may.
 FAILOVER_ERRORS = (ConnectionFailed, RequestTimedOut, DecodeError)
 
@@ -74,11 +78,14 @@ class Connections:
         for address in self._bootstrap:
             split_address(address)
         self._opener = opener if opener is not None else Opener()
-        self._open: dict[str, BrokerConnection] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
+        # By address, and whether it is for what is passed on.
+        self._open: dict[tuple[str, bool], BrokerConnection] = {}
+        self._opening: dict[tuple[str, bool], asyncio.Lock] = {}
         self._known: list[str] = []
         self._answered: set[str] = set()
         self._last_good: str | None = None
+        # Whether what is passed on goes over connections of its own.
+        self.apart = False
 
     def learn(self, addresses: Iterable[str]) -> None:
         """Remember brokers' addresses, to fail over to them."""
@@ -106,19 +113,22 @@ class Connections:
                 [asyncio.ensure_future(each.wait_closed()) for each in connections], timeout=1
             )
 
-    async def at(self, address: str, timeout_ms: int) -> BrokerConnection:
+    async def at(
+        self, address: str, timeout_ms: int, *, passed_on: bool = False
+    ) -> BrokerConnection:
         """The connection to an address, opened when needed. Raises WireError."""
         deadline = Deadline.after(timeout_ms)
-        lock = self._opening.setdefault(address, asyncio.Lock())
+        key = (address, passed_on)
+        lock = self._opening.setdefault(key, asyncio.Lock())
         async with lock:
-            connection = self._open.get(address)
+            connection = self._open.get(key)
             if connection is not None and not connection.closed:
                 return connection
             # Who waited for another to open it in vain has that much less time left.
             if deadline.left_ms() <= 0:
                 raise ConnectionFailed(address, f"no answer within {timeout_ms} ms")
             connection = await self._opener.open(address, deadline.left_ms())
-            self._open[address] = connection
+            self._open[key] = connection
             return connection
 
     async def request_at(
@@ -132,7 +142,8 @@ class Connections:
     ) -> Struct:
         """Ask one broker. Raises WireError; never waits longer than `timeout_ms`."""
         deadline = Deadline.after(timeout_ms)
-        connection = await self.at(address, timeout_ms)
+        passed_on = self.apart and api_key in PASSED_ON
+        connection = await self.at(address, timeout_ms, passed_on=passed_on)
         try:
             answer = await connection.request(
                 api_key, body, timeout_ms=max(1, deadline.left_ms()), max_version=max_version
@@ -140,6 +151,10 @@ class Connections:
         except RequestTimedOut:
             # Later answers on this connection would wait behind the one that hangs.
             connection.close()
+            raise
+        except asyncio.CancelledError:
+            if passed_on:
+                connection.close()  # the next question would wait behind this one
             raise
         except ConnectionFailed as error:
             if address in self._answered:

@@ -1,5 +1,6 @@
 """The admin client: fails over, stays within its time, and gives partial answers."""
 
+import asyncio
 import uuid
 
 import pytest
@@ -196,3 +197,42 @@ async def test_the_quorum_is_told_with_controller_addresses(fake_cluster):
     assert quorum.nodes == {
         node: ("127.0.0.1", server.port) for node, server in fake_cluster.controllers.items()
     }
+
+
+async def test_a_controller_that_hangs_holds_up_nothing_that_brokers_know(orders):
+    # Apache Kafka passes DescribeQuorum on, and answers nothing behind it on that connection.
+    hanging, answered = asyncio.Event(), asyncio.Event()
+
+    async def hang(_, __):
+        hanging.set()
+        await answered.wait()
+        return quorum(_, __)
+
+    for server in orders.brokers.values():
+        quorum = server.handlers[ApiKey.DESCRIBE_QUORUM]
+        server.handlers[ApiKey.DESCRIBE_QUORUM] = hang
+    async with AdminClient(orders.bootstrap, timeout_ms=60_000) as admin:
+        admin.ask_often(60_000)
+        asking = asyncio.ensure_future(admin.quorum())
+        await hanging.wait()
+        assert (await admin.offsets([("orders", 0)], -1)) == {("orders", 0): 50}
+        assert [topic.topic for topic in await admin.topics()] == ["orders"]
+        # Given up by who asked: the next question does not wait behind it.
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        for server in orders.brokers.values():
+            server.handlers[ApiKey.DESCRIBE_QUORUM] = quorum
+        assert (await admin.quorum()).leader_id == 1
+
+
+async def test_who_asks_often_passes_over_a_broker_that_froze_within_the_time_of_a_poll(orders):
+    async with AdminClient(orders.bootstrap) as admin:
+        admin.ask_often(1_000)
+        assert [topic.topic for topic in await admin.topics()] == ["orders"]
+        first = next(each for each in orders.brokers.values() if each.address == admin.source)
+        first.silent = True
+        began = own_s()
+        assert [topic.topic for topic in await admin.topics()] == ["orders"]
+        # The share of one broker of three in a second, not in the ten that a command has.
+        assert own_s() - began < 2
+        assert admin.source != first.address
