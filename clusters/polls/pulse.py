@@ -89,6 +89,8 @@ class Pulse:
         # Where each has answered once.
         self._reached: dict[int, str] = {}
         self._closed_to_us_until_ms = 0
+        self._ticked_ms = 0
+        self._still_at_ms: int | None = None
         self._standings: dict[int, Standing] = {}
         self._wake = asyncio.Event()
 
@@ -105,16 +107,17 @@ class Pulse:
 
     async def run(self) -> None:
         """Ask until cancelled; connections and tasks end with it."""
-        ticked_ms = self._now_ms()
+        self._ticked_ms = self._now_ms()
         try:
             while True:
                 self._wake.clear()
                 now_ms = self._now_ms()
-                still_ms = now_ms - ticked_ms - TICK_MS
+                still_ms = now_ms - self._ticked_ms - TICK_MS
                 if still_ms > STILL_MS:
+                    self._still_at_ms = now_ms
                     for heard in self._heard.values():
                         heard.stood_still(still_ms, now_ms)
-                ticked_ms = now_ms
+                self._ticked_ms = now_ms
                 self._learn(now_ms)
                 await self._begin_and_end()
                 self._tell(now_ms)
@@ -126,6 +129,13 @@ class Pulse:
         finally:
             for task in [*self._watching.values(), self._learning]:
                 await end_task(task)
+
+    def _just_stood_still(self) -> bool:
+        """Whether a time that is over may be over because this process did not run."""
+        now_ms = self._now_ms()
+        unseen = now_ms - self._ticked_ms > TICK_MS + STILL_MS
+        at_ms = self._still_at_ms
+        return unseen or (at_ms is not None and now_ms - at_ms < STILL_MS)
 
     def _now_ms(self) -> int:
         return self._clock.monotonic_ms()
@@ -203,6 +213,8 @@ class Pulse:
                     # No way in for us, but somebody is there.
                     self._answered(id_, address, heard)
                     pause_ms = TLS_AGAIN_MS
+                elif self._just_stood_still() and not getattr(error, "refused", False):
+                    pause_ms = TICK_MS  # what is waited for may have come long ago
                 else:
                     failures += 1
                     timed_out = isinstance(error, RequestTimedOut)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from broker.protocol.api_keys import ApiKey
-from broker.protocol.errors import ConnectionFailed
+from broker.protocol.errors import ConnectionFailed, RequestTimedOut
 from clusters.admin import AdminClient
 from clusters.admin.errors import AuthenticationRefused, WrongCluster
 from clusters.polls.pulse import PER_SECOND_MAX, Pulse
@@ -144,6 +144,7 @@ class Hall:
         self.asked = 0
         self.opened: list[str] = []
         self.refusal: Exception | None = None
+        self.late_s = 0.0
 
     async def addresses(self) -> dict[int, str]:
         return {id_: f"10.0.0.{id_}:9092" for id_ in range(self.brokers)}
@@ -156,6 +157,11 @@ class Hall:
 
     async def ask_for_life(self, timeout_ms: int) -> None:
         self.asked += 1
+        if self.late_s:
+            # The whole process is stopped meanwhile, or the machine sleeps.
+            late_s, self.late_s = self.late_s, 0.0
+            time.sleep(late_s)
+            raise RequestTimedOut("no answer within some time")
 
     async def wait_closed(self) -> None:
         await asyncio.Event().wait()
@@ -203,3 +209,16 @@ async def test_a_broken_handshake_says_that_somebody_is_there() -> None:
     async with asking(hall) as (pulse, states):
         pulse.want({1: "a"})
         await states.until(lambda now: now.get(1) == "answers")
+
+
+@pytest.mark.parametrize(("stood_still_s", "silent"), [(1.5, False), (0.001, True)])
+async def test_time_is_over_for_a_broker_only_where_this_process_ran(stood_still_s, silent) -> None:
+    hall = Hall(2)
+    async with asking(hall, every_ms=20) as (pulse, states):
+        pulse.want({1: "a"})
+        await states.all_answer()
+        opened, hall.late_s = len(hall.opened), stood_still_s
+        async with asyncio.timeout(WAIT_S):
+            while len(hall.opened) == opened or pulse.standings[1].state != "answers":
+                await asyncio.sleep(0.01)
+    assert ("silent" in states.of(1)) == silent
