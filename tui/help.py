@@ -62,6 +62,7 @@ SIGNS = """\
 ◆ leader  ● in sync  ○ behind  ✖ broker down  · no replica   (a place for each broker)
 <2> leader   3 in sync   ✗1 out of sync   1≠ not the preferred leader
 ● whole  ◐ under-replicated  ◔ under min ISR  ✖ offline, fenced or down
+? counts as up, does not answer   ◔ slow to answer   ◌ not reachable from here
 ⇄ leader moved  ▼ ISR shrunk  ▲ ISR expanded  ⇢ replicas moved  ★ controller"""
 END = (
     "What the metadata log tells is live. Offsets, lag and sizes are polled, and each says its age "
