@@ -162,7 +162,7 @@ def _settings_table() -> LiveTable[SettingRow]:
 
     return LiveTable(
         [
-            Column("setting", 0, lambda r: r.name, lambda r: r.name),
+            Column("setting", 36, lambda r: r.name, lambda r: r.name),
             Column("value", 0, lambda r: r.said, lambda r: r.said),
             Column("source", 22, lambda r: r.source, lambda r: (not r.is_own, r.source), wide=70),
             Column("default", 0, default, default, wide=90, fill=True),
