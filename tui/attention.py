@@ -4,7 +4,7 @@ Reads the store and asks nobody. Costs nothing to speak of while nothing changes
 only looked at in topics that are not whole. Must never name a fault that the numbers do not show.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -134,38 +134,48 @@ def heard_words(row: BrokerRow, standings: Mapping[int, Standing], now_ms: int) 
 def _not_heard(store: Store, now_ms: int) -> Iterator[Trouble]:
     """Brokers that do not answer, though the controller has not called them down."""
     standings = store.view.standings
-    rows = [row for row in store.view.brokers if row.heard]
-    for row in rows:
-        words = heard_words(row, standings, now_ms)
-        if row.heard == "silent":
-            risk = _at_risk(store, row.id)
-            yield Trouble("?", "error", words + risk, "", _broker_place(row))
-        elif row.heard == "slow":
-            yield Trouble("◔", "warning", words, "", _broker_place(row))
-    apart = [row for row in rows if row.heard == "unreachable"]
-    if len(apart) == 1:
-        words = heard_words(apart[0], standings, now_ms)
-        yield Trouble("◌", "warning", words, "", _broker_place(apart[0]))
-    elif apart:
-        # As a rule by one reason, such as a tunnel that leads to a single broker.
-        names = ", ".join(str(row.id) for row in apart[:NAMES_MAX])
-        names += " …" if len(apart) > NAMES_MAX else ""
-        words = f"{len(apart)} brokers are not reachable from here: {names}"
-        yield Trouble("◌", "warning", words, "", Place("brokers"))
+    silent = [row for row in store.view.brokers if row.heard == "silent"]
+    if len(silent) > NAMES_MAX:
+        # As a rule by one reason: a rack, or the way there. A line for each would hide the rest.
+        words = f"{len(silent)} brokers do not answer, still count as up: {_ids(silent)}"
+        risk = _at_risk(store, {row.id for row in silent}, "they lead")
+        yield Trouble("?", "error", words + risk, "", Place("brokers"))
+    else:
+        for row in silent:
+            words = heard_words(row, standings, now_ms) + _at_risk(store, {row.id}, "it leads")
+            yield Trouble("?", "error", words, "", _broker_place(row))
+    kinds = (
+        ("slow", "◔", "are slow to answer"),
+        ("unreachable", "◌", "are not reachable from here"),
+    )
+    for heard, sign, how in kinds:
+        rows = [row for row in store.view.brokers if row.heard == heard]
+        if len(rows) == 1:
+            words = heard_words(rows[0], standings, now_ms)
+            yield Trouble(sign, "warning", words, "", _broker_place(rows[0]))
+        elif rows:
+            words = f"{len(rows)} brokers {how}: {_ids(rows)}"
+            yield Trouble(sign, "warning", words, "", Place("brokers"))
+
+
+def _ids(rows: Sequence[BrokerRow]) -> str:
+    return ", ".join(str(row.id) for row in rows[:NAMES_MAX]) + (
+        " …" if len(rows) > NAMES_MAX else ""
+    )
 
 
 def _broker_place(row: BrokerRow) -> Place:
     return Place("broker", str(row.id))
 
 
-def _at_risk(store: Store, broker: int) -> str:
-    """The partitions that one leads: nobody reads or writes them until another leads."""
-    led = [row for row in store.view.partitions if row.leader == broker]
+def _at_risk(store: Store, brokers: Collection[int], whose: str) -> str:
+    """The partitions that some lead: nobody reads or writes them until others lead."""
+    led = [row for row in store.view.partitions if row.leader in brokers]
     if not led:
         return ""
     silent = set(store.view.silent_brokers())
     alone = sum(all(each in silent for each in row.isr) for row in led)
-    words = f"; {_some(len(led), 'partition')} it leads at risk: {_names(led)}"
+    words = f"; {_some(len(led), 'partition')} {whose} at risk: {_names(led)}"
     return words + (f", {alone} with no other replica in sync" if alone else "")
 
 

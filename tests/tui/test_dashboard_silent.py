@@ -80,6 +80,19 @@ def test_slow_and_never_reached_are_told_as_such(store) -> None:
     assert words(store) == ["2 brokers are not reachable from here: 2, 3"]
 
 
+def test_many_are_told_in_one_line(cluster_class) -> None:
+    cluster = cluster_class(brokers=5)
+    cluster.create_topic("orders", 5, brokers=5)
+    store = Store(cluster.status)
+    store.view.update(cluster.projector.image, (), 0)
+    store.view.set_standings(dict.fromkeys((1, 2, 3, 4), silent(NOW_MS - 2_000)))
+    (said,) = words(store)
+    assert said.startswith("4 brokers do not answer, still count as up: 1, 2, 3 …; ")
+    assert "; 4 partitions they lead at risk: orders-0, orders-1, orders-2 …, 2 with" in said
+    store.view.set_standings(dict.fromkeys((1, 2), Standing("slow", None, 1_000)))
+    assert words(store) == ["2 brokers are slow to answer: 1, 2"]
+
+
 def test_who_is_asked_is_who_counts_as_up_and_nobody_of_a_cluster_that_refuses(
     store, cluster
 ) -> None:
