@@ -270,7 +270,7 @@ class Painting(TypedAhead):
         before, store.status = store.status, self._feed.status
         self._tell_move(before.source)
         if not self.hold.is_on:
-            store.view.set_controller(store.status.controller_id)
+            store.view.set_controller(store.controller_id())
         lost = not store.is_live()
         if before.mode in ("lost", "connecting") and not lost and store.view.brokers:
             self.action_again()  # what failed meanwhile would be asked seldom

@@ -76,6 +76,13 @@ class Store:
         """Whether the feed shows what is so now."""
         return self.status.mode in ("live", "sampled")
 
+    def controller_id(self) -> int:
+        """Who leads the quorum, -1 when nobody said; where the log is not read, by the poll."""
+        if self.status.controller_id >= 0 or self.status.mode != "sampled":
+            return self.status.controller_id
+        quorum = self.answer(QUORUM).value
+        return -1 if quorum is None else int(quorum.leader_id)
+
     def partitions_of(self, topic: str) -> Sequence[tuple[str, int]]:
         """The partitions of a topic, or all for "", that have a leader to ask.
 

@@ -31,7 +31,11 @@ NO_OFFSET = -1
 
 
 async def sample(connection: BrokerConnection) -> tuple[MetadataImage, int]:
-    """(image, controller id or -1) as one broker tells them now. Raises WireError."""
+    """(image, controller id or -1) as one broker tells them now. Raises WireError.
+
+    With a metadata quorum there is no telling from Metadata: Apache Kafka names any live broker
+    (KIP-631), another each time. DescribeQuorum knows, and its answer may take the controller's.
+    """
     metadata = await connection.request(
         ApiKey.METADATA, Struct(topics=None, allow_auto_topic_creation=False), timeout_ms=SAMPLE_MS
     )
@@ -45,6 +49,8 @@ async def sample(connection: BrokerConnection) -> tuple[MetadataImage, int]:
     except UnsupportedVersion:
         pass
     image = await in_slices(_sampled_image(metadata, fenced))
+    if ApiKey.DESCRIBE_QUORUM in connection.api_versions:
+        return image, -1
     return image, int(metadata.get("controller_id", -1))
 
 

@@ -164,8 +164,11 @@ class QuorumPage(Page):
         leader = view.controller_id if view.controller_id >= 0 else quorum.leader_id
         text.append(f"★ controller {leader}   epoch {quorum.leader_epoch}", "bold")
         text.append(f"   committed to {quorum.high_watermark}   {self.note(answer, FRESH_MS)}")
-        text.append(f"\nfollowed at {self.store.status.source or 'nobody'}, ")
-        text.append(f"read up to offset {view.image.offset}")
+        source = self.store.status.source or "nobody"
+        if self.store.status.mode == "sampled":
+            text.append(f"\nthe log is not read: what there is comes from the broker {source}")
+        else:
+            text.append(f"\nfollowed at {source}, read up to offset {view.image.offset}")
         self.texts["facts"].update(text)
         now = told_ms(quorum)
         rows = []
