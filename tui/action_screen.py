@@ -20,10 +20,10 @@ from textual.widgets import Input, Static
 from tui.actions import Action, Values
 from tui.badge import badge
 from tui.box import Box, all_taken
-from tui.dialog import Dialog, at_once
+from tui.dialog import Dialog, at_once, chosen_only
 from tui.doors import Commander
 from tui.drawing import age
-from tui.hints import hint_text
+from tui.keys import sign
 from tui.pages.base import Desk, Subject
 from tui.words import with_flag
 
@@ -46,23 +46,23 @@ class Phase(Enum):
     DONE = "done"
 
 
-COPY = ("ctrl+y", "copies the command", "screen.copy")
-LEAVE = ("escape", "leaves", "screen.leave")
+COPY = ("dialog.copy", "copies the command", "screen.copy")
+LEAVE = ("dialog.leave", "leaves", "screen.leave")
 # What stands before, and keys with what they do and the action of a click on them.
 HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
     Phase.ASKING: (
         "",
         (
             ("enter", "shows what it would do", "screen.go_on"),
-            ("tab", "next field", "screen.field(1)"),
+            ("dialog.next", "next field", "screen.field(1)"),
             LEAVE,
         ),
     ),
     Phase.LOOKING: ("asking the cluster what it would do …", (LEAVE,)),
-    Phase.AGREEING: ("", (("enter", "does it", "screen.go_on"), COPY, LEAVE)),
+    Phase.AGREEING: ("", (("dialog.agree", "does it", "screen.go_on"), COPY, LEAVE)),
     Phase.DOING: (
         "under way …",
-        (("escape", "interrupts it, as Ctrl-C does", "screen.leave"),),
+        (("dialog.leave", "interrupts it, as Ctrl-C does", "screen.leave"),),
     ),
     Phase.DONE: ("", (("enter", "or Escape closes", "screen.go_on"), COPY)),
 }
@@ -73,11 +73,15 @@ class ActionScreen(Dialog[int | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         at_once("escape", "leave", "Leave"),
-        at_once("enter", "go_on", "Go on"),
+        at_once("enter", "enter", "Go on"),
         # At once, or what is typed after it still goes into the field before.
         at_once("tab", "field(1)", "Next field"),
         at_once("shift+tab", "field(-1)", "Field before"),
-        Binding("ctrl+y", "copy", "Copy the command"),
+        chosen_only("go_on", "Go on in a dialog", "dialog.agree"),
+        chosen_only("leave", "Leave a dialog", "dialog.leave"),
+        chosen_only("field(1)", "Next field", "dialog.next"),
+        chosen_only("field(-1)", "Field before", "dialog.before"),
+        Binding("ctrl+y", "copy", "Copy the command", id="dialog.copy"),
     ]
 
     def __init__(
@@ -147,7 +151,7 @@ class ActionScreen(Dialog[int | None]):
         if self.phase is Phase.DONE and self._code is not None:
             done = "done" if self._code == 0 else f"failed (exit code {self._code})"
             before = done
-        self.query_one("#action-hint", Static).update(hint_text(before, hints))
+        self.query_one("#action-hint", Static).update(self.hint(before, hints))
         self.query_one("#action-scroll").display = bool(self._said)
         self.set_class(self.phase is Phase.DONE and bool(self._code), "failed")
 
@@ -185,8 +189,16 @@ class ActionScreen(Dialog[int | None]):
         else:
             self.focus_previous()
 
+    async def action_enter(self) -> None:
+        """Enter goes on; who chose another key for that agrees with no other."""
+        agrees = self.key_of("dialog.agree")
+        if self.phase is Phase.AGREEING and agrees != "enter":
+            self.notify(f"Not done: {sign(agrees)} does it.", severity="warning", markup=False)
+        else:
+            await self.action_go_on()
+
     async def action_go_on(self) -> None:
-        """Enter: look, agree, or close."""
+        """Look, agree, or close."""
         if not self.is_mounted or not await all_taken(self.query(Input)):
             return
         if self.phase is Phase.ASKING:

@@ -38,7 +38,7 @@ from tui.dialog import Palette
 from tui.doors import Guide, Target, TargetOf
 from tui.ending import draw_anew, told_to_end
 from tui.following import Following
-from tui.help import help_of, last_line
+from tui.help import HelpScreen, help_of, last_line
 from tui.line import WordsLine
 from tui.marks import OWN
 from tui.names import known_names
@@ -130,6 +130,11 @@ class DashboardApp(Following):
         if message.page is self._pages.get(page_id(self.place)):
             self._focus_page()
             await self.type_ahead()
+
+    @property
+    def chosen_keys(self) -> keys.Chosen:
+        """The keys that a person chose."""
+        return self._chosen
 
     def _prefer(self) -> None:
         preferred = preferences.load(list(self.available_themes))
@@ -439,7 +444,11 @@ class DashboardApp(Following):
 
 
 def _known_keys() -> list[keys.Known]:
-    owners: dict[str, type] = {keys.APP: DashboardApp, keys.TABLE: LiveTable, **PAGES}
+    from tui.action_screen import ActionScreen
+    from tui.record_screens import RecordScreen
+
+    over = {keys.DIALOG: ActionScreen, keys.HELP: HelpScreen, keys.RECORD: RecordScreen}
+    owners: dict[str, type] = {keys.APP: DashboardApp, keys.TABLE: LiveTable, **over, **PAGES}
     return keys.known_keys(owners, ACTIONS)
 
 

@@ -5,27 +5,60 @@ the moment they come (`priority`): what is typed after them is for the page. Wha
 is still on its way then, and must not act on the page either.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar, TypeVar
 
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from tui.ahead import LEAVING
+from tui.hints import hint_text
+from tui.keys import ALWAYS, NO_KEY, Chosen, bindings_of
 
 T = TypeVar("T")
 # What is done with the words alone, beside letters.
 WORDS = ("backspace", "delete", "left", "right", "home", "end", "escape", *LEAVING)
 
 
-def at_once(keys: str, action: str, description: str, *, show: bool = False) -> Binding:
-    """A binding of a dialog that is done before the key after it is looked at."""
-    return Binding(keys, action, description, show=show, priority=True)
+def at_once(
+    keys: str,
+    action: str,
+    description: str,
+    *,
+    show: bool = False,
+    name: str | None = None,
+) -> Binding:
+    """A binding of a dialog that is done before the key after it is looked at.
+
+    `name` is its id, by which other keys can be chosen.
+    """
+    return Binding(keys, action, description, show=show, priority=True, id=name)
+
+
+def chosen_only(action: str, description: str, name: str) -> Binding:
+    """A binding for the keys that somebody chose beside the one that always does it."""
+    return at_once(NO_KEY, action, description, name=name)
 
 
 class Dialog(ModalScreen[T]):
     """A screen over the page."""
+
+    def key_of(self, name: str) -> str:
+        """The key for the binding of this id, as it was chosen or made; a key is itself."""
+        for each in bindings_of(type(self)):
+            if each.id == name:
+                chosen: Chosen = getattr(self.app, "chosen_keys", Chosen())
+                keys = chosen.keys_of(each) or ALWAYS.get(name, ())
+                return keys[0] if keys else ""
+        return name
+
+    def hint(self, before: str, hints: Iterable[tuple[str, str, str]]) -> Text:
+        """The last line: `before`, then (key or id of a binding, what it does, action)."""
+        told = [(self.key_of(name), what, action) for name, what, action in hints]
+        return hint_text(before, told)
 
     async def on_key(self, event: events.Key) -> None:
         """Keep a key that came while this was open, and arrives once it is not."""

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from tui.actions import Offer
 from tui.dialog import Dialog, at_once
-from tui.keys import Chosen, Known, bindings_of, sign
+from tui.keys import ALWAYS, Chosen, Known, bindings_of, sign
 from tui.pages.base import Page
 
 KEY_WIDTH = 18
@@ -48,6 +48,22 @@ EVERYWHERE: tuple[tuple[str, str], ...] = (
     ("suspend", "back to the shell for now; fg comes back here"),
     ("help", "this page"),
     ("quit Ctrl+C", "leave; also Ctrl+Q. In a dialog or line Ctrl+C leaves that alone"),
+)
+# The same of screens over the page.
+OVER: tuple[tuple[str, str], ...] = (
+    ("dialog.agree", "show what an action would do; do it; close. Chosen, no other key agrees"),
+    ("dialog.leave", "leave without doing anything; interrupt what is under way"),
+    ("dialog.next dialog.before", "the next field, the one before"),
+    ("dialog.copy", "copy the command"),
+    ("record.next record.before", "the next record, the one before"),
+    ("record.down record.up", "scroll a record"),
+    ("record.hex", "a record as bytes, as text again"),
+    ("record.copy record.copy.json", "copy the value, the whole record as JSON"),
+    ("record.close", "close a record; also Escape"),
+    ("help.down help.up", "scroll the help"),
+    ("help.page.down help.page.up", "a screen of the help"),
+    ("help.first help.last", "the first lines of the help, the last"),
+    ("help.close", "close the help; also Escape"),
 )
 CLICK = (
     "puts the cursor on a row; again: opens it. A title sorts. Pages above and keys below can be "
@@ -83,9 +99,18 @@ def help_text(
     text = Text()
     text.append(f"{title}\n", "bold")
     text.append(textwrap.fill(about, width) + "\n")
-    signs = {each.id: [sign(key) for key in chosen.keys.get(each.id, each.keys)] for each in known}
-    everywhere = [(_first(keys, signs), what + _also(keys, signs)) for keys, what in EVERYWHERE]
-    parts = (("Keys of this page", page_keys), ("Keys", everywhere), ("Mouse", MOUSE))
+    keys_now = {each.id: chosen.keys.get(each.id, each.keys) for each in known}
+    signs = {id_: [*map(sign, now or ALWAYS.get(id_, ()))] for id_, now in keys_now.items()}
+    everywhere, over = (
+        [(_first(keys, signs), what + _also(keys, signs)) for keys, what in table]
+        for table in (EVERYWHERE, OVER)
+    )
+    parts = (
+        ("Keys of this page", page_keys),
+        ("Keys", everywhere),
+        ("Keys of dialogs, records and this help", over),
+        ("Mouse", MOUSE),
+    )
     for heading, keys in parts:
         if keys:
             text.append(f"\n{heading}\n", "bold")
@@ -123,13 +148,16 @@ class HelpScreen(Dialog[None]):
     """Keys and signs; any of its keys closes it, and so does a click beside it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        at_once("escape,q,question_mark,enter", "dismiss", "Close"),
-        at_once("j,down", "scroll('down')", "Down"),
-        at_once("k,up", "scroll('up')", "Up"),
-        at_once("pagedown,ctrl+f,ctrl+d,space", "scroll('page_down')", "Page down"),
-        at_once("pageup,ctrl+b,ctrl+u", "scroll('page_up')", "Page up"),
-        at_once("home,g", "scroll('home')", "Top"),
-        at_once("end,G", "scroll('end')", "End"),
+        at_once("escape,enter", "dismiss", "Close"),
+        at_once("q,question_mark", "dismiss", "Close the help", name="help.close"),
+        at_once("down,j", "scroll('down')", "Down", name="help.down"),
+        at_once("up,k", "scroll('up')", "Up", name="help.up"),
+        at_once(
+            "pagedown,ctrl+f,ctrl+d,space", "scroll('page_down')", "Down", name="help.page.down"
+        ),
+        at_once("pageup,ctrl+b,ctrl+u", "scroll('page_up')", "Up", name="help.page.up"),
+        at_once("home,g", "scroll('home')", "Top", name="help.first"),
+        at_once("end,G", "scroll('end')", "End", name="help.last"),
     ]
 
     def __init__(
@@ -149,7 +177,8 @@ class HelpScreen(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """One scrolled page."""
-        self._scroll.border_subtitle = "↑ ↓ scroll   Escape closes"
+        down, up = sign(self.key_of("help.down")), sign(self.key_of("help.up"))
+        self._scroll.border_subtitle = f"{up} {down} scroll   Escape closes".replace("[", "\\[")
         with self._scroll:
             yield self._said
 

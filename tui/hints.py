@@ -20,5 +20,5 @@ def hint_text(before: str, hints: Iterable[tuple[str, str, str]]) -> Text:
         if text.plain:
             text.append(GAP)
         click = Style.from_meta({"@click": action}) if action else Style()
-        text.append(f"{sign(key)} {what}".strip(), click)
+        text.append(f"{sign(key) if key else ''} {what}".strip(), click)
     return text

@@ -15,6 +15,11 @@ from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 from clusters.nearest import hint
 
 APP, TABLE, ACTION = "dashboard", "table", "action"
+# Screens over the page: questions, the help, a record. Keys of the page do nothing in them.
+DIALOG, HELP, RECORD = "dialog", "help", "record"
+OVER = frozenset({DIALOG, HELP, RECORD})
+# What works in those, too.
+WORKS_OVER = frozenset({"suspend"})
 # Nothing on a keyboard is called so: a binding that lost its only key.
 NO_KEY = "no_key"
 # What always does the same, so that there is always a way on and a way out.
@@ -27,6 +32,13 @@ FIXED = {
     "ctrl+c": "leaves",
     "ctrl+q": "leaves",
     "ctrl+p": "lists all commands",
+}
+# What a key that always does the same does in dialogs, by the id of other keys for that.
+ALWAYS = {
+    "dialog.agree": ("enter",),
+    "dialog.leave": ("escape",),
+    "dialog.next": ("tab",),
+    "dialog.before": ("shift+tab",),
 }
 NAMES = {",": "comma", " ": "space"}
 MODIFIERS = ("ctrl", "alt", "shift")
@@ -47,7 +59,10 @@ SIGNS = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Something that a key does. `owner` is APP, TABLE, ACTION or the kind of a page."""
+    """Something that a key does. `owner` is APP, TABLE, ACTION, one of OVER or the kind of a page.
+
+    Without `keys` one of ALWAYS does it, and others may be chosen beside that.
+    """
 
     id: str
     owner: str
@@ -57,6 +72,8 @@ class Known:
 
     def meets(self, other: "Known") -> bool:
         """Whether both can be meant by the same press of a key."""
+        if self.owner != other.owner and OVER & {self.owner, other.owner}:
+            return bool(WORKS_OVER & {self.id, other.id})
         if self.owner == other.owner == ACTION:
             return bool(self.kinds & other.kinds)
         shared = {APP, TABLE, ACTION}
@@ -75,9 +92,15 @@ class Chosen:
         """For Textual: keys with commas between them."""
         return {id_: ",".join(keys or (NO_KEY,)) for id_, keys in self.keys.items()}
 
+    def keys_of(self, binding: Binding) -> tuple[str, ...]:
+        """The keys of a binding; none when another took them all."""
+        id_ = binding.id or ""
+        made = tuple(key for key in binding.key.split(",") if key != NO_KEY)
+        return self.keys.get(id_) or made if id_ in ALWAYS else self.keys.get(id_, made)
+
     def signs(self, binding: Binding) -> list[str]:
         """How the keys of a binding are written; none when another took them all."""
-        return [sign(key) for key in self.keys.get(binding.id or "", binding.key.split(","))]
+        return [sign(key) for key in self.keys_of(binding)]
 
 
 def bindings_of(owner: type) -> list[Binding]:
@@ -88,7 +111,7 @@ def bindings_of(owner: type) -> list[Binding]:
 def known_keys(owners: Mapping[str, type], actions: Iterable[Any]) -> list[Known]:
     """All that can be given another key: bindings of classes by owner, and actions."""
     found = [
-        Known(each.id, owner, tuple(each.key.split(",")), each.description.lower())
+        Known(each.id, owner, Chosen().keys_of(each), each.description.lower())
         for owner, made in owners.items()
         for each in bindings_of(made)
         if each.id
@@ -125,7 +148,7 @@ def choose(known: Sequence[Known], wanted: Mapping[Any, Any]) -> Chosen:
         left = tuple(key for key in each.keys if key not in taken)
         if left != each.keys:
             chosen[each.id] = left
-        if not left:
+        if each.keys and not left:
             key = each.keys[0]
             where = f"dashboard.keys.{taken[key]}"
             problems.append(f"{where} takes {sign(key)} from {each.id}, which has no key now")
@@ -137,6 +160,8 @@ def _must_be_free(
 ) -> None:
     if key in FIXED:
         raise ValueError(f"{sign(key)} always {FIXED[key]}")
+    if mine.owner == DIALOG and _is_typed(key):
+        raise ValueError(f"{sign(key)} is typed into the fields of dialogs; such as F9 are free")
     for other in others:
         if key in chosen[other.id] and mine.meets(other):
             raise ValueError(f"{sign(key)} is already chosen for {other.id}")
@@ -191,6 +216,10 @@ def _is_key(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _is_typed(key: str) -> bool:
+    return len(key) == 1 or key == "space" or ("+" not in key and bool(_character(key)))
 
 
 def sign(key: str) -> str:

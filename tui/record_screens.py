@@ -11,17 +11,16 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Static
 
 from tui.box import Box, all_taken
-from tui.dialog import Dialog, at_once
-from tui.hints import hint_text
+from tui.dialog import Dialog, at_once, chosen_only
 from tui.long_text import LongText
 from tui.records import Record, whole
 
 HINTS = (
-    ("n", "next", "screen.other(1)"),
-    ("p", "before", "screen.other(-1)"),
-    ("x", "bytes or text", "screen.hex"),
-    ("y", "copies the value", "screen.copy"),
-    ("Y", "all as JSON", "screen.copy_whole"),
+    ("record.next", "next", "screen.other(1)"),
+    ("record.before", "before", "screen.other(-1)"),
+    ("record.hex", "bytes or text", "screen.hex"),
+    ("record.copy", "copies the value", "screen.copy"),
+    ("record.copy.json", "all as JSON", "screen.copy_whole"),
     ("escape", "closes", "screen.dismiss"),
 )
 # More than this is wrapped in another thread: keys are answered meanwhile.
@@ -29,9 +28,9 @@ SHORT_MAX, SHORT_LINES_MAX = 12_000, 300
 # What stands above and below the text: the frame, a margin, two lines of keys.
 AROUND_LINES, TEXT_LINES_MAX = 5, 32
 READ_HINTS = (
-    ("enter", "reads", "screen.read"),
-    ("tab", "next field", "app.focus_next"),
-    ("escape", "leaves", "screen.dismiss(None)"),
+    ("dialog.agree", "reads", "screen.read"),
+    ("dialog.next", "next field", "app.focus_next"),
+    ("dialog.leave", "leaves", "screen.dismiss(None)"),
 )
 
 
@@ -39,14 +38,15 @@ class RecordScreen(Dialog[None]):
     """One record: key, headers, value as pretty JSON, text or bytes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        at_once("escape,q,enter", "dismiss", "Close"),
-        at_once("x", "hex", "Bytes"),
-        at_once("y", "copy", "Copy the value"),
-        at_once("Y", "copy_whole", "Copy as JSON"),
-        at_once("n,right,l", "other(1)", "Next"),
-        at_once("p,left,h", "other(-1)", "Before"),
-        at_once("j,down", "scroll(1)", "Down"),
-        at_once("k,up", "scroll(-1)", "Up"),
+        at_once("escape,enter", "dismiss", "Close"),
+        at_once("q", "dismiss", "Close a record", name="record.close"),
+        at_once("x", "hex", "Bytes or text", name="record.hex"),
+        at_once("y", "copy", "Copy the value", name="record.copy"),
+        at_once("Y", "copy_whole", "Copy as JSON", name="record.copy.json"),
+        at_once("n,right,l", "other(1)", "Next record", name="record.next"),
+        at_once("p,left,h", "other(-1)", "Record before", name="record.before"),
+        at_once("j,down", "scroll(1)", "Down", name="record.down"),
+        at_once("k,up", "scroll(-1)", "Up", name="record.up"),
     ]
 
     def __init__(
@@ -64,7 +64,7 @@ class RecordScreen(Dialog[None]):
             with VerticalScroll(id="record-scroll"):
                 yield Static(self._short_text(), id="record-text", markup=False)
             yield LongText(id="record-long")
-            yield Static(hint_text("", HINTS), id="record-hint")
+            yield Static(self.hint("", HINTS), id="record-hint")
 
     def on_mount(self) -> None:
         """Draw the record."""
@@ -141,6 +141,11 @@ class ReadScreen(Dialog[dict[str, str] | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         at_once("escape", "dismiss(None)", "Leave"),
         at_once("enter", "read", "Read"),
+        # As in the dialogs of actions.
+        chosen_only("read", "Read", "dialog.agree"),
+        chosen_only("dismiss(None)", "Leave", "dialog.leave"),
+        chosen_only("app.focus_next", "Next field", "dialog.next"),
+        chosen_only("app.focus_previous", "Field before", "dialog.before"),
     ]
     FIELDS: ClassVar[tuple[tuple[str, str, str], ...]] = (
         ("from", "From", "start, end, offset 1500, last -100, time @-10m or @2026-01-31T12:00"),
@@ -160,7 +165,7 @@ class ReadScreen(Dialog[dict[str, str] | None]):
                 box = Box(self._now.get(name, ""), placeholder=hint, id=f"read-{name}")
                 box.border_title = title
                 yield box
-            yield Static(hint_text("", READ_HINTS), id="action-hint")
+            yield Static(self.hint("", READ_HINTS), id="action-hint")
 
     def on_mount(self) -> None:
         """Begin with the position."""
