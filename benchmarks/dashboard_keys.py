@@ -109,7 +109,7 @@ async def walk(
         key, opens, dialog = step.partition(">")
         closes = key.endswith("<")
         key = key.removesuffix("<")
-        screen = DIALOGS[dialog] if opens else "Screen" if closes else ""
+        screen = DIALOGS[dialog] if opens else "PageScreen" if closes else ""
         if before is not None:
             await before()
         await pressing.press(key, into, screen=screen)

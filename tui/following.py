@@ -15,7 +15,7 @@ from broker.protocol.errors import LogctlError
 from clusters.polls import Poll, Poller, PollKind, Pulse, Questions
 from clusters.polls.pulse import Ways
 from clusters.watch import ClusterFeed
-from clusters.watch.slices import in_slices
+from clusters.watch.slices import RESTING, in_slices
 from tui.doors import (
     Commander,
     Feed,
@@ -89,6 +89,7 @@ class Following(Painting):
         self._pulse: Pulse | None = None
 
     def _begin(self) -> None:
+        RESTING.set(self.key_first_s)
         self.run_worker(self._follow_feed(), group="feed", exclusive=True)
         self.run_worker(self._poll(), group="polls", exclusive=True)
         if self._saved is not None and self._saved.is_watched:

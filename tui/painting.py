@@ -26,6 +26,7 @@ from tui.later import call_after
 from tui.line import WordsLine
 from tui.marks import LOOKED, START, Mark
 from tui.model import ClusterView
+from tui.once import PageScreen
 from tui.pages import MAIN_PAGES, Page, Place, Subject, make_page, page_id
 from tui.pages.base import Desk
 from tui.panel import Frame
@@ -101,6 +102,10 @@ class Painting(TypedAhead):
         self.set_class(True, f"-theme-{preferences.DARK.name}", update=False)
         self.stylesheet.set_variables(self.get_css_variables())
 
+    def get_default_screen(self) -> PageScreen:
+        """The screen of the frame."""
+        return PageScreen(id="_default")
+
     # -- pages
 
     @property
@@ -159,8 +164,12 @@ class Painting(TypedAhead):
         self._draw_all(time.thread_time())
 
     def _focus_page(self) -> None:
-        table = self.page.main_table()
-        if table is not None and not self._bar.display:
+        table = self.page.main_table() if not self._bar.display else None
+        # Those that had the focus when the page was left look as they did then.
+        for other in self.page.tables.values():
+            if other is not table and other.is_lit and not other.has_focus:
+                other.light(False)
+        if table is not None:
             self.page.screen.set_focus(table)
 
     def _desk(self) -> Desk:
@@ -207,11 +216,15 @@ class Painting(TypedAhead):
         """Paint what came, after what a key has just changed, but not late where keys repeat."""
         if not self._paint_due:
             return
-        key_s = (self.last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S
+        key_s = self.key_first_s()
         if 0 < key_s < self._came_s + PAUSE_S_MAX - time.perf_counter():
             call_after(self, key_s, self._paint_in_turn)
         else:
             self._paint()
+
+    def key_first_s(self) -> float:
+        """For how long what a key has just changed goes before all else, seconds; 0 if none has."""
+        return max(0.0, (self.last_input_ms - monotonic_ms()) / 1000 + KEY_FIRST_S)
 
     def _paint(self) -> None:
         self._paint_due = False

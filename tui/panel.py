@@ -23,6 +23,20 @@ class Still:
         return bool(update(size, virtual_size, container_size, layout=False))
 
 
+class KeepsSize:
+    """Knows its size while it is hidden, as it was: so it is drawn for that before it is shown."""
+
+    _size_seen = Size(0, 0)
+
+    @property
+    def size(self) -> Size:
+        """Its size, or while it is hidden the last one."""
+        now: Size = super().size  # type: ignore[misc]
+        if now:
+            self._size_seen = now
+        return now or self._size_seen
+
+
 class Frame(Still, Container):
     """Parts below one another."""
 
@@ -31,7 +45,7 @@ class Row(Still, Horizontal):
     """Parts beside one another."""
 
 
-class Panel(Still, Static):
+class Panel(KeepsSize, Still, Static):
     """A Static for which being told the same again costs nothing."""
 
     _said: Any = None

@@ -22,6 +22,7 @@ from textual.widget import Widget
 
 from tui.filters import RowFilter, row_filter
 from tui.order import Order, Rules, Shift
+from tui.panel import KeepsSize
 from tui.rings import ComponentStyles
 
 R = TypeVar("R")
@@ -63,7 +64,7 @@ def shortened(text: str, width: int, numbered: bool) -> str:
     return set_cell_size(text, width - 1 - len(end)) + "…" + end
 
 
-class LiveTable(ScrollView, Generic[R], can_focus=True):
+class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
     """A virtual table. Enter opens a row, a click puts the cursor on it, and opens it where the
     cursor was before; a click on a title sorts by it.
     """
@@ -152,6 +153,8 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._told_key: Any = None
         self._cursor = 0
         self._had_focus = False
+        # Whether it is drawn as having the focus; `_lighting` while that changes.
+        self._lit = self._lighting = False
         # Whether somebody scrolled away from the end that is followed.
         self._looks_back = self._followed = False
         self._revealing = False
@@ -320,8 +323,10 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._extend()
         self._entitle()
         if self.follow_end and at_end:
-            # The new height counts for scrolling only after the next layout.
-            self.call_after_refresh(self._reveal)
+            self._reveal()
+            if self.styles.auto_dimensions or not self.is_attached:
+                # The new height counts for scrolling only after the next layout.
+                self.call_after_refresh(self._reveal)
         self._tell_moved()
         self.refresh()
 
@@ -469,7 +474,7 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         self._phases[index] = phase
         if phase[1]:
             style = self.get_component_rich_style("live-table--flash")
-        if index == self._cursor and self.has_focus:
+        if index == self._cursor and self._lit:
             style += self.get_component_rich_style("live-table--cursor")
         segments: list[Segment] = []
         taken = 0
@@ -539,14 +544,46 @@ class LiveTable(ScrollView, Generic[R], can_focus=True):
         # A table that became lower must not hide the row that somebody is on, or the newest.
         self.call_after_refresh(self._reveal)
 
-    def on_focus(self) -> None:
-        """Show the cursor."""
-        self.post_message(self.Moved())
-        self.refresh()
+    # -- the focus
 
-    def on_blur(self) -> None:
-        """Hide the cursor."""
-        self.refresh()
+    def on_focus(self, event: events.Focus) -> None:
+        """Show the cursor. Textual's way draws all anew and reads the styles of each part."""
+        event.prevent_default()
+        self.has_focus = True
+        if not self._lit:
+            self.post_message(self.Moved())
+        self.light(True)
+
+    def on_blur(self, event: events.Blur) -> None:
+        """Hide the cursor; on a page that is hidden now nobody sees it, and it comes back."""
+        event.prevent_default()
+        self.has_focus = False
+        if all(each.display for each in self.ancestors_with_self):
+            self.light(False)
+
+    def watch_has_focus(self, _has_focus: bool) -> None:
+        """How it looks with the focus is said by `light`."""
+
+    @property
+    def is_lit(self) -> bool:
+        """Whether it looks as if it had the focus."""
+        return self._lit
+
+    def light(self, lit: bool) -> None:
+        """Look as a table does that has the focus, or has it not."""
+        if lit != self._lit:
+            self._lit = lit
+            self.set_class(lit, "-lit", update=False)
+            self._lighting = True
+            try:
+                self.app.stylesheet.apply(self)
+            finally:
+                self._lighting = False
+            self.refresh()
+
+    def _get_component_classes(self) -> frozenset[str]:  # type: ignore[override]
+        # What is drawn inside is the same with the focus and without.
+        return frozenset() if self._lighting else super()._get_component_classes()
 
     # -- moving
 

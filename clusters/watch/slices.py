@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,6 +17,10 @@ Work = Generator[None, None, T]
 
 # A key is answered in several turns of the loop, each of which may wait for one of these.
 SLICE_S = 0.002
+# Who has something more urgent to do says here for how many seconds work is to rest now; those who
+# are started in its context ask it between slices, and rest no longer than this in all.
+RESTING: ContextVar[Callable[[], float]] = ContextVar("RESTING", default=lambda: 0.0)
+REST_S_MAX = 0.25
 # Work yields after so many steps of some ten microseconds.
 STEPS = 32
 
@@ -30,8 +35,12 @@ def at_once(work: Work[T]) -> T:
 
 
 async def in_slices(work: Work[T]) -> T:
-    """The result, with pauses in which others get their turn."""
+    """The result, with pauses in which others get their turn, and have it while they need it."""
+    resting, left_s = RESTING.get(), REST_S_MAX
     while True:
+        while (rest_s := min(left_s, resting())) > 0:
+            left_s -= rest_s
+            await asyncio.sleep(rest_s)
         until_s = time.perf_counter() + SLICE_S
         try:
             while time.perf_counter() < until_s:

@@ -1,0 +1,116 @@
+"""Screens that draw once what changed together.
+
+Textual draws as soon as the first part of a change is there, then what the other parts had to say
+meanwhile, then what follows from their new sizes: a page was drawn three times, under somebody's
+key. Here all parts are heard first, for a few turns of the event loop. What is drawn must never
+wait for long, and never for what keeps changing.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from textual.reactive import Reactive
+from textual.screen import UPDATE_PERIOD, Screen
+from textual.timer import Timer
+from textual.widget import Widget
+
+if TYPE_CHECKING:
+    _Drawn = Screen[Any]
+else:
+    # No screen itself, for Textual reads the styles of the first class that is one.
+    _Drawn = object
+
+# How long is waited for the rest of a change: turns of the event loop, and seconds.
+TURNS_MAX = 12
+WAIT_S_MAX = 0.012
+
+
+class DrawnOnce(_Drawn):
+    """Stands before the kind of screen that a class is otherwise."""
+
+    _draws = _lays_out = False
+    _timer: Timer | None = None
+
+    @property
+    def _update_timer(self) -> Timer:
+        if self._timer is None:
+            self._timer = self.set_interval(
+                UPDATE_PERIOD, self._draw_together, name="screen_update", pause=True
+            )
+        return self._timer
+
+    async def _draw_together(self) -> None:
+        """Lay out, hear what all parts make of that, and draw."""
+        self._update_timer.pause()
+        until = time.perf_counter() + WAIT_S_MAX
+        await self._hear_all(until)
+        if self.is_current and not self.app._batch_count:
+            with self._laying_out():
+                while self._layout_required or self._scroll_required:
+                    super()._on_timer_update()
+                    if time.perf_counter() >= until:
+                        break
+                    await self._hear_all(until)
+        self._on_timer_update()
+
+    def _on_timer_update(self) -> None:
+        """Lay out and draw what is known to have changed."""
+        with self._laying_out():
+            super()._on_timer_update()
+        if self._compositor._dirty_regions and self.is_current:
+            if self.app._batch_count:
+                self._update_timer.resume()
+                return
+            self._draws = True
+            try:
+                super()._compositor_refresh()
+            finally:
+                self._draws = False
+        if self._callbacks:
+            self.call_next(self._invoke_and_clear_callbacks)
+
+    @contextlib.contextmanager
+    def _laying_out(self) -> Iterator[None]:
+        self._lays_out = True
+        try:
+            yield
+        finally:
+            self._lays_out = False
+
+    def _compositor_refresh(self) -> None:
+        """Have it drawn soon, with what else is to be drawn then."""
+        if self._draws:
+            super()._compositor_refresh()
+        elif not self._lays_out:
+            self._update_timer.resume()
+
+    async def _invoke_and_clear_callbacks(self) -> None:
+        # Those wait until all is drawn.
+        if not self._lays_out:
+            await super()._invoke_and_clear_callbacks()
+
+    async def _hear_all(self, until_s: float) -> None:
+        """Let parts say what they have to."""
+        for _ in range(TURNS_MAX):
+            if time.perf_counter() >= until_s or not self._is_awaited():
+                return
+            await asyncio.sleep(0)
+
+    def _is_awaited(self) -> bool:
+        """Whether a part has yet to say what changed, or does not know its size yet."""
+        return any(_has_to_say(each) for each in self._compositor.visible_widgets)
+
+
+class PageScreen(DrawnOnce, Screen[None]):
+    """The screen of the pages."""
+
+    # The focus is drawn by what has it: the rest stands as it was.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
+def _has_to_say(widget: Widget) -> bool:
+    told = not (widget._repaint_required or widget._layout_required or widget._next_callbacks)
+    return not (told and widget._message_queue.empty())
