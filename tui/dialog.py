@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from tui.ahead import LEAVING
 from tui.hints import hint_text
 from tui.keys import ALWAYS, NO_KEY, Chosen, bindings_of
+from tui.once import DrawnOnce
 
 T = TypeVar("T")
 # What is done with the words alone, beside letters.
@@ -43,7 +44,7 @@ def chosen_only(action: str, description: str, name: str) -> Binding:
     return at_once(NO_KEY, action, description, name=name)
 
 
-class Dialog(ModalScreen[T]):
+class Dialog(DrawnOnce, ModalScreen[T]):
     """A screen over the page."""
 
     def key_of(self, name: str) -> str:
@@ -65,7 +66,7 @@ class Dialog(ModalScreen[T]):
         _keep(self, event)
 
 
-class Palette(CommandPalette):
+class Palette(DrawnOnce, CommandPalette):
     """Textual's list of all commands, closed at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]
