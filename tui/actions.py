@@ -315,6 +315,22 @@ def _start_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str
     return said
 
 
+def _unclean_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
+    """What it costs, and who has all records and would only have to be started."""
+    said = ["A replica that is behind may lead: what only the old leader had is lost for good."]
+    rows = view.rows_of(subject.name if subject is not None else "")
+    meant = [
+        row
+        for row in rows
+        if row.leader < 0 and (subject is None or subject.partition in (None, row.partition))
+    ]
+    whole = sorted({broker for row in meant for broker in row.isr})
+    if whole:
+        names = " or ".join(map(str, whole))
+        said.append(f"Broker {names} has all of it: started, it leads again and nothing is lost.")
+    return said
+
+
 def _unregister_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
     """What still counts on a broker that is to be forgotten."""
     node = int(_name(subject))
@@ -424,9 +440,7 @@ ACTIONS: list[Action] = [
         title="Elect unclean",
         kinds=TOPIC_LIKE,
         words=lambda subject, _: command("partition elect", _target(subject), "--unclean"),
-        preview=lambda _, __: (
-            "A replica that is behind may lead: what only the old leader had is lost for good.",
-        ),
+        preview=_unclean_preview,
         typed=True,
     ),
     Action(

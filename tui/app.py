@@ -47,7 +47,7 @@ from tui.pages import PAGES, Open, Place, Subject, page_id
 from tui.pages.base import Stands
 from tui.pages.changes import clock_text
 from tui.painting import TABS
-from tui.palette import own_commands
+from tui.palette import WITHOUT, own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
 from tui.saved import SavedContext
@@ -394,9 +394,11 @@ class DashboardApp(Following):
         action.start(self, subject)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Pages, actions and what Textual offers, for the palette."""
+        """Pages, actions and what fits of what Textual offers, for the palette."""
         yield from own_commands(self, TABS)
-        yield from super().get_system_commands(screen)
+        for each in super().get_system_commands(screen):
+            if each.title not in WITHOUT:
+                yield each
 
     def action_command_palette(self) -> None:
         """All commands, to be searched."""

@@ -421,7 +421,7 @@ def describe_event(event: ClusterEvent) -> tuple[str, str]:
     if event.topic is not None and event.partition is not None:
         subject = f"{event.topic}-{event.partition}"
     before, after = event.before, event.after
-    if event.kind is EventKind.LEADER_MOVED:
+    if event.kind in (EventKind.LEADER_MOVED, EventKind.UNCLEAN_ELECTION):
         before, after = (None if leader == NO_LEADER else leader for leader in (before, after))
     change = f"{value_text(before)} → {value_text(after)}"
     if event.kind is EventKind.BROKER_JOINED and isinstance(after, Mapping):

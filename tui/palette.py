@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     from tui.app import DashboardApp
 
 
+# Of Textual's own: keys are told by our help, and one panel alone would hide the first line, which
+# tells whether anything that is shown is so now.
+WITHOUT = frozenset({"Keys", "Maximize", "Minimize"})
+
+
 def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Iterator[SystemCommand]:
     """`pages` are (kind, title) of the main pages."""
     for kind, title in pages:
         yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: app.action_main(k))
+    yield SystemCommand("Help", "What this page shows, and every key", app.action_help)
     yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
     yield SystemCommand("Changes", "What is otherwise than at a mark", app.action_changes)
     yield SystemCommand("Hold", "Hold the screen still, or go on", app.action_hold)
@@ -24,13 +30,20 @@ def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Itera
     yield SystemCommand("Mark", "Remember how the cluster is now", app.action_mark)
     offered = {offer.action.name: offer for offer in app.offers()}
     for offer in offered.values():
+        about = offer.subject if offer.action.about_subject else None
         yield SystemCommand(
-            f"{offer.action.title} {offer.subject or ''}".strip(),
+            f"{offer.action.title} {about or ''}".strip(),
             f":{offer.action.name}",
             lambda o=offer: app.start_action(o.action, o.subject),
         )
     for name, action in app.all_actions().items():
-        if name not in offered and "setting" not in action.kinds:
+        if name in offered or "setting" in action.kinds:
+            continue
+        if "cluster" in action.kinds:
+            yield SystemCommand(
+                action.title, f":{name}", lambda a=action: app.start_action(a, None)
+            )
+        else:
             # The name of what it is about is still to be typed.
             yield SystemCommand(
                 f"{action.title} …", f":{name} NAME", lambda n=name: app.type_command(f"{n} ")

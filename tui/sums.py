@@ -48,7 +48,9 @@ class PartitionRow:
     def at_min_isr(self) -> bool:
         """Whether one more loss stops acks=all; False where min.insync.replicas is not known."""
         here, wanted = len(self.isr), len(self.replicas) - len(self.adding)
-        return self.min_isr is not None and 0 < here == self.min_isr < wanted
+        # Without a leader nothing is acknowledged, with acks=all or without.
+        led = self.leader >= 0
+        return led and self.min_isr is not None and 0 < here == self.min_isr < wanted
 
     @property
     def is_moving(self) -> bool:
