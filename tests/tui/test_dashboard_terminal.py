@@ -27,7 +27,7 @@ FAULTS = {
     "key": "DashboardApp.action_help = fail",
     "clock": "DashboardApp._tick = fail",
     "drawing": "LiveTable.render_line = fail",
-    "feed": "DashboardApp._follow = later",
+    "feed": "DashboardApp._follow_feed = later",
 }
 FAULTY = """
 import asyncio
