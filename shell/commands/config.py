@@ -177,7 +177,7 @@ async def change(
     session.output.say(
         f"The cluster would take these settings of {shown}; nothing was changed."
         if dry_run
-        else f"Changed {len(changed)} settings of {shown}."
+        else f"Changed {len(changed)} setting{'' if len(changed) == 1 else 's'} of {shown}."
     )
 
 

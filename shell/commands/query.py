@@ -48,6 +48,8 @@ async def _query(
     else:
         session.output.document(data, lambda: _tables(query, rows))
         doubtful = query.doubtful(state)
+        if not (rows or doubtful or query.missing(state)):
+            session.output.say(f"No {query.table} are like that.", "dim")
         if doubtful:
             session.output.warn(f"of {len(doubtful)} more rows nobody can say whether they fit")
     return _code(whole, verdict, rows, fail_if_any, assert_)
