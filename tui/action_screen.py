@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui.actions import Action, Values
-from tui.badge import badge
+from tui.badge import badge, badge_text
 from tui.box import Box, all_taken
 from tui.dialog import Dialog, at_once, chosen_only
 from tui.doors import Commander
@@ -151,7 +151,12 @@ class ActionScreen(Dialog[int | None]):
         if self.phase is Phase.DONE and self._code is not None:
             done = "done" if self._code == 0 else f"failed (exit code {self._code})"
             before = done
-        self.query_one("#action-hint", Static).update(self.hint(before, hints))
+        hint = self.hint(before, hints)
+        if self.phase is Phase.AGREEING and (desk := self._desk).color:
+            # Beside what agrees, too: on a small screen the title may have gone out of sight.
+            named = badge_text(desk.cluster, desk.color, no_color=self.app.no_color)
+            hint = named.append(" ", "").append(hint)
+        self.query_one("#action-hint", Static).update(hint)
         self.query_one("#action-scroll").display = bool(self._said)
         self.set_class(self.phase is Phase.DONE and bool(self._code), "failed")
 
@@ -259,9 +264,8 @@ class ActionScreen(Dialog[int | None]):
 
     def _show_question(self) -> None:
         self._seen_s = time.monotonic()
-        if self.action.typed:
-            # A name may be longer than a small screen is wide and high.
-            self.query_one("#action-typed", Input).scroll_visible(animate=False)
+        # On a small screen not all may be seen: the command and what agrees to it must be.
+        self.query_one("#action").scroll_end(animate=False)
 
     def _agree(self) -> None:
         if self._seen_s is None:

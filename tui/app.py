@@ -386,7 +386,10 @@ class DashboardApp(Following):
                 self.start_action(offer.action, offer.subject)
                 return
         if self.read_only and event.character in {each.key for each in ACTIONS}:
-            self.notify(why_impossible(read_only=True), severity="warning", markup=False)
+            why = why_impossible(read_only=True)
+            # Once is enough: notes that pile up hide what somebody looks at.
+            if all(note.message != why for note in self._notifications):
+                self.notify(why, severity="warning", markup=False)
 
     def start_action(self, action: Action, subject: Subject | None) -> None:
         """Let an action show what it will do, ask, and do it: never on a picture of before."""

@@ -31,4 +31,4 @@ def badge(name: str, color: str | None, *, no_color: bool = False) -> Content:
 def badge_text(name: str, color: str | None, *, no_color: bool = False) -> Text:
     """The same as Rich's text."""
     ground = GROUNDS.get(color or "", "bold reverse")
-    return Text(words(name, color, no_color=no_color), ground)
+    return Text.assemble((words(name, color, no_color=no_color), ground))

@@ -1,12 +1,12 @@
 """The colour of a context is seen before anything is done; what is changed of it is taken up."""
 
 import pytest
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from clusters import state
 from tests.tui.piloting import Clerk, until
 from tui import following
-from tui.action_screen import ActionScreen
+from tui.action_screen import ActionScreen, Phase
 from tui.badge import GROUNDS, badge
 from tui.doors import Target
 from tui.pages.base import Place
@@ -87,6 +87,26 @@ async def test_a_dashboard_and_its_dialogs_wear_the_colour_of_the_context(
         await until(pilot, lambda: title.size.width > 0, "its place")
         assert title.render_line(0).text.startswith(" prod  Delete topic orders")
         assert ground_of(title, "prod") == "#b3261e"
+        screen = shown.screen
+        await until(pilot, lambda: screen.phase is Phase.AGREEING and screen._seen_s, "a question")
+        hint = drawn(shown, "#action-hint")
+        await until(pilot, lambda: "does it" in hint.render_line(0).text, "what agrees")
+        assert hint.render_line(0).text.startswith(" prod  Enter does it")
+        assert ground_of(hint, "prod") == "#b3261e"
+
+
+async def test_what_agrees_is_seen_on_the_smallest_screen(cluster, shown) -> None:
+    async with shown.run_test(size=(80, 24)) as pilot:
+        await cluster.tell(replaying=True)
+        await pilot.press("3")
+        await until(pilot, lambda: shown.subject() is not None, "a topic")
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(shown.focused, Input), "the dialog")
+        screen = shown.screen
+        await pilot.press(*"new", "tab", "tab", "tab", *"a=1 b=2 c=3 d=4 e=5", "enter")
+        await until(pilot, lambda: screen.phase is Phase.AGREEING and screen._seen_s, "a question")
+        hint = drawn(shown, "#action-hint")
+        await until(pilot, lambda: 0 < hint.region.bottom <= 24, "what agrees to it")
 
 
 async def test_a_colour_is_a_word_where_none_is_shown(cluster, shown, monkeypatch) -> None:
