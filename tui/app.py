@@ -203,6 +203,7 @@ class DashboardApp(Following):
         closed = self.screen
         closing = super().pop_screen()
         forget_lines(closed)
+        self.note_closed()
         return closing
 
     def action_page(self, kind: str) -> None:

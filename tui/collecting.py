@@ -23,6 +23,9 @@ UNTOUCHED_MS = 600_000
 # What was there at one collection is passed over by the next ones, but for these: after some
 # minutes when nobody is about, and at last in any case.
 WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 3_600_000
+# How often what came is passed over, how long that is put off for what is open, and how long a page
+# or dialog takes to close: then it is looked for, before it would be passed over.
+SETTLE_MS, PASSING_MS_MAX, CLOSING_MS = 2_000, 30_000, 700
 
 
 class Collector:
@@ -33,18 +36,30 @@ class Collector:
         self._before = gc.get_threshold()
         self._collected_ms: int | None = None
         self._whole_ms = 0
+        self._settled_ms = 0
+        self._passing_ms: int | None = None
+        self._closed_ms: int | None = None
         gc.set_threshold(*THRESHOLDS)
         gc.enable()
 
-    def tick(self, now_ms: int, last_key_ms: int, *, loaded: bool) -> bool:
-        """Collect if it is time; whether it did. `loaded`: the cluster is known, so it pays."""
+    def closed(self, now_ms: int) -> None:
+        """Something was closed: what it leaves is to be found."""
+        self._closed_ms = now_ms
+
+    def tick(self, now_ms: int, last_key_ms: int, *, loaded: bool, passing: bool = False) -> bool:
+        """Collect if it is time; whether it did. `loaded`: the cluster is known, so it pays.
+
+        `passing`: something is open that will be closed, a dialog or a page that is not kept.
+        """
         since_ms = None if self._collected_ms is None else now_ms - self._collected_ms
+        if loaded and since_ms is not None:
+            self._settle(now_ms, passing)
         if not loaded or (since_ms is not None and since_ms < EVERY_MS):
             return False
         if since_ms is None:
             # What starting made stays: to go through it would only find that out.
             gc.freeze()
-            self._collected_ms = self._whole_ms = now_ms
+            self._collected_ms = self._whole_ms = self._settled_ms = now_ms
             return True
         quiet_ms = now_ms - last_key_ms
         untouched = quiet_ms >= since_ms
@@ -59,8 +74,28 @@ class Collector:
             self._whole_ms = now_ms
         gc.collect()
         gc.freeze()
-        self._collected_ms = now_ms
+        self._collected_ms = self._settled_ms = now_ms
         return True
+
+    def _settle(self, now_ms: int, passing: bool) -> None:
+        """Pass over what has come to stay."""
+        if not passing:
+            self._passing_ms = None
+        elif self._passing_ms is None:
+            self._passing_ms = now_ms
+        if self._passing_ms is not None and now_ms - self._passing_ms < PASSING_MS_MAX:
+            return
+        if self._closed_ms is not None:
+            if now_ms - self._closed_ms < CLOSING_MS:
+                return
+            self._closed_ms = None
+            gc.collect()
+        elif now_ms - self._settled_ms < SETTLE_MS:
+            return
+        else:
+            gc.collect(1)
+        gc.freeze()
+        self._settled_ms = now_ms
 
     def end(self) -> None:
         """Leave the collecting to Python again."""

@@ -150,6 +150,7 @@ class Painting(TypedAhead):
                 del self._pages[other]
                 page.forget()
                 page.remove()
+                self.note_closed()
         if id_ not in self._pages:
             page = self._pages[id_] = make_page(place, self._desk())
             self.ahead.begin()
@@ -358,7 +359,17 @@ class Painting(TypedAhead):
             self.page.paint()
         if self._collector is not None:
             loaded = bool(view.topics)
-            self._collector.tick(monotonic_ms(), self.last_input_ms, loaded=loaded)
+            now_ms, passing = monotonic_ms(), self._is_passing()
+            self._collector.tick(now_ms, self.last_input_ms, loaded=loaded, passing=passing)
+
+    def note_closed(self) -> None:
+        """A page or a dialog was closed, and leaves what a collector has to find."""
+        if self._collector is not None:
+            self._collector.closed(monotonic_ms())
+
+    def _is_passing(self) -> bool:
+        """Whether something is open that will be closed, and not kept."""
+        return len(self.screen_stack) > 1 or any(id_ not in MAIN_PAGES for id_ in self._pages)
 
     # -- a moment that is held
 

@@ -13,9 +13,12 @@ from clusters.watch import EventKind, FeedStatus
 from tui.app import DashboardApp
 from tui.collecting import (
     AT_LATEST_MS,
+    CLOSING_MS,
     EVERY_MS,
+    PASSING_MS_MAX,
     PAUSES_MS,
     QUIET_MS,
+    SETTLE_MS,
     UNTOUCHED_MS,
     WHOLE_AT_LATEST_MS,
     Collector,
@@ -188,6 +191,48 @@ def test_garbage_is_found_in_the_end_however_busy_somebody_is(collector) -> None
     assert young() is None
     assert collector.tick(WHOLE_AT_LATEST_MS, WHOLE_AT_LATEST_MS, loaded=True)
     assert old() is None
+
+
+def _ring() -> tuple[list, weakref.ref]:
+    class Ring:
+        pass
+
+    ring = Ring()
+    ring.itself = ring
+    return [ring], weakref.ref(ring)
+
+
+def test_what_came_to_stay_is_passed_over_soon(collector) -> None:
+    assert collector.tick(0, 0, loaded=True)
+    kept = [[number] for number in range(5_000)]
+    assert len(gc.get_objects()) > len(kept)
+    now_ms = SETTLE_MS
+    assert not collector.tick(now_ms, now_ms, loaded=True)
+    assert len(gc.get_objects()) < len(kept)
+
+
+def test_what_was_open_for_a_while_is_found_once_it_was_closed(collector) -> None:
+    assert collector.tick(0, 0, loaded=True)
+    dialog, gone = _ring()
+    gc.collect(1)  # it is not young any more
+    for now_ms in range(500, 4 * SETTLE_MS, 500):
+        assert not collector.tick(now_ms, now_ms, loaded=True, passing=True)
+    dialog.clear()
+    collector.closed(now_ms)
+    assert not collector.tick(now_ms + CLOSING_MS - 1, now_ms, loaded=True)
+    assert gone() is not None, "its parts are still closing"
+    assert not collector.tick(now_ms + CLOSING_MS, now_ms, loaded=True)
+    assert gone() is None
+
+
+def test_what_stays_open_is_passed_over_in_the_end(collector) -> None:
+    assert collector.tick(0, 0, loaded=True)
+    kept = [[number] for number in range(5_000)]
+    assert not collector.tick(500, 500, loaded=True, passing=True)
+    assert len(gc.get_objects()) > len(kept)
+    late = 500 + PASSING_MS_MAX
+    collector.tick(late, late, loaded=True, passing=True)
+    assert len(gc.get_objects()) < len(kept)
 
 
 def test_answers_and_counts_of_what_is_gone_are_forgotten() -> None:
