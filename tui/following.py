@@ -131,15 +131,8 @@ class Following(Painting):
 
     def _listen(self, ways: Ways) -> None:
         """Ask brokers whether they are there: the metadata log tells seconds later."""
-        store = self.store
-
-        def heard() -> None:
-            if store is self.store:
-                store.view.set_standings(pulse.standings)
-                self._schedule()
-
-        pulse = self._pulse = Pulse(ways, clock=self._clock, on_change=heard)
-        self.run_worker(pulse.run(), group="pulse", exclusive=True)
+        self._pulse = Pulse(ways, clock=self._clock, on_change=self._schedule)
+        self.run_worker(self._pulse.run(), group="pulse", exclusive=True)
 
     def _admin(self) -> Any:
         if self._admin_of is not None:

@@ -234,6 +234,8 @@ class Painting(TypedAhead):
         if self.hold.is_on:
             self.hold.keep(waiting)
             waiting = []
+        elif self._pulse is not None and self._pulse.standings is not view.standings:
+            view.set_standings(self._pulse.standings)
         stood = _standing(view)
         for replaying, group in groupby(waiting, key=lambda update: update.replaying):
             updates = list(group)

@@ -217,6 +217,15 @@ async def test_a_silent_broker_is_on_the_screen_at_once_and_in_no_event(
         brokers.start(2)
         await until(lambda: not view.silent_brokers(), "it is back")
         await until(lambda: "does not answer" not in str(facts.content), "told no more")
+        # A screen that is held shows the moment that is held.
+        await pilot.press("space")
+        await until(lambda: app.hold.is_on, "held")
+        brokers.kill(3)
+        await until(lambda: app._pulse.standings[3].state == "silent", "missed in silence")
+        await pilot.pause(0.2)
+        assert view.silent_brokers() == []
+        await pilot.press("space")
+        await until(lambda: view.silent_brokers() == [3], "told once it goes on")
 
 
 def drawn(table: LiveTable) -> str:
