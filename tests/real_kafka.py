@@ -12,20 +12,18 @@ import base64
 import fcntl
 import functools
 import hashlib
-import os
 import shutil
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from benchmarks.peers import CACHE, ApacheKafka, kafka_libs
 from broker.protocol.errors import LogctlError
 from clusters.admin import AdminClient
 from clusters.admin.security import Security
 from tests.interop.real_cluster import blocking
+from tests.peers import left_out
 
 # Three virtual machines of Java on a busy machine of two cores start slowly.
 START_S = 150.0
@@ -33,12 +31,8 @@ START_S = 150.0
 
 def require_kafka() -> None:
     """Skip, or fail where peers are required, when Apache Kafka cannot be had."""
-    if kafka_libs() is not None:
-        return
-    reason = "Apache Kafka's jars can't be had: Java or Maven is absent, or Maven failed"
-    if os.environ.get("LOGCTL_REQUIRE_PEERS"):
-        pytest.fail(f"{reason}, and LOGCTL_REQUIRE_PEERS is set")
-    pytest.skip(reason)
+    if shutil.which("java") is None or kafka_libs() is None:
+        left_out("Apache Kafka's jars can't be had: Java or Maven is absent, or Maven failed")
 
 
 class QuickKafka(ApacheKafka):

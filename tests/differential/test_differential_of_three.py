@@ -13,9 +13,9 @@ import pytest
 from broker.protocol.api_keys import ApiKey
 from tests.differential.cases import OF_THREE, PREFIX, Case, load_cases
 from tests.differential.compare import Allowance, Rules, load_allowed
-from tests.differential.conftest import require_kafka
 from tests.differential.play import play_case
 from tests.differential.sides import Side, Sides
+from tests.real_kafka import require_kafka
 
 CASES = load_cases(OF_THREE)
 ALLOWED = load_allowed(brokers=3)
