@@ -119,9 +119,16 @@ class Dashboard(AppService):
         await super().on_data(payload)
 
     async def run(self) -> None:
-        """Run the dashboard; when it could not start, show what it said."""
+        """Run the dashboard; when it could not start, show what it said.
+
+        One that was killed leaves a picture that looks live: the page is closed and says so.
+        """
         await super().run()
-        if self._drew or self._heard is None:
+        if self._drew:
+            with contextlib.suppress(ConnectionError):
+                await self.remote_close()
+            return
+        if self._heard is None:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_LIMIT_S / 2):

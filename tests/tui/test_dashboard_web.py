@@ -228,6 +228,21 @@ def test_a_closed_page_ends_its_dashboard(tmp_path):
         assert answered(served.url) == 200
 
 
+def test_a_dashboard_that_was_killed_leaves_no_picture_that_looks_live(tmp_path, browser):
+    with serving(tmp_path, "--bootstrap", "127.0.0.1:1") as served:
+        page = Page(browser, served.url)
+        page.until_shown("127.0.0.1:1", "Overview")
+        (dashboard,) = served.dashboards()
+        dashboard.kill()
+        page.page.get_by_text("Session ended").wait_for(timeout=WAIT_S * 1000)
+        page.page.get_by_text("Restart").click()
+        until(
+            lambda: [each for each in served.dashboards() if each.pid != dashboard.pid],
+            "another dashboard",
+            page.page.wait_for_timeout,
+        )
+
+
 def test_pages_and_names_from_elsewhere_are_refused(tmp_path):
     with serving(tmp_path, "--bootstrap", "127.0.0.1:1") as served:
         assert answered(served.url) == 200
