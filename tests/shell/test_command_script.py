@@ -48,6 +48,7 @@ SCRIPT: tuple[tuple[str | None, int, str, str], ...] = (
     ("tail", 0, "tail orders:1 --from start --until end", ""),
     (None, 3, "query --fail-if-any 'partitions where topic = orders'", ""),
     ("query", 0, "query 'partitions where topic = orders and partition = 0'", ""),
+    (None, 0, "query 'partitions where topic = nowhere'", "No partitions are like that."),
     (None, 0, "query --assert 'count(brokers where state = up) = 3'", ""),
     ("watch", 0, "watch --from-start --max 1 --where 'topic = orders'", ""),
     ("broker-describe", 0, "broker describe 1", ""),
