@@ -7,12 +7,13 @@ import pytest
 from textual import events
 from textual.widgets import Input, Static
 
-from clusters.admin import GroupSummary
+from clusters.admin import ConfigEntry, GroupSummary
 from tests.tui.piloting import until
 from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS, actions_for, offers
 from tui.model import ClusterView
 from tui.pages.base import Place, Subject
+from tui.pages.settings import setting_rows
 
 
 class Clerk:
@@ -346,13 +347,17 @@ def test_offsets_of_a_group_are_reset_by_its_command() -> None:
     ]  # fmt: skip
 
 
+SETTING = ConfigEntry(name="retention.ms", value="1000", source="DYNAMIC_TOPIC_CONFIG")
+
+
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda each: each.name)
 def test_every_action_is_a_command_that_exists(action) -> None:
     from shell.cli import build, parse
     from shell.commands import all_commands
 
     kind = sorted(action.kinds)[0]
-    subject = Subject(kind, "1", 0 if kind == "partition" else None)
+    row = setting_rows("topic", "orders", [SETTING])[0] if kind == "setting" else None
+    subject = Subject(kind, "1", 0 if kind == "partition" else None, row)
     values = {field.name: field.default or "1" for field in action.fields(subject)}
     values |= {"settings": "retention.ms=1d", "headers": "a=b", "unset": "retention.ms"}
     words = action.words(subject, values)
