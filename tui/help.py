@@ -59,11 +59,11 @@ OVER: tuple[tuple[str, str], ...] = (
     ("record.down record.up", "scroll a record"),
     ("record.hex", "a record as bytes, as text again"),
     ("record.copy record.copy.json", "copy the value, the whole record as JSON"),
-    ("record.close", "close a record; also Escape"),
+    ("record.close", "close a record, as Escape does"),
     ("help.down help.up", "scroll the help"),
     ("help.page.down help.page.up", "a screen of the help"),
     ("help.first help.last", "the first lines of the help, the last"),
-    ("help.close", "close the help; also Escape"),
+    ("help.close", "close the help, as Escape does"),
 )
 CLICK = (
     "puts the cursor on a row; again: opens it. A title sorts. Pages above and keys below can be "
@@ -105,26 +105,26 @@ def help_text(
         [(_first(keys, signs), what + _also(keys, signs)) for keys, what in table]
         for table in (EVERYWHERE, OVER)
     )
-    parts = (
-        ("Keys of this page", page_keys),
-        ("Keys", everywhere),
-        ("Keys of dialogs, records and this help", over),
-        ("Mouse", MOUSE),
-    )
+    parts = (("Keys of this page", page_keys), ("Keys", everywhere), ("Mouse", MOUSE))
     for heading, keys in parts:
-        if keys:
-            text.append(f"\n{heading}\n", "bold")
-        for key, what in keys:
-            text.append(_item(key, what, width))
+        _append_keys(text, heading, keys, width)
     text.append("\nSigns\n", "bold")
     text.append("".join(textwrap.fill(line, width) + "\n" for line in SIGNS.splitlines()))
     text.append(f"\n{textwrap.fill(END, width)}\n")
+    _append_keys(text, "Keys of dialogs, records and this help", over, width)
     text.append("\nKeys of your own\n", "bold")
     text.append(textwrap.fill(CHOOSING, width) + "\n")
     # A key stays in the line of its id.
     ids = "   ".join("\xa0".join([f"{id_}:", *(keys or ["(none)"])]) for id_, keys in signs.items())
     text.append(textwrap.fill(ids, width, break_on_hyphens=False))
     return text
+
+
+def _append_keys(text: Text, heading: str, keys: Sequence[tuple[str, str]], width: int) -> None:
+    if keys:
+        text.append(f"\n{heading}\n", "bold")
+    for key, what in keys:
+        text.append(_item(key, what, width))
 
 
 def _first(keys: str, signs: dict[str, list[str]]) -> str:
