@@ -122,7 +122,7 @@ class Pulse:
                 await self._begin_and_end()
                 self._tell(now_ms)
                 try:
-                    async with asyncio.timeout(TICK_MS / 1000):
+                    async with asyncio.timeout(_to_a_tick_s(TICK_MS)):
                         await self._wake.wait()
                 except TimeoutError:
                     pass
@@ -237,7 +237,7 @@ class Pulse:
         ended = asyncio.create_task(line.wait_closed())
         try:
             while True:
-                await asyncio.wait({ended}, timeout=self._pace_ms() / 1000)
+                await asyncio.wait({ended}, timeout=_to_a_tick_s(self._pace_ms()))
                 heard.asked(self._now_ms())
                 if ended.done():
                     return
@@ -268,6 +268,12 @@ class Pulse:
         if _told(now) != _told(before):
             self._standings = now
             self._on_change()
+
+
+def _to_a_tick_s(pause_ms: int) -> float:
+    """A pause, made to end with others: a process that is woken seldom costs less."""
+    now_s, pause_s, tick_s = asyncio.get_running_loop().time(), pause_ms / 1000, TICK_MS / 1000
+    return max(pause_s / 2, round((now_s + pause_s) / tick_s) * tick_s - now_s)
 
 
 def _told(standings: Mapping[int, Standing]) -> dict[int, tuple[object, ...]]:

@@ -137,7 +137,7 @@ async def test_only_who_is_wanted_is_asked_and_it_is_remembered_who_was_reached(
 
 
 class Hall:
-    """A hundred brokers that answer without a wire, or as a test says."""
+    """Brokers that answer without a wire, or as a test says."""
 
     def __init__(self, brokers: int) -> None:
         self.brokers = brokers
@@ -170,17 +170,17 @@ class Hall:
         pass
 
 
-async def test_a_hundred_brokers_are_not_asked_more_often_than_a_bounded_rate() -> None:
-    hall = Hall(100)
+async def test_many_brokers_are_not_asked_more_often_than_a_bounded_rate() -> None:
+    hall = Hall(50)
     async with asking(hall) as (pulse, states):
-        pulse.want(dict.fromkeys(range(100), "a"))
+        pulse.want(dict.fromkeys(range(50), "a"))
         await states.all_answer()
         before, began_s = hall.asked, time.monotonic()
-        while time.monotonic() - began_s < 1.5:
+        while time.monotonic() - began_s < 1.0:
             await asyncio.sleep(0.05)
         rate = (hall.asked - before) / (time.monotonic() - began_s)
         assert 0 < rate <= PER_SECOND_MAX * 1.2
-    assert len(hall.opened) == 100
+    assert len(hall.opened) == 50
 
 
 @pytest.mark.parametrize(
