@@ -60,7 +60,8 @@ class DrawnOnce(_Drawn):
         """Lay out and draw what is known to have changed."""
         with self._laying_out():
             super()._on_timer_update()
-        if self._compositor._dirty_regions and self.is_current:
+        # What is not seen has nothing to be drawn, and must not wait for it either.
+        if self.is_current and (self._compositor._dirty_regions or self._dirty_widgets):
             if self.app._batch_count:
                 self._update_timer.resume()
                 return

@@ -180,3 +180,11 @@ async def test_work_in_slices_rests_while_a_key_is_answered(desk) -> None:
     RESTING.set(app.key_first_s)
     await in_slices(work())
     assert steps == [0, 0, 0]
+
+
+async def test_what_is_not_seen_does_not_wait_to_be_drawn(desk) -> None:
+    app, pilot, _ = desk
+    hidden = app._pages["partitions"].tables["partitions"]
+    app.screen._dirty_widgets.add(hidden)
+    app.screen.check_idle()
+    await until(pilot, lambda: not app.screen._dirty_widgets, "nothing that waits")
