@@ -51,4 +51,3 @@ def authorized_kafka() -> Iterator[AuthorizedKafka]:
     with AuthorizedKafka(1) as cluster:
         asyncio.run(until_up([cluster.bootstrap], 1))
         yield cluster
-        cluster.kill(1)  # its folder goes away: nothing is gained by an orderly end
