@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from broker.protocol.errors import LogctlError
-from clusters.admin import AdminClient, ConfigEntry
+from clusters.admin import ActiveProducer, AdminClient, ConfigEntry
 from clusters.polls.poller import PollKind
 
 EARLIEST, LATEST = -2, -1
@@ -21,7 +21,8 @@ PartitionsOf = Callable[[str], Sequence[Partition]]
 
 class Questions:
     """Kinds of polls: quorum, ends (subject: topic or ""), ranges (topic), groups, group, lag,
-    lags, configs (topic), broker configs (id), settings ("topic NAME" or "broker ID"), log dirs.
+    lags, transactions (topic), configs (topic), broker configs (id), settings ("topic NAME" or
+    "broker ID"), log dirs.
     """
 
     def __init__(self, admin: AdminClient, partitions_of: PartitionsOf) -> None:
@@ -39,6 +40,7 @@ class Questions:
             "group": PollKind(admin.group, 2_000, 5_000),
             "lag": PollKind(admin.group_lag, 2_000, 5_000),
             "lags": PollKind(self._lags, 5_000, 10_000),
+            "transactions": PollKind(self._transactions, 10_000, 5_000),
             "configs": PollKind(lambda name: admin.configs("topic", name), 15_000, 5_000),
             "broker configs": PollKind(lambda id_: admin.configs("broker", id_), 60_000, 5_000),
             "settings": PollKind(self._settings, 10_000, 5_000),
@@ -51,6 +53,12 @@ class Questions:
         return await self._admin.configs(
             "broker" if kind == "broker" else "topic", name, documentation=True
         )
+
+    async def _transactions(self, topic: str) -> tuple[ActiveProducer, ...]:
+        """Producers with an open transaction in a topic, as far as its leaders are asked."""
+        asked = list(self._partitions_of(topic))[:PARTITIONS_AT_ONCE]
+        told = await self._admin.producers(asked)
+        return tuple(each for each in told.items if each.txn_start_offset is not None)
 
     async def _ends(self, topic: str) -> dict[Partition, int | None]:
         """The end offset of each partition; None where the leader did not answer."""

@@ -13,6 +13,7 @@ from tui.charts import chart
 from tui.drawing import SIGNS, count, said_value, size, sparkline
 from tui.gone import deleted_text
 from tui.model import Health, PartitionRow, TopicRow
+from tui.open_transactions import OpenTransactions
 from tui.pages.base import Desk, Page
 from tui.pages.groups import trend
 from tui.panel import Frame
@@ -82,6 +83,7 @@ class TopicPage(Page):
         self._ranges = Poll("ranges", subject)
         # What was last told of offsets, and what each partition got per second until then.
         self._last: Answer = NO_ANSWER
+        self._transactions = OpenTransactions()
         self._rates: dict[Any, float] = {}
         self.add_text("facts", f"Topic {subject}".replace("[", "\\["))
         self.add_text("rates", "Records written per second")
@@ -132,7 +134,8 @@ class TopicPage(Page):
 
     def wants(self) -> Sequence[Poll]:
         """Offsets of this topic, settings, groups, sizes."""
-        return (self._ranges, Poll("configs", self.about), LAGS, LOG_DIRS)
+        asked = (Poll("configs", self.about), Poll("transactions", self.about))
+        return (self._ranges, *asked, LAGS, LOG_DIRS)
 
     def paint(self) -> None:
         """Draw all panels."""
@@ -179,6 +182,9 @@ class TopicPage(Page):
         prose = Prose()
         health = row.health
         prose.append(f"{SIGNS[health]} {health}", "bold" if health is Health.OK else TONE[health])
+        answer = self.store.answer(Poll("transactions", self.about))
+        held_up = self._transactions.held_up(answer, self.desk.wall_ms())
+        prose.append(f"   {held_up}" if held_up else "", "warning")
         prose.append(f"   {row.partitions} partitions x {row.replication_factor} replicas")
         for number, what in (
             (row.offline, "offline"),
