@@ -33,6 +33,46 @@ COMMIT_VERSION_MAX = 9
 FETCH_VERSION_MAX = 9
 
 
+def lag_partitions(detail: GroupDetail, offsets: Sequence[CommittedOffset]) -> Sequence[Partition]:
+    """What a group has committed or is assigned, sorted."""
+    assigned = {key for member in detail.members for key in member.partitions}
+    return sorted({*assigned, *((each.topic, each.partition) for each in offsets)})
+
+
+def lag_rows(
+    detail: GroupDetail,
+    offsets: Sequence[CommittedOffset],
+    start: Mapping[Partition, int | None],
+    end: Mapping[Partition, int | None],
+) -> tuple[PartitionLag, ...]:
+    """How far a group is behind, where partitions start and end there; without an end no lag."""
+    members: dict[Partition, str] = {}
+    for member in detail.members:
+        for key in member.partitions:
+            members.setdefault(key, member.member_id)
+    committed = {(each.topic, each.partition): each.offset for each in offsets}
+    counted = {(each.topic, each.partition): each.lag for each in offsets}
+    rows = []
+    for key in lag_partitions(detail, offsets):
+        at, last = committed.get(key), end.get(key)
+        lag = counted.get(key)
+        if lag is None and at is not None and last is not None:
+            # A commit beyond the end is left after records were lost: nothing is behind then.
+            lag = max(0, last - at)
+        rows.append(
+            PartitionLag(
+                topic=key[0],
+                partition=key[1],
+                committed=at,
+                start=start.get(key),
+                end=last,
+                lag=lag,
+                member=members.get(key),
+            )
+        )
+    return tuple(rows)
+
+
 class GroupCalls(NewerGroupCalls):
     """What the admin client can do with groups."""
 
@@ -164,38 +204,14 @@ class GroupCalls(NewerGroupCalls):
         self, detail: GroupDetail, offsets: Sequence[CommittedOffset]
     ) -> Gathered[PartitionLag]:
         """The lag of a group that was described already."""
-        members: dict[Partition, str] = {}
-        for member in detail.members:
-            for key in member.partitions:
-                members.setdefault(key, member.member_id)
-        committed = {(each.topic, each.partition): each.offset for each in offsets}
-        counted = {(each.topic, each.partition): each.lag for each in offsets}
-        asked = sorted({*members, *committed})
+        asked = lag_partitions(detail, offsets)
         starts, ends = await asyncio.gather(
             self.list_offsets(dict.fromkeys(asked, OffsetSpec.earliest)),
             self.list_offsets(dict.fromkeys(asked, OffsetSpec.latest)),
         )
         start = {(each.topic, each.partition): each.offset for each in starts.items}
         end = {(each.topic, each.partition): each.offset for each in ends.items}
-        rows = []
-        for key in asked:
-            at, last = committed.get(key), end.get(key)
-            lag = counted.get(key)
-            if lag is None and at is not None and last is not None:
-                # A commit beyond the end is left after records were lost: nothing is behind then.
-                lag = max(0, last - at)
-            rows.append(
-                PartitionLag(
-                    topic=key[0],
-                    partition=key[1],
-                    committed=at,
-                    start=start.get(key),
-                    end=last,
-                    lag=lag,
-                    member=members.get(key),
-                )
-            )
-        return Gathered(tuple(rows), ends.failures)
+        return Gathered(lag_rows(detail, offsets, start, end), ends.failures)
 
     async def commit_offsets(self, group: str, offsets: Mapping[Partition, int]) -> None:
         """Set committed offsets of a group without members, as its owner; makes the group if new.

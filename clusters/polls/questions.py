@@ -8,12 +8,15 @@ from typing import Any
 
 from broker.protocol.errors import LogctlError
 from clusters.admin import ActiveProducer, AdminClient, ConfigEntry
+from clusters.admin.groups import lag_partitions, lag_rows
 from clusters.polls.poller import PollKind
 
 EARLIEST, LATEST = -2, -1
 PARTITIONS_AT_ONCE = 1_000
-GROUPS_AT_ONCE = 4
+GROUPS_AT_ONCE = 16
 GROUPS_MAX = 200
+GROUPS_WAIT_S = 5.0
+NOT_IN_TIME = "not told in time"
 Partition = tuple[str, int]
 # The partitions of a topic, or all for "": what the metadata log says there are.
 PartitionsOf = Callable[[str], Sequence[Partition]]
@@ -28,6 +31,8 @@ class Questions:
     def __init__(self, admin: AdminClient, partitions_of: PartitionsOf) -> None:
         self._admin = admin
         self._partitions_of = partitions_of
+        # Groups that did not answer in time when all lags were asked last.
+        self._untold: set[str] = set()
 
     def kinds(self) -> Mapping[str, PollKind]:
         """What `Poller` takes."""
@@ -83,16 +88,41 @@ class Questions:
         return found
 
     async def _lags(self, _: str) -> dict[str, Any]:
-        """The lag of every group by name: partitions, or the words of why not."""
+        """The lag of every group by name: partitions, or the words of why not.
+
+        Where groups are many and the cluster is slow, what was told in time is the answer; the rest
+        comes first the next time.
+        """
         summaries = await self._admin.groups()
         names = [each.group for each in summaries.items][:GROUPS_MAX]
+        names.sort(key=lambda name: name not in self._untold)
         gate = asyncio.Semaphore(GROUPS_AT_ONCE)
 
         async def one(name: str) -> Any:
             async with gate:
                 try:
-                    return await self._admin.group_lag(name)
+                    return await asyncio.gather(
+                        self._admin.group(name), self._admin.group_offsets(name)
+                    )
                 except LogctlError as error:
                     return str(error)
 
-        return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+        tasks = {name: asyncio.create_task(one(name)) for name in names}
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=GROUPS_WAIT_S)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        told = {name: task.result() for name, task in tasks.items() if task.done()}
+        self._untold = {name for name in names if name not in told}
+        found = {name: each for name, each in told.items() if not isinstance(each, str)}
+        # Where partitions end is asked once for all groups that read them.
+        read = (lag_partitions(detail, offsets) for detail, offsets in found.values())
+        asked = sorted({key for partitions in read for key in partitions})
+        ends = await self._offsets(asked, LATEST)
+        lags: dict[str, Any] = dict.fromkeys(sorted(names), NOT_IN_TIME)
+        lags |= told
+        for name, (detail, offsets) in found.items():
+            lags[name] = lag_rows(detail, offsets, {}, ends)
+        return lags
