@@ -185,6 +185,7 @@ async def test_work_in_slices_rests_while_a_key_is_answered(desk) -> None:
 async def test_what_is_not_seen_does_not_wait_to_be_drawn(desk) -> None:
     app, pilot, _ = desk
     hidden = app._pages["partitions"].tables["partitions"]
+    await until(pilot, lambda: drawn(app), "nothing that waits")
     app.screen._dirty_widgets.add(hidden)
-    app.screen.check_idle()
-    await until(pilot, lambda: not app.screen._dirty_widgets, "nothing that waits")
+    app.screen._on_timer_update()
+    assert not app.screen._dirty_widgets
