@@ -38,6 +38,10 @@ def require_kafka() -> None:
 class QuickKafka(ApacheKafka):
     """Brokers that live for a minute: compiled quickly rather than well, with few threads beside."""
 
+    def properties(self, node: int) -> dict[str, str]:
+        """Settings of a broker; what share groups keep needs no fifty partitions (KIP-932)."""
+        return super().properties(node) | {"share.coordinator.state.topic.num.partitions": "3"}
+
     def java(self, *arguments: str) -> list[str]:
         """The command line of a virtual machine."""
         program, *rest = super().java(*arguments)
