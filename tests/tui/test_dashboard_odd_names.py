@@ -11,16 +11,36 @@ from shell.commands import all_commands
 from tui.actions import ACTIONS, Action
 from tui.pages.base import Subject
 from tui.pages.groups import drain, group_rows
+from tui.pages.settings import SettingRow
 from tui.store import GROUPS, LAGS, Store
 from tui.words import with_flag
 
 ODD = ("-odd", "--yes", "a b", "it's $HOME `x`", "--", "größe\u202e")
 
 
+def setting_of(topic: str) -> SettingRow:
+    """A setting of a topic of this name."""
+    return SettingRow(
+        kind="topic",
+        owner=topic,
+        name="retention.ms",
+        value="5",
+        source="dynamic topic",
+        default="604800000",
+        type="long",
+        read_only=False,
+        sensitive=False,
+        documentation=None,
+        layers=(),
+    )
+
+
 def words_of(action: Action, name: str) -> list[str]:
     """The command as it is run, flags and all, for something of this name."""
     kind = sorted(action.kinds)[-1]
     subject = None if kind == "cluster" else Subject(kind, "1" if kind == "broker" else name)
+    if kind == "setting":
+        subject = Subject(kind, "retention.ms", data=setting_of(name))
     fields = action.fields(subject)
     values = {field.name: field.default or ("1" if field.required else "") for field in fields}
     if action.name in ("create-topic", "alter-topic"):
@@ -39,7 +59,7 @@ def test_a_name_stays_a_name_in_the_command_and_in_a_shell(action: Action, name:
     words = words_of(action, name)
     assert shlex.split(shlex.join(words)) == words
     invocation = parse(build(all_commands()), words)
-    if action.kinds & {"topic", "group"}:
+    if action.kinds & {"topic", "group", "setting"}:
         told = invocation.values.values()
         assert any(name in each for each in told if isinstance(each, str | list | tuple)), told
     assert bool(invocation.values.get("dry_run")) is action.dry_run
