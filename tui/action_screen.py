@@ -301,7 +301,8 @@ class ActionScreen(Dialog[int | None]):
             words = with_flag(words, "--yes")
         self._code = await self._commander.run(words, self._hear)
         self.phase = Phase.DONE
-        self._draw()
+        if self.is_current:
+            self._draw()
 
     def _hear(self, line: str) -> None:
         if self._progressing:
@@ -309,7 +310,8 @@ class ActionScreen(Dialog[int | None]):
         self._progressing = line.startswith("\r")
         self._said.append(line.strip("\r").rstrip())
         del self._said[:-LINES_MAX]
-        if self.is_attached:
+        # Once it is left its parts go one by one, while lines may still come.
+        if self.is_current:
             self._draw()
             self.query_one("#action-scroll", VerticalScroll).scroll_end(animate=False)
 

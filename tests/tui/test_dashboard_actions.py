@@ -347,6 +347,19 @@ def test_offsets_of_a_group_are_reset_by_its_command() -> None:
     ]  # fmt: skip
 
 
+async def test_lines_that_come_while_a_dialog_is_left_do_no_harm(desk, clerk) -> None:
+    app, pilot = desk
+    clerk.answers["dry"] = (0, ["would create"])
+    screen = await opened(app, pilot, "C")
+    app.pop_screen()
+    turns = 0
+    while screen.is_attached:
+        screen._hear("late")
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 1, "it was left in one turn"
+
+
 SETTING = ConfigEntry(name="retention.ms", value="1000", source="DYNAMIC_TOPIC_CONFIG")
 
 
