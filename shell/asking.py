@@ -12,7 +12,7 @@ import shlex
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shell.exits import ExitCode, Refused
 from shell.output import TABLE
@@ -230,25 +230,3 @@ def _in_thread(asking: Callable[[], Awaitable[T]]) -> T:
     if failed:
         raise failed[0]
     return found[0]
-
-
-def rows_where(rows: Sequence[Any], keep: set[Any], key: Callable[[Any], Any]) -> list[Any]:
-    """Those rows whose key a condition kept."""
-    return [row for row in rows if key(row) in keep]
-
-
-async def keys_where(session: Session, text: str, table: str) -> set[Any]:
-    """Keys of a table's rows for which a condition holds; one value, or a tuple of several.
-
-    Raises UsageProblem for a condition that cannot be read. Rows nobody can judge are told.
-    """
-    from clusters.query import TABLES
-    from shell.commands.query import observe, read_condition
-
-    query = read_condition(text, table=table)
-    state = await observe(session, [query])
-    for problem in query.missing(state):
-        session.output.warn(problem)
-    names = TABLES[table].keys
-    found = [tuple(row[name] for name in names) for row in query.rows(state)]
-    return {each[0] if len(each) == 1 else each for each in found}

@@ -12,9 +12,9 @@ from dataclasses import replace
 from broker.protocol.errors import LogctlError
 from clusters.query import TABLES, ClusterState, Query, Row, Steady
 from clusters.watch.status import SystemClock
-from shell.commands.query import shown_row
 from shell.exits import ShellError
 from shell.nudges import Nudges
+from shell.observing import shown_row
 from shell.session import Session
 
 WAIT_TIMEOUT_MS = 300_000

@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import keys_where, rows_where, tell_limited, tell_missing
+from shell.asking import tell_limited, tell_missing
 from shell.exits import ExitCode, UsageProblem
 from shell.nearest import did_you_mean
+from shell.observing import keys_where, rows_where
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import keys_where, tell_limited, tell_missing
+from shell.asking import tell_limited, tell_missing
 from shell.exits import ExitCode, Refused, UsageProblem
+from shell.observing import keys_where
 from shell.output import Cell, Table
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session

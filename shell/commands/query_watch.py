@@ -19,8 +19,8 @@ async def follow_rows(session: Session, query: Query, limit: int | None) -> None
     """Print changes of the rows (or of the verdict) for ever, or until there were `limit`."""
     from broker.protocol.errors import LogctlError
     from clusters.query import ClusterState, Steady
-    from shell.commands.query import observe
     from shell.nudges import Nudges
+    from shell.observing import observe
 
     steady = Steady(query)
     before: dict[Any, Row] = {}
@@ -74,7 +74,7 @@ def _key(query: Query, row: Row) -> Any:
 
 def _tell(session: Session, query: Query, at_ms: int, change: str, row: Row) -> None:
     from clusters.watch.events import iso_time
-    from shell.commands.query import shown_row
+    from shell.observing import shown_row
 
     at = iso_time(at_ms)
     data = {
@@ -88,7 +88,7 @@ def _tell(session: Session, query: Query, at_ms: int, change: str, row: Row) -> 
 
 def _line(session: Session, query: Query, at: str, change: str, row: Row) -> str:
     from clusters.query import TABLES
-    from shell.commands.query import cell, kind_of
+    from shell.observing import cell, kind_of
 
     tone = {"begins": "warn", "fails": "warn", "ends": "good", "holds": "good"}.get(change, "note")
     painted = session.output.paint(f"{change:<7}", tone)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shell.asking import card_text, keys_where, rows_where, tell_limited
+from shell.asking import card_text, tell_limited
 from shell.commands.config import settings_as_plain, settings_table
 from shell.commands.partition import HEALTH_OPTIONS, Health
 from shell.exits import ExitCode
+from shell.observing import keys_where, rows_where
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from shell.commands.query import observe, read_condition
 from shell.exits import ExitCode, UsageProblem
+from shell.observing import observe, read_condition
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
 

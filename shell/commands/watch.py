@@ -55,7 +55,7 @@ async def _watch(
 def _condition(where: str | None) -> Query | None:
     """A condition on the cluster when it names a table, else on each event."""
     from clusters.query import TABLES
-    from shell.commands.query import read_condition
+    from shell.observing import read_condition
 
     if where is None:
         return None

@@ -19,8 +19,8 @@ from clusters.declared.variables import VariableError, Variables, typed
 from clusters.query import QueryError, parse
 from clusters.watch.events import iso_time
 from clusters.watch.status import SystemClock
-from shell.commands.query import observe
 from shell.exits import ExitCode, Refused, ShellError
+from shell.observing import observe
 from shell.output import Output
 from shell.registry import Registry
 from shell.runbook import filling

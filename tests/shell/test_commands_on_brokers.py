@@ -31,7 +31,7 @@ from clusters.query import parse
 from clusters.throwaway import ThrowAwayCluster
 from shell.cli import build
 from shell.commands import all_commands
-from shell.commands.query import observe
+from shell.observing import observe
 from shell.output import Output
 from shell.runner import Runner
 from shell.session import Doors, Session
