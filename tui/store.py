@@ -14,6 +14,7 @@ from clusters.watch import FeedStatus
 from clusters.watch.slices import Work, at_once
 from tui.marks import Marks
 from tui.model import MIN_ISR, ClusterView
+from tui.rebalances import Rebalances
 
 QUORUM = Poll("quorum")
 ENDS = Poll("ends")
@@ -62,6 +63,7 @@ class Store:
         # (bytes of replicas, bytes of the disks, bytes left) by broker; bytes of replicas by topic.
         self.broker_sizes: dict[int, tuple[int, int | None, int | None]] = {}
         self.topic_sizes: dict[str, int] = {}
+        self.rebalances = Rebalances()
         # The fullest disk of each broker, as it was told last: also of brokers that are down.
         self.disks: dict[int, Disk] = {}
         self._partition_ends: dict[tuple[str, int], int] = {}
@@ -131,6 +133,18 @@ class Store:
             for group, lag in answer.value.items():
                 if not isinstance(lag, str):
                     self._take_lag(group, lag, answer.at_ms, len(answer.value))
+        else:
+            self._take_short(poll, answer)
+
+    def _take_short(self, poll: Poll, answer: Answer) -> None:
+        """What is taken in no time."""
+        at_ms = answer.at_ms or 0
+        if poll.kind == "group":
+            group, ids = answer.value, [each.member_id for each in answer.value.members]
+            self.rebalances.saw(poll.subject, group.state, at_ms, ids)
+        elif poll.kind == "groups":
+            for each in answer.value:
+                self.rebalances.saw(each.group, each.state, at_ms)
         elif poll.kind == "log dirs":
             self._take_sizes(answer)
         elif poll.kind == "broker configs":

@@ -15,12 +15,14 @@ from tui.drawing import age, count, sparkline
 from tui.pages.base import Desk, Page
 from tui.panel import Frame
 from tui.prose import Prose
+from tui.rebalances import MOVING
 from tui.store import FRESH_MS, GROUPS, LAGS, Store
 from tui.table import Column, LiveTable
 
 # A streams group is not ready while topics that it reads are missing or do not fit together.
 TROUBLED = ("Dead", "Unknown", "NotReady")
-MOVING = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
+# So often within this time a group does little else.
+RESTLESS_TIMES, RESTLESS_MS = 3, 300_000
 LEVEL_PER_S = 0.5
 PLOTS_WIDTH = 150
 
@@ -321,6 +323,10 @@ class GroupPage(Page):
             prose.append(f"   coordinator {detail.coordinator}   members {len(detail.members)}")
             if detail.generation is not None:
                 prose.append(f"   generation {detail.generation}")
+        times = self.store.rebalances.since(self.about, self.desk.now_ms() - RESTLESS_MS)
+        if len(times) >= RESTLESS_TIMES:
+            over = age(self.desk.now_ms() - times[0])
+            prose.append(f"   ↻ rebalanced {len(times)} times in {over}", "warning")
         state = "" if detail is None else detail.state
         samples = self.store.lags.get(self.about)
         commits = self.store.commits.get(self.about)
