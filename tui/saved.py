@@ -8,7 +8,6 @@ context elsewhere, and never end the dashboard over a file that cannot be read: 
 import os
 from typing import Any
 
-from clusters import state
 from clusters.errors import StateError
 from tui.doors import Target, TargetProblem
 
@@ -40,6 +39,8 @@ class SavedContext:
 
     def has_moved(self) -> bool:
         """Whether the file is another than at the last look; cheap."""
+        from clusters import state  # reads YAML: not before the first picture
+
         try:
             status = os.stat(state.config_path())
         except OSError:
@@ -54,6 +55,8 @@ class SavedContext:
 
         May take as long as the sources of secrets do. Raises TargetProblem, once for each reason.
         """
+        from clusters import state
+
         assert self._again is not None
         try:
             found = state.contexts().get(self._name)

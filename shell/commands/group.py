@@ -26,16 +26,8 @@ _TONES = {"Stable": "good", "Empty": "dim", "Dead": "bad"}
 
 
 async def _list(session: Session, *, state: Sequence[str], where: str | None) -> ExitCode | None:
-    from clusters.query.schema import GROUP_STATES
-
-    known = {each.lower() for each in GROUP_STATES}
-    for each in state:
-        if each.lower() not in known:
-            listed = ", ".join(GROUP_STATES)
-            raise UsageProblem(
-                f"There is no state '{each}' of a group; there are {listed}."
-                + did_you_mean(each, GROUP_STATES)
-            )
+    if state:
+        _check_states(state)
     async with session.admin() as admin:
         told = await admin.groups(state or None)
         groups = list(told.items)
@@ -63,6 +55,20 @@ async def _list(session: Session, *, state: Sequence[str], where: str | None) ->
         )
         await tell_limited(session, admin, "group", empty=not told.items)
     return tell_missing(session, told.failures)
+
+
+def _check_states(named: Sequence[str]) -> None:
+    # Loads the language of conditions, which a plain list needs not.
+    from clusters.query.schema import GROUP_STATES
+
+    known = {each.lower() for each in GROUP_STATES}
+    for each in named:
+        if each.lower() not in known:
+            listed = ", ".join(GROUP_STATES)
+            raise UsageProblem(
+                f"There is no state '{each}' of a group; there are {listed}."
+                + did_you_mean(each, GROUP_STATES)
+            )
 
 
 async def _describe(session: Session, *, group: str, rate: bool, sample: int) -> ExitCode | None:

@@ -174,4 +174,4 @@ async def test_a_file_that_says_the_same_or_nothing_changes_nothing(cluster, sho
         assert said[1].startswith("The context prod is not saved any more")
         save(color="blue")
         await until(pilot, lambda: shown.color == "blue", "what is right again")
-        assert shown.known_names()["topic"] == ["moved"]
+        await until(pilot, lambda: shown.known_names()["topic"] == ["moved"], "what is there now")
