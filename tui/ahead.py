@@ -19,6 +19,7 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.errors import NoWidget
 from textual.message_pump import MessagePump
+from textual.widgets import Input
 
 from tui.doors import monotonic_ms
 
@@ -93,12 +94,16 @@ class TypedAhead(App[int]):
         self._way: list[MessagePump] = []
         self._place = 0
         self._rounds = 0
+        # The key that comes back to us, unless something on its way takes it.
+        self._sent: events.Event | None = None
         self._watching: asyncio.TimerHandle | None = None
 
     async def on_event(self, event: events.Event) -> None:
         """Do what somebody did, or keep it until its turn; Textual does the rest."""
         if not isinstance(event, events.InputEvent | events.Paste) or event.is_forwarded:
             await super().on_event(event)
+            if event is self._sent:
+                self._follow()
             return
         self.last_input_ms = monotonic_ms()
         self.ahead.held.append(event)
@@ -138,10 +143,15 @@ class TypedAhead(App[int]):
             await super().on_event(event)
             return
         self.ahead.doing = True
-        way = self._way_of(event)
+        way, takes_words = self._way_of(event), isinstance(self.focused, Input)
         await super().on_event(event)
         self._rounds = 0
-        self._follow(way)
+        if isinstance(event, events.Key) and event.is_forwarded and not takes_words:
+            # It comes back once nothing on its way has taken it.
+            self._sent, self._way = event, []
+            self._watch()
+        else:
+            self._follow(way)
 
     # -- following one event
 
@@ -156,6 +166,7 @@ class TypedAhead(App[int]):
 
     def _follow(self, begun: Iterable[MessagePump] = ()) -> None:
         """Send a marker the way that an event has gone, and the way that the next one would go."""
+        self._sent = None
         self._rounds += 1
         now = (self.focused or self.screen).ancestors_with_self
         before = [each for each in dict.fromkeys([*begun, *self._busy()]) if each not in now]
@@ -202,13 +213,17 @@ class TypedAhead(App[int]):
             return  # it ends
         if self.ahead.awaits:
             if self.ahead.is_late():
-                self._marker += 1
+                self._marker, self._sent = self._marker + 1, None
                 self.ahead.give_up()
-            elif self.ahead.doing and not self._way[self._place].call_later(_nothing):
+            elif self.ahead.doing and self._is_lost():
                 self._follow()
             else:
                 self._watch()
         await self._go_on()
+
+    def _is_lost(self) -> bool:
+        """Whether the marker closed with the node that has it, or a key was taken on its way."""
+        return self._sent is not None or not self._way[self._place].call_later(_nothing)
 
 
 def _nothing() -> None:

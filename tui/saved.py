@@ -30,7 +30,8 @@ class SavedContext:
         self._name, self._again = target.name, target.again
         self._saved: Any = target.saved
         self._stamp: tuple[int, int, int] | None = None
-        self._problem = ""
+        # What was wrong at the last look, and whether that was told.
+        self._problem, self._is_told = "", False
 
     @property
     def is_watched(self) -> bool:
@@ -69,9 +70,13 @@ class SavedContext:
         except (StateError, TargetProblem) as error:
             # Looked at again, for the reason may lie outside of the file.
             self._stamp = None
-            if str(error) == self._problem:
+            if str(error) != self._problem:
+                # At the next look it is told: a file that is being written is half there.
+                self._problem, self._is_told = str(error), False
                 return None
-            self._problem = str(error)
+            if self._is_told:
+                return None
+            self._is_told = True
             raise TargetProblem(f"{error} (what it was is still shown)") from None
         what = _difference(self._saved, found)
         self._saved, self._problem = found, ""
