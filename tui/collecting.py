@@ -25,7 +25,9 @@ UNTOUCHED_MS = 600_000
 WHOLE_MS, WHOLE_QUIET_MS, WHOLE_AT_LATEST_MS = 600_000, 30_000, 3_600_000
 # How often what came is passed over, how long that is put off for what is open, and how long a page
 # or dialog takes to close: then it is looked for, before it would be passed over.
-SETTLE_MS, PASSING_MS_MAX, CLOSING_MS = 2_000, 30_000, 700
+SETTLE_MS, PASSING_MS_MAX, CLOSING_MS = 2_000, 10_000, 700
+# What is closed again and again is looked for after so long, though some of it is still closing.
+CLOSING_MS_MAX = 5_000
 
 
 class Collector:
@@ -86,7 +88,8 @@ class Collector:
         if self._passing_ms is not None and now_ms - self._passing_ms < PASSING_MS_MAX:
             return
         if self._closed_ms is not None:
-            if now_ms - self._closed_ms < CLOSING_MS:
+            waited_ms = now_ms - self._settled_ms
+            if now_ms - self._closed_ms < CLOSING_MS and waited_ms < CLOSING_MS_MAX:
                 return
             self._closed_ms = None
             gc.collect()

@@ -14,6 +14,7 @@ from tui.app import DashboardApp
 from tui.collecting import (
     AT_LATEST_MS,
     CLOSING_MS,
+    CLOSING_MS_MAX,
     EVERY_MS,
     PASSING_MS_MAX,
     PAUSES_MS,
@@ -223,6 +224,16 @@ def test_what_was_open_for_a_while_is_found_once_it_was_closed(collector) -> Non
     assert gone() is not None, "its parts are still closing"
     assert not collector.tick(now_ms + CLOSING_MS, now_ms, loaded=True)
     assert gone() is None
+
+
+def test_what_is_closed_again_and_again_puts_nothing_off_for_long(collector) -> None:
+    assert collector.tick(0, 0, loaded=True)
+    kept = [[number] for number in range(5_000)]
+    for now_ms in range(500, CLOSING_MS_MAX + 1, 500):
+        assert len(gc.get_objects()) > len(kept)
+        collector.closed(now_ms)
+        collector.tick(now_ms, now_ms, loaded=True)
+    assert len(gc.get_objects()) < len(kept)
 
 
 def test_what_stays_open_is_passed_over_in_the_end(collector) -> None:
