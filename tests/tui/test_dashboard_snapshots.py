@@ -110,6 +110,7 @@ def answers(cluster) -> None:
             "broker configs": [
                 ConfigEntry(name="min.insync.replicas", value="2", source="static broker")
             ],
+            "transactions": (),
             "settings": [
                 ConfigEntry(
                     name="retention.ms",
