@@ -40,12 +40,16 @@ class Collector:
         self._whole_ms = 0
         self._settled_ms = 0
         self._passing_ms: int | None = None
+        # When the last was closed of what is to be looked for, and when the first.
         self._closed_ms: int | None = None
+        self._closing_ms = 0
         gc.set_threshold(*THRESHOLDS)
         gc.enable()
 
     def closed(self, now_ms: int) -> None:
         """Something was closed: what it leaves is to be found."""
+        if self._closed_ms is None:
+            self._closing_ms = now_ms
         self._closed_ms = now_ms
 
     def tick(self, now_ms: int, last_key_ms: int, *, loaded: bool, passing: bool = False) -> bool:
@@ -88,7 +92,7 @@ class Collector:
         if self._passing_ms is not None and now_ms - self._passing_ms < PASSING_MS_MAX:
             return
         if self._closed_ms is not None:
-            waited_ms = now_ms - self._settled_ms
+            waited_ms = now_ms - self._closing_ms
             if now_ms - self._closed_ms < CLOSING_MS and waited_ms < CLOSING_MS_MAX:
                 return
             self._closed_ms = None

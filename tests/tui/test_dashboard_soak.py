@@ -229,7 +229,7 @@ def test_what_was_open_for_a_while_is_found_once_it_was_closed(collector) -> Non
 def test_what_is_closed_again_and_again_puts_nothing_off_for_long(collector) -> None:
     assert collector.tick(0, 0, loaded=True)
     kept = [[number] for number in range(5_000)]
-    for now_ms in range(500, CLOSING_MS_MAX + 1, 500):
+    for now_ms in range(500, CLOSING_MS_MAX + 501, 500):
         assert len(gc.get_objects()) > len(kept)
         collector.closed(now_ms)
         collector.tick(now_ms, now_ms, loaded=True)
