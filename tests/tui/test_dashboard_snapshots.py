@@ -104,6 +104,7 @@ def answers(cluster) -> None:
             ),
             "lag": lag,
             "lags": {"billing": lag},
+            "transactions": (),
             "configs": [
                 ConfigEntry(name="retention.ms", value="604800000", source="dynamic topic")
             ],
