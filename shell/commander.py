@@ -120,6 +120,9 @@ def target(session: Session) -> Target:
     if settings.bootstrap:
         # They win over those of the context, as in the session itself.
         where += ["--bootstrap", ",".join(settings.bootstrap)]
+    if settings.read_only:
+        # What is not offered is refused besides.
+        where.append("--read-only")
     spec = None if context is None or settings.bootstrap else context.spec_path
     return Target(
         name="" if context is None else context.name,
