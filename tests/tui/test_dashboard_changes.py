@@ -144,3 +144,19 @@ def test_what_fell_behind_and_caught_up_came_back_too(cluster: Any) -> None:
         (CAME_BACK, "signups", 2, 0),
         (CAME_BACK, "__own", 2, 0),
     ]
+
+
+async def test_a_setting_stands_with_its_values(cluster: Any, open_dashboard: Any) -> None:
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(140, 24)) as pilot:
+        await cluster.tell()
+        await until(pilot, lambda: app.store.marks.all, "the mark of the beginning")
+        cluster.min_isr("signups", 2)
+        await cluster.tell()
+        await pilot.press("d")
+        table = app.table("changes")
+        await until(pilot, lambda: len(table.shown) == 1, "the setting")
+        line = table.render_line(1).text
+        assert line.split()[:6] == [
+            "·", "ConfigChanged", "signups", "min.insync.replicas", "default", "2",
+        ]  # fmt: skip

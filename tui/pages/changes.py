@@ -119,16 +119,25 @@ def clock_text(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S}"
 
 
+def _setting(row: Change) -> str:
+    """The name of a setting that is otherwise."""
+    return str(row.now if row.now is not None else row.then).partition("=")[0]
+
+
 def _changes_table() -> LiveTable[Change]:
     def subject(row: Change) -> str:
         if row.topic is not None:
-            return row.topic if row.partition is None else f"{row.topic}-{row.partition}"
-        return "cluster" if row.broker is None else f"broker {row.broker}"
+            of = row.topic if row.partition is None else f"{row.topic}-{row.partition}"
+        else:
+            of = "cluster" if row.broker is None else f"broker {row.broker}"
+        return f"{of} {_setting(row)}" if row.kind == EventKind.CONFIG_CHANGED else of
 
     def row_class(row: Change) -> str:
         return "warning" if row.kind in WORRYING else "dim" if row.kind == CAME_BACK else ""
 
     def value(row: Change, told: Any) -> str:
+        if row.kind == EventKind.CONFIG_CHANGED:
+            return "default" if told is None else str(told).partition("=")[2]
         if isinstance(told, Mapping) and "host" in told:
             return f"{told['host']}:{told['port']}"
         leads = row.kind in (EventKind.LEADER_MOVED, CAME_BACK)
@@ -145,8 +154,10 @@ def _changes_table() -> LiveTable[Change]:
             Column("subject", 0, subject, lambda r: (r.topic or "", r.partition or 0)),
             Column("then", 0, lambda r: value(r, r.then), lambda r: str(r.then)),
             Column("now", 0, lambda r: value(r, r.now), lambda r: str(r.now), fill=True),
-            Column("changes", 7, lambda r: times(r.changes), lambda r: -(r.changes or 0), True),
-            Column("leaders", 7, lambda r: times(r.moves), lambda r: -(r.moves or 0), True),
+            Column(
+                "changes", 7, lambda r: times(r.changes), lambda r: -(r.changes or 0), True, 100
+            ),
+            Column("leaders", 7, lambda r: times(r.moves), lambda r: -(r.moves or 0), True, 100),
         ],
         key=lambda r: (r.kind, r.topic, r.partition, r.broker, str(r.then), str(r.now)),
         search=lambda r: f"{r.kind} {subject(r)} {r.then} {r.now}",
