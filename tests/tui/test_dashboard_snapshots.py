@@ -104,7 +104,6 @@ def answers(cluster) -> None:
             ),
             "lag": lag,
             "lags": {"billing": lag},
-            "transactions": (),
             "configs": [
                 ConfigEntry(name="retention.ms", value="604800000", source="dynamic topic")
             ],
