@@ -205,8 +205,8 @@ async def _unregister(
             )
         if dry_run:
             session.output.say(
-                f"The cluster would forget broker {id}, which holds {held} replicas; "
-                "nothing was changed."
+                f"The cluster would forget broker {id}, which holds {held} "
+                f"{'replica' if held == 1 else 'replicas'}; nothing was changed."
             )
             return None
         await admin.unregister_broker(id)

@@ -15,7 +15,7 @@ from tests.shell.golden_shapes import GOLDEN, check_shape, fitting, shape
 
 # Commands without data: what they say is for people. Those of an open surface have its own form.
 WITHOUT_DATA = {
-    "broker start", "cluster init", "completion",
+    "broker start", "broker unregister", "cluster init", "completion",
     "context add", "context remove", "context use", "dash", "demo", "export", "group delete",
     "group delete-offsets", "help", "topic alter", "topic clone", "topic create", "topic delete",
     "wait",
