@@ -313,7 +313,8 @@ class Painting(TypedAhead):
 
     def on_live_table_moved(self) -> None:
         """Name the keys that do something with the row of the cursor."""
-        if self._places:
+        # Under a dialog it stays as it is: nothing jumps away below whoever clicks there next.
+        if self._places and len(self.screen_stack) == 1:
             self._draw(self._keys, keys_text(self._shown_keys()))
 
     def _draw(self, widget: Static, text: Any) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from tests.tui.piloting import until
 from tui.action_screen import ActionScreen
 from tui.app import DashboardApp
+from tui.status import keys_text
 
 # As a terminal sends them; Escape as Kitty's protocol has it, for else it is Alt with the next.
 ESCAPE, UP, DOWN, SHIFT_TAB, PAGE_DOWN = "\x1b[27u", "\x1b[A", "\x1b[B", "\x1b[Z", "\x1b[6~"
@@ -131,6 +132,15 @@ def click(app: DashboardApp, line: str, word: str) -> str:
     raise AssertionError(f"{word} is not in {[strip.text for strip in lines]}")
 
 
+def last_line(app: DashboardApp) -> str:
+    """The line of keys, "" while another is about to take its place."""
+    drawn = str(app._keys.content)
+    return drawn if drawn == str(keys_text(app._shown_keys())) else ""
+
+
+BESIDE = "\x1b[<0;2;20M\x1b[<0;2;20m"
+
+
 @pytest.fixture
 async def topics(cluster, open_dashboard):
     """The page of the topics, as wide as all its keys."""
@@ -150,6 +160,26 @@ async def test_a_click_right_behind_the_key_that_closes_a_dialog(topics) -> None
     send(app, f"{ESCAPE}{tab}jj")
     rows = await until_table(app, pilot, "partitions")
     await until(pilot, lambda: rows.cursor_row.partition == 2, "two down")
+    await until(pilot, lambda: "Produce" in last_line(app), "what can be done")
+    produce = click(app, "#keys", "Produce")
+    await pilot.press("question_mark")
+    send(app, f"{BESIDE}{produce}D4/new\tj")
+    await until(pilot, lambda: isinstance(app.screen, ActionScreen), "the dialog of the click")
+    await until(pilot, lambda: isinstance(app.focused, Input), "its fields")
+    box = app.screen.query_one("#field-value", Input)
+    await until(pilot, lambda: box.value == "D4/new", "what was typed behind the click")
+    key = app.screen.query_one("#field-key", Input)
+    await until(pilot, lambda: key.value == "j", "what was typed into the next field")
+
+
+async def test_the_line_of_keys_stays_where_it_is_under_a_dialog(topics) -> None:
+    app, pilot = topics
+    await until(pilot, lambda: "Filter" in last_line(app), "what can be done")
+    before = str(app._keys.content)
+    await pilot.press("question_mark")
+    await until(pilot, lambda: len(app.screen_stack) == 2, "the help")
+    app._tick()
+    assert str(app._keys.content) == before
 
 
 async def test_a_key_right_behind_the_click_that_closes_a_dialog(topics) -> None:
