@@ -1,0 +1,109 @@
+"""A running dashboard, and what a person does with it, for tests that go through all its keys."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tui.pages.base import Place
+
+WAIT_S = 60.0
+STEP_S = 0.02
+
+
+class Clerk:
+    """Answers `tail` with a few records, anything else at once."""
+
+    deploys = True
+
+    def __init__(self) -> None:
+        self.ran: list[list[str]] = []
+
+    def shown(self, words: Sequence[str]) -> str:
+        return "logctl " + " ".join(words)
+
+    async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
+        self.ran.append(list(words))
+        if words[0] == "tail":
+            value = {f"field{number}": number for number in range(90)}
+            told = {"topic": "orders", "partition": 0, "key": "k", "value": value}
+            for offset in range(3):
+                on_line(json.dumps({**told, "offset": offset}))
+            await asyncio.Event().wait()
+        return 0
+
+
+class Story:
+    """A story of one step."""
+
+    busy = False
+
+    def __init__(self) -> None:
+        self.finished = False
+
+    @property
+    def text(self) -> str:
+        return "That is all." if self.finished else "Broker 2 will be stopped."
+
+    async def advance(self) -> None:
+        self.finished = True
+
+
+class Bench:
+    """A running dashboard, and what a person does with it."""
+
+    def __init__(self, app, pilot, cluster, clerk: Clerk, asked: list[int]) -> None:
+        self.app, self.pilot, self.cluster, self.clerk = app, pilot, cluster, clerk
+        self.written: list[str] = []
+        self._asked = asked
+
+    @property
+    def asked(self) -> int:
+        """How often the quorum was asked for."""
+        return len(self._asked)
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        for _ in range(int(WAIT_S / STEP_S)):
+            if condition():
+                return
+            await self.pilot.pause(STEP_S)
+        raise AssertionError(f"not within {WAIT_S} s: {what}")
+
+    async def at(self, *place: str):
+        """Open a page; its main table has rows and the focus."""
+        app = self.app
+        app.open_place(Place(*place))
+        await self.until(lambda: app.page.main_table().has_focus, f"the focus on {place}")
+        table = app.page.main_table()
+        await self.until(lambda: bool(table.shown), f"rows on {place}")
+        return table
+
+    async def screen(self, kind: type[Screen]):
+        await self.until(
+            lambda: isinstance(self.app.screen, kind) and self.app.screen.is_mounted, str(kind)
+        )
+        return self.app.screen
+
+    async def closed(self) -> None:
+        await self.until(lambda: len(self.app.screen_stack) == 1, "the dialog is gone")
+
+    def line(self, name: str) -> str:
+        return str(self.app.query_one(f"#{name}", Static).content)
+
+    def told(self) -> str:
+        return [*self.app._notifications][-1].message
+
+    def osc_52(self) -> list[str]:
+        """What the terminal was told to put on the clipboard."""
+        begin = "\x1b]52;c;"
+        coded = [text.removeprefix(begin) for text in self.written if text.startswith(begin)]
+        return [base64.b64decode(each.rstrip("\a")).decode() for each in coded]
+
+
+Check = Callable[[Bench, str], Awaitable[None]]
