@@ -17,8 +17,11 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import ComposeResult, SystemCommand
 from textual.await_complete import AwaitComplete
+from textual.await_remove import AwaitRemove
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input
 
 from clusters.watch.slices import in_slices
@@ -205,6 +208,11 @@ class DashboardApp(Following):
         forget_lines(closed)
         self.note_closed()
         return closing
+
+    def _prune(self, *nodes: Widget, parent: DOMNode | None = None) -> AwaitRemove:
+        # The page is drawn the moment its dialog goes, and stands as it stood: it need not be laid
+        # out and drawn once more when the last part of the dialog has ended.
+        return super()._prune(*nodes, parent=None if parent is self else parent)
 
     def action_page(self, kind: str) -> None:
         """The key of one of the main pages."""

@@ -96,6 +96,21 @@ async def test_help_is_drawn_in_one_piece(desk, drawings) -> None:
     assert min(counts) == 1, counts
 
 
+async def test_the_page_under_a_dialog_that_closes_is_drawn_once(desk, drawings) -> None:
+    app, pilot, _ = desk
+    counts = []
+    for _ in range(TRIES):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: app.screen.query("#help") and drawn(app), "the help")
+        helping = app.screen
+        drawings.clear()
+        await pilot.press("escape")
+        await until(pilot, lambda each=helping: not each.is_running, "the end of the help")
+        await until(pilot, lambda: shown(app, "overview"), "the overview")
+        counts.append(whole(drawings))
+    assert min(counts) == 1, counts
+
+
 async def test_rows_of_a_page_that_comes_back_are_not_drawn_anew(desk, monkeypatch) -> None:
     app, pilot, _ = desk
     table = app._pages["partitions"].tables["partitions"]
