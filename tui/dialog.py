@@ -15,6 +15,7 @@ from textual.command import CommandPalette
 from textual.screen import ModalScreen
 
 from tui.ahead import LEAVING
+from tui.dimmed import OverPage
 from tui.hints import hint_text
 from tui.keys import ALWAYS, NO_KEY, Chosen, bindings_of
 from tui.once import DrawnOnce
@@ -44,7 +45,7 @@ def chosen_only(action: str, description: str, name: str) -> Binding:
     return at_once(NO_KEY, action, description, name=name)
 
 
-class Dialog(DrawnOnce, ModalScreen[T]):
+class Dialog(DrawnOnce, OverPage, ModalScreen[T]):
     """A screen over the page."""
 
     def key_of(self, name: str) -> str:
@@ -66,7 +67,7 @@ class Dialog(DrawnOnce, ModalScreen[T]):
         _keep(self, event)
 
 
-class Palette(DrawnOnce, CommandPalette):
+class Palette(DrawnOnce, OverPage, CommandPalette):
     """Textual's list of all commands, closed at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]

@@ -174,6 +174,8 @@ class HelpScreen(Dialog[None]):
         )
         self._scroll = VerticalScroll(id="help")
         self._said = Static()
+        # The width that it was written for, in cells.
+        self._written = 0
 
     def compose(self) -> ComposeResult:
         """One scrolled page."""
@@ -191,7 +193,10 @@ class HelpScreen(Dialog[None]):
         self._write(event.size.width)
 
     def _write(self, width: int) -> None:
-        self._said.update(self._text(max(10, min(84, width) - EDGES)))
+        width = max(10, min(84, width) - EDGES)
+        if width != self._written:
+            self._written = width
+            self._said.update(self._text(width))
 
     def on_click(self, event: events.Click) -> None:
         """A click beside it closes it."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.screen import UPDATE_PERIOD, Screen
 from textual.timer import Timer
@@ -24,8 +25,8 @@ else:
     _Drawn = object
 
 # How long is waited for the rest of a change: turns of the event loop, and seconds.
-TURNS_MAX = 12
-WAIT_S_MAX = 0.012
+TURNS_MAX = 24
+WAIT_S_MAX = 0.025
 
 
 class DrawnOnce(_Drawn):
@@ -80,6 +81,11 @@ class DrawnOnce(_Drawn):
             yield
         finally:
             self._lays_out = False
+
+    def _screen_resized(self, size: Size) -> None:
+        # Textual lays out what lies under a dialog whenever one is opened.
+        if self.is_current or size != self._size:
+            super()._screen_resized(size)
 
     def _compositor_refresh(self) -> None:
         """Have it drawn soon, with what else is to be drawn then."""
