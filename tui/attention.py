@@ -126,9 +126,11 @@ def heard_words(row: BrokerRow, standings: Mapping[int, Standing], now_ms: int) 
         return f"broker {row.id} is slow: its answers take {seconds(standing.took_ms or 0)}"
     if row.heard == "unreachable":
         return f"broker {row.id} is not reachable from here ({standing.reason}); it counts as up"
-    since = "" if standing.since_ms is None else f" since {seconds(now_ms - standing.since_ms)}"
+    words = "does not answer"
+    if standing.since_ms is not None:
+        words = f"has not answered for {seconds(now_ms - standing.since_ms)}"
     why = "" if standing.reason in ("", "no answer") else f" ({standing.reason})"
-    return f"broker {row.id} does not answer{since}{why}, still counts as up"
+    return f"broker {row.id} {words}{why}, still counts as up"
 
 
 def _not_heard(store: Store, now_ms: int) -> Iterator[Trouble]:

@@ -129,7 +129,7 @@ async def test_one_that_does_not_answer_is_missed_before_it_is_called_down(broke
         await until(pilot, lambda: states(app) == ["answers"] * 3, "all answer")
         # Not the one that leads the quorum: that would be an election, and another story.
         victim = next(each for each in (1, 2, 3) if each != view.controller_id)
-        attention, said = app.page.texts["attention"], f"broker {victim} does not answer since"
+        attention, said = app.page.texts["attention"], f"broker {victim} has not answered for"
         before, process = len(view.events), brokers.processes[victim]
         process.send_signal(signal.SIGSTOP)
         stopped = time.monotonic()
