@@ -68,6 +68,10 @@ HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 }
 
 
+# As a shell tells it.
+INTERRUPTED = 130
+
+
 class ActionScreen(Dialog[int | None]):
     """Returns the command's exit code, or None when it was not run."""
 
@@ -149,8 +153,8 @@ class ActionScreen(Dialog[int | None]):
         self.query_one("#action-said", Static).update("\n".join(self._said))
         before, hints = HINTS[self.phase]
         if self.phase is Phase.DONE and self._code is not None:
-            done = "done" if self._code == 0 else f"failed (exit code {self._code})"
-            before = done
+            known = {0: "done", INTERRUPTED: "interrupted"}
+            before = known.get(self._code, f"failed (exit code {self._code})")
         hint = self.hint(before, hints)
         if self.phase is Phase.AGREEING and (desk := self._desk).color:
             # Beside what agrees, too: on a small screen the title may have gone out of sight.
@@ -333,7 +337,7 @@ class ActionScreen(Dialog[int | None]):
                 async with asyncio.timeout(5):
                     await worker.wait()
         self._said.append("Interrupted. What the cluster had begun, it may still finish.")
-        self.phase, self._code = Phase.DONE, 130
+        self.phase, self._code = Phase.DONE, INTERRUPTED
         self._draw()
 
     def action_copy(self) -> None:
