@@ -8,22 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from textual.screen import Screen
 from textual.widgets import Static
 
+from tests.tui import piloting
+from tests.tui.piloting import until
 from tui.pages.base import Place
 
-WAIT_S = 60.0
-STEP_S = 0.02
 
-
-class Clerk:
+class Clerk(piloting.Clerk):
     """Answers `tail` with a few records, anything else at once."""
-
-    deploys = True
-
-    def __init__(self) -> None:
-        self.ran: list[list[str]] = []
-
-    def shown(self, words: Sequence[str]) -> str:
-        return "logctl " + " ".join(words)
 
     async def run(self, words: Sequence[str], on_line: Callable[[str], None]) -> int:
         self.ran.append(list(words))
@@ -69,11 +60,7 @@ class Bench:
         await self.pilot.press(*keys)
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
-        for _ in range(int(WAIT_S / STEP_S)):
-            if condition():
-                return
-            await self.pilot.pause(STEP_S)
-        raise AssertionError(f"not within {WAIT_S} s: {what}")
+        await until(self.pilot, condition, what)
 
     async def at(self, *place: str):
         """Open a page; its main table has rows and the focus."""

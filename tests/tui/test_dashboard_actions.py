@@ -182,7 +182,8 @@ async def test_escape_interrupts_what_is_under_way(desk, clerk) -> None:
     assert clerk.interrupted
     assert "Interrupted" in said(screen)
     hint = str(screen.query_one("#action-hint", Static).content)
-    assert hint.startswith("interrupted") and "exit code" not in hint
+    assert hint.startswith("interrupted")
+    assert "exit code" not in hint
 
 
 async def test_a_record_that_looks_like_an_option_is_a_record(desk, clerk) -> None:

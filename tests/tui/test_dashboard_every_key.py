@@ -18,7 +18,8 @@ from textual.widgets import Input, OptionList, Static
 import tui
 from clusters.admin import ConfigEntry
 from clusters.watch import EventKind
-from tests.tui.bench import STEP_S, WAIT_S, Bench, Check, Clerk, Story
+from tests.tui.bench import Bench, Check, Clerk, Story
+from tests.tui.piloting import STEP_S, WAIT_S
 from tui.action_screen import ActionScreen
 from tui.help import HelpScreen
 from tui.keys import NO_KEY
