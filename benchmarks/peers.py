@@ -185,14 +185,12 @@ class ApacheKafka(Cluster):
         return ["java", "-Xmx1G", "-Xms256M", "-XX:+UseG1GC", "-cp", f"{libs}/*", *arguments]
 
     def prepare(self, node: int, config: Path) -> None:
-        subprocess.run(
-            self.java(
-                "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(config)
-            ),
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        words = self.java(*self.formatting(config))
+        subprocess.run(words, check=True, capture_output=True, timeout=120)
+
+    def formatting(self, config: Path) -> list[str]:
+        """The words of Kafka's tool that formats a node's disk."""
+        return ["kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(config)]
 
     def command(self, node: int, config: Path) -> list[str]:
         return self.java("kafka.Kafka", str(config))

@@ -1,14 +1,14 @@
-"""One Apache Kafka with everything locked: TLS, SASL, client certificates and access rules.
+"""Apache Kafka with everything locked: TLS, SASL, client certificates and access rules.
 
-Started once for all tests of a run. Its controllers want SASL_SSL, so that a client which shows a
+Started once for all tests of a file. Its controllers want SASL_SSL, so that a client which shows a
 certificate only cannot read the metadata log, and one with a password can.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
+from typing import ClassVar
 
 from benchmarks.peers import free_ports
 from tests.real_kafka import QuickKafka
@@ -35,28 +35,39 @@ LISTENERS = {
 
 
 class SecuredKafka(QuickKafka):
-    """A broker and controller; use as a context manager. `place(listener)` is `localhost:port`."""
+    """Nodes that are broker and controller; use as a context manager.
 
-    def __init__(self, certificates: Certificates) -> None:
-        super().__init__(1)
+    `place(listener)` is `localhost:port` of the first of them, or of the one that is named.
+    """
+
+    listeners: ClassVar[dict[str, str]] = LISTENERS
+
+    def __init__(self, certificates: Certificates, brokers: int = 1) -> None:
+        super().__init__(brokers)
         self.certificates = certificates
-        self.listener_ports = dict(zip(LISTENERS, free_ports(len(LISTENERS)), strict=True))
+        keys = [(name, node) for node in self.ports for name in self.listeners]
+        self.listener_ports = dict(zip(keys, free_ports(len(keys)), strict=True))
 
-    def place(self, listener: str) -> str:
+    def place(self, listener: str, node: int = 1) -> str:
         """Where a listener is."""
-        return f"localhost:{self.listener_ports[listener]}"
+        return f"localhost:{self.listener_ports[listener, node]}"
+
+    def places(self, listener: str) -> list[str]:
+        """Where it is on each node."""
+        return [self.place(listener, node) for node in self.ports]
 
     def properties(self, node: int) -> dict[str, str]:
-        """The broker's settings, secrets among them: the file is its owner's alone."""
-        places = {name: f"{name}://{self.place(name)}" for name in LISTENERS}
+        """A node's settings, secrets among them: the file is its owner's alone."""
+        places = {name: f"{name}://{self.place(name, node)}" for name in self.listeners}
+        voters = [f"{each}@{self.place('CONTROLLER', each)}" for each in self.ports]
         made = super().properties(node) | {
             "listeners": ",".join(places.values()),
             "advertised.listeners": ",".join(places.values()),
-            "listener.security.protocol.map": ",".join(map(":".join, LISTENERS.items())),
+            "listener.security.protocol.map": ",".join(map(":".join, self.listeners.items())),
             "inter.broker.listener.name": "SASL",
             "sasl.mechanism.inter.broker.protocol": "PLAIN",
             "sasl.mechanism.controller.protocol": "PLAIN",
-            "controller.quorum.voters": f"{node}@{self.place('CONTROLLER')}",
+            "controller.quorum.voters": ",".join(voters),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:operator;User:broker;User:monitor",
             "ssl.truststore.type": "PEM",
@@ -66,25 +77,56 @@ class SecuredKafka(QuickKafka):
             "offsets.topic.num.partitions": "4",
         }
         stores = {"EXPIRED": self.certificates.expired, "ELSEWHERE": self.certificates.elsewhere}
-        for name, protocol in LISTENERS.items():
+        for name, protocol in self.listeners.items():
             where = f"listener.name.{name.lower()}."
             if protocol.endswith("SSL"):
                 made |= _keys(where, stores.get(name, self.certificates.broker))
             if protocol.startswith("SASL"):
                 made |= _mechanisms(where, ("PLAIN",) if name == "PLAINONLY" else MECHANISMS)
-        made["listener.name.certificate.ssl.client.auth"] = "required"
+        if "CERTIFICATE" in self.listeners:
+            made["listener.name.certificate.ssl.client.auth"] = "required"
         for name in ("sasl", "controller"):
             made[f"listener.name.{name}.plain.connections.max.reauth.ms"] = str(SESSION_MS)
         return made
 
     def prepare(self, node: int, config: Path) -> None:
-        """Format the disk with the users of SCRAM."""
+        """Format the disk; its settings are its owner's alone."""
         os.chmod(config, 0o600)
-        words = ["kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(config)]
+        super().prepare(node, config)
+
+    def formatting(self, config: Path) -> list[str]:
+        """How a disk is formatted: with the users of SCRAM."""
+        words = super().formatting(config)
         for user, password in PASSWORDS.items():
             for mechanism in MECHANISMS[1:]:
                 words += ["--add-scram", f"{mechanism}=[name={user},password={password}]"]
-        subprocess.run(self.java(*words), check=True, capture_output=True, timeout=120)
+        return words
+
+    def tool_properties(self, user: str = "operator") -> str:
+        """What Kafka's own command line tools want in their file of properties."""
+        jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        lines = {
+            "security.protocol": "SASL_SSL",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.certificates.ca),
+            "sasl.mechanism": "PLAIN",
+            "sasl.jaas.config": f'{jaas} username="{user}" password="{PASSWORDS[user]}";',
+        }
+        return "".join(f"{name}={value}\n" for name, value in lines.items())
+
+
+class SecuredThree(SecuredKafka):
+    """Three nodes, of which one may be killed; only what they need themselves is listened on."""
+
+    listeners: ClassVar[dict[str, str]] = {name: LISTENERS[name] for name in ("SASL", "CONTROLLER")}
+
+    def __init__(self, certificates: Certificates) -> None:
+        super().__init__(certificates, 3)
+
+    def properties(self, node: int) -> dict[str, str]:
+        """A node that is killed is soon missed."""
+        soon = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+        return super().properties(node) | soon
 
 
 def _keys(where: str, pair: Pair) -> dict[str, str]:
