@@ -33,6 +33,7 @@ _MODULES = {
     "topic_change": ("topic",),
     "partition": ("partition",),
     "partition_move": ("partition",),
+    "partition_throttle": ("partition",),
     "group": ("group",),
     "group_reset": ("group",),
     "config": ("config",),

@@ -5,11 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shell.asking import confirm
 from shell.commands.partition import named_partitions
+from shell.commands.partition_throttle import (
+    LEFT,
+    brokers_of,
+    check,
+    copies_of,
+    rate_text,
+    read_rate,
+    release,
+)
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.output import Table
 from shell.registry import Argument, Command, Kind, Option
@@ -19,6 +28,7 @@ from shell.values import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, PlacedPartition
+    from clusters.admin.throttles import Copying
 
 Partition = tuple[str, int]
 Plan = dict[Partition, tuple[int, ...]]
@@ -87,13 +97,15 @@ async def _move(
     to_brokers: str | None,
     file: str | None,
     save: str | None,
+    throttle: str | None,
     cancel: bool,
     wait: bool,
     dry_run: bool,
 ) -> ExitCode | None:
+    rate = None if throttle is None else read_rate(throttle)
+    if cancel:
+        return await _cancel(session, partitions, dry_run=dry_run)
     async with session.admin() as admin:
-        if cancel:
-            return await _cancel(session, admin, partitions, dry_run=dry_run)
         plan, placed = await _plan(admin, partitions, to_brokers, file)
         before = {(p.topic, p.partition): p for p in placed}
         plan = {key: new for key, new in plan.items() if before[key].replicas != new}
@@ -107,18 +119,87 @@ async def _move(
         amount = await _bytes_to_copy(admin, plan, before)
         shown = "an amount that is not known" if amount is None else format_bytes(amount)
         session.output.say(f"{len(plan)} partitions move; {shown} to copy.")
+        copies = copies_of(plan, {key: each.replicas for key, each in before.items()})
+        if rate is not None:
+            await _tell_throttle(session, admin, copies, rate, amount)
         _tell_preferred(session, plan, before)
         if dry_run:
             session.output.say("Nothing was changed.")
             return None
     confirm(session, f"This moves replicas of {len(plan)} partitions.")
-    async with session.admin() as admin:
-        await admin.reassign(plan)
+    if rate is None or not copies:
+        async with session.admin() as admin:
+            await admin.reassign(plan)
+    else:
+        await _begin_throttled(session, plan, copies, rate)
     session.output.say("The move has begun.")
     if not wait:
         session.output.say("`partition moves` shows how far it is.", "dim")
+        if rate is not None and copies:
+            session.output.say(f"The throttle stays when it is done: {LEFT}")
         return None
-    return await _follow(session, plan)
+    return await _waited(session, plan, copies if rate is not None else {})
+
+
+async def _tell_throttle(
+    session: Session,
+    admin: AdminClient,
+    copies: Mapping[Partition, Copying],
+    rate: int,
+    amount: int | None,
+) -> None:
+    """What a throttle means for this move. Raises Failed where brokers do not take it."""
+    if not copies:
+        session.output.say("Nothing is copied, so nothing is throttled.")
+        return
+    await check(admin, copies, rate)
+    ids = ", ".join(map(str, sorted(brokers_of(copies))))
+    least = ""
+    if amount:
+        # No sooner than the broker that gets the most has it all; all of it at one is the longest.
+        targets = {broker for each in copies.values() for broker in each.targets}
+        shortest = format_duration(round(amount / len(targets) / rate * 1000))
+        least = f"; it takes {shortest} or longer"
+    session.output.say(f"Brokers {ids} copy at most {rate_text(rate)} each{least}.")
+
+
+async def _begin_throttled(
+    session: Session, plan: Plan, copies: Mapping[Partition, Copying], rate: int
+) -> None:
+    """Throttle first, so that nothing is copied at full speed; taken back when nothing moves."""
+    from broker.protocol.errors import LogctlError
+    from clusters.admin.throttles import hold_back
+
+    async with session.admin() as admin:
+        await hold_back(admin, copies, rate)
+        try:
+            await admin.reassign(plan)
+        except LogctlError:
+            await release(session, {topic for topic, _ in copies}, brokers_of(copies))
+            raise
+
+
+async def _waited(
+    session: Session, plan: Plan, copies: Mapping[Partition, Copying]
+) -> ExitCode | None:
+    """Wait for the end of a move, and take its throttle away with it."""
+    from broker.protocol.errors import LogctlError
+
+    try:
+        code = await _follow(session, plan)
+    except Failed:
+        # Cancelled by somebody, or replaced by another: what held it back holds nothing back.
+        if copies:
+            await release(session, {topic for topic, _ in copies}, brokers_of(copies))
+        raise
+    except (asyncio.CancelledError, LogctlError):
+        session.output.end_progress()
+        stays = f" and stays throttled. {LEFT}" if copies else "."
+        session.output.say(f"The move goes on{stays} `partition move --cancel` stops it.")
+        raise
+    if copies:
+        await release(session, {topic for topic, _ in copies}, brokers_of(copies))
+    return code
 
 
 async def _plan(
@@ -298,25 +379,35 @@ async def _tell_moved(session: Session, plan: Plan, took: str) -> ExitCode | Non
     raise Failed(f"{len(undone)} of {len(plan)} moves were cancelled or replaced by others.")
 
 
-async def _cancel(
-    session: Session, admin: AdminClient, texts: Sequence[str], *, dry_run: bool
-) -> ExitCode | None:
+async def _cancel(session: Session, texts: Sequence[str], *, dry_run: bool) -> ExitCode | None:
     named = parse_places(texts)
-    moving = [
-        (move.topic, move.partition)
-        for move in await admin.reassignments()
-        if not named or (move.topic, None) in named or (move.topic, move.partition) in named
-    ]
-    if not moving:
-        session.output.say("No such move is under way.")
-        return None
-    shown = ", ".join(f"{topic}:{index}" for topic, index in moving)
-    if dry_run:
-        session.output.say(f"Would stop moving {shown}; nothing was changed.")
-        return None
-    await admin.reassign(dict.fromkeys(moving))
+    async with session.admin() as admin:
+        moving = [
+            (move.topic, move.partition)
+            for move in await admin.reassignments()
+            if not named or (move.topic, None) in named or (move.topic, move.partition) in named
+        ]
+        if not moving:
+            session.output.say("No such move is under way.")
+            return None
+        shown = ", ".join(f"{topic}:{index}" for topic, index in moving)
+        if dry_run:
+            session.output.say(f"Would stop moving {shown}; nothing was changed.")
+            return None
+        throttled = await _throttled(admin, {topic for topic, _ in moving})
+        await admin.reassign(dict.fromkeys(moving))
     session.output.say(f"Stopped moving {shown}; the old replicas stay.")
+    if throttled:
+        await release(session, throttled)
     return None
+
+
+async def _throttled(admin: AdminClient, topics: Collection[str]) -> set[str]:
+    """Those of the topics whose copying is throttled."""
+    from clusters.admin.throttles import REPLICAS
+
+    told = await admin.topic_settings(topics, REPLICAS)
+    return {topic for topic, of in told.items() if any(of.values())}
 
 
 async def _moves(session: Session) -> None:
@@ -365,6 +456,12 @@ COMMANDS = (
             Option(("--to-brokers",), "Brokers that hold it afterwards.", metavar="ID,ID..."),
             Option(("--file",), "Read the plan from a file.", kind=Kind.FILE, metavar="PLAN.json"),
             Option(("--save",), "Write the plan to a file.", kind=Kind.FILE, metavar="PLAN.json"),
+            Option(
+                ("--throttle",),
+                "Copy at most so many bytes per second at each broker, as in 10MiB. It is taken "
+                "away at the end with --wait.",
+                metavar="RATE",
+            ),
             Option(("--cancel",), "Stop moves that are under way.", kind=Kind.FLAG),
             Option(("--wait",), "Show progress until everything has moved.", kind=Kind.FLAG),
             Option(("--dry-run",), "Only show the plan.", kind=Kind.FLAG),
@@ -374,6 +471,7 @@ COMMANDS = (
             "partition move orders:0-2=3,1,2 orders:3-5=1,2,3 --dry-run",
             "partition move orders --to-brokers 1,2,4 --dry-run --save plan.json",
             "partition move --file plan.json --wait --yes",
+            "partition move orders --to-brokers 1,2,4 --throttle 10MiB --wait",
             "partition move --cancel",
         ),
         run=_move,

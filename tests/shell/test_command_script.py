@@ -103,6 +103,10 @@ SCRIPT: tuple[tuple[str | None, int, str, str], ...] = (
     (None, 2, "partition move orders-2 --to-brokers 1,2", "but only 2 brokers"),
     (None, 0, "partition move orders-2 --to-brokers 1,2,3 --dry-run", "Nothing has to move"),
     ("partition-moves", 0, "partition moves", ""),
+    (None, 2, "partition move orders-2:0=1,3 --throttle much", "'much' is no rate"),
+    (None, 0, "partition throttles", "No throttle is set."),
+    (None, 0, "partition throttle off", "No throttle is set."),
+    (None, 0, "partition throttle 1MiB", "No move is under way"),
     ("partition-elect", 0, "partition elect orders-2", "0 failed"),
     ("quorum-describe", 0, "quorum describe", ""),
     ("broker-list", 0, "broker list", ""),
@@ -234,6 +238,17 @@ def test_the_script_gives_the_same_on_both_engines(engine):
     assert not problems, f"on {name}:\n" + "\n".join(problems)
 
 
+def test_a_throttle_is_told_or_it_is_told_that_there_is_none(engine):
+    name, bootstrap = engine
+    assert run(bootstrap, "topic create slow -p 1 --replication 1")[0] == 0
+    code, _, err = run(bootstrap, "partition move slow=1,2,3 --throttle 1MiB --dry-run")
+    run(bootstrap, "topic delete slow --yes")
+    if name == "logd":
+        assert (code, "This move cannot be throttled: " in err) == (1, True), err
+    else:
+        assert (code, "Brokers 1, 2, 3 copy at most 1.0 MiB/s each" in err) == (0, True), err
+
+
 # Each gives the same as JSON, as YAML and as a table, whatever the engine.
 READING = (
     "topic list --internal",
@@ -241,6 +256,7 @@ READING = (
     "topic describe orders",
     "partition list orders",
     "partition moves",
+    "partition throttles",
     "broker list",
     "broker describe 1",
     "config get topic orders",
@@ -290,7 +306,7 @@ def test_every_format_says_the_same(engine, line):
         assert len(rows) == len(data) + 1 or "--documentation" in line
         assert (
             len(data) > 0
-            or line in {"partition moves", "topic list --under-min-isr"}
+            or line in {"partition moves", "partition throttles", "topic list --under-min-isr"}
             or ("default" in line or "group" in line)
         )
     assert rows
