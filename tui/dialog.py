@@ -48,6 +48,9 @@ def chosen_only(action: str, description: str, name: str) -> Binding:
 class Dialog(DrawnOnce, OverPage, ModalScreen[T]):
     """A screen over the page."""
 
+    # Dialogs fit themselves to any width: to give them classes by it has all of them styled anew.
+    HORIZONTAL_BREAKPOINTS = []
+
     def key_of(self, name: str) -> str:
         """The key for the binding of this id, as it was chosen or made; a key is itself."""
         for each in bindings_of(type(self)):
@@ -71,6 +74,7 @@ class Palette(DrawnOnce, OverPage, CommandPalette):
     """Textual's list of all commands, closed at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]
+    HORIZONTAL_BREAKPOINTS = []
 
     def is_ready_for(self, event: events.Event) -> bool:
         """Whether a key may be done: what chooses from the list waits until there is one."""

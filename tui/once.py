@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from textual.events import ScreenResume
 from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.screen import UPDATE_PERIOD, Screen
@@ -32,7 +33,7 @@ WAIT_S_MAX = 0.025
 class DrawnOnce(_Drawn):
     """Stands before the kind of screen that a class is otherwise."""
 
-    _draws = _lays_out = False
+    _draws = _lays_out = _resumed = False
     _timer: Timer | None = None
 
     @property
@@ -81,6 +82,11 @@ class DrawnOnce(_Drawn):
             yield
         finally:
             self._lays_out = False
+
+    def _on_screen_resume(self, event: ScreenResume) -> None:
+        # It got its looks when it was made.
+        event.refresh_styles = event.refresh_styles and self._resumed
+        self._resumed = True
 
     def _screen_resized(self, size: Size) -> None:
         # Textual lays out what lies under a dialog whenever one is opened.

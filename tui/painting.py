@@ -24,6 +24,7 @@ from tui.drawing import age
 from tui.holding import Hold
 from tui.later import call_after
 from tui.line import WordsLine
+from tui.looks import RememberingStylesheet
 from tui.marks import LOOKED, START, Mark
 from tui.model import ClusterView
 from tui.once import PageScreen
@@ -71,6 +72,7 @@ class Painting(TypedAhead):
 
     def __init__(self) -> None:
         super().__init__()
+        self.stylesheet = RememberingStylesheet(variables=self.get_css_variables())
         self._pages: dict[str, Page] = {}
         self._places: list[Place] = []
         self._waiting: list[FeedUpdate] = []

@@ -1,0 +1,193 @@
+"""The style sheet, which remembers what it found.
+
+Textual asks all of its rules, a thousand and more, about each widget and each part of one that is
+made: half the time until a dialog stood went there, and a theme was read from its text each time.
+Two widgets look alike when they and all that they lie in are of the same kinds, with the same
+names, classes and states; so the rules need be asked once for both. What a widget looks like must
+be what Textual would have found.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from textual.cache import LRUCache
+from textual.css.model import RuleSet
+from textual.css.styles import RulesMap, Styles
+from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
+from textual.style import Style
+
+# Sets of rules that are kept: some for each theme, for rules come with the first widget of a kind.
+RULES_MAX = 32
+# Pieces of style sheet that are kept of a theme: one for each kind of widget, and ours.
+PIECES_MAX = 256
+STYLES_MAX = 4096
+
+
+class _Candidates:
+    """What can make a difference among the rules that may be for widgets of some names."""
+
+    __slots__ = ("by_place", "hover", "states")
+
+    def __init__(self, rules: set[RuleSet]) -> None:
+        states: set[str] = set().union(*[each.pseudo_classes for each in rules])
+        self.states = tuple(states)
+        self.hover = "hover" in states
+        # Whether it matters what stands beside a widget.
+        self.by_place = not states.isdisjoint(Stylesheet._EXCLUDE_PSEUDO_CLASSES_FROM_CACHE)
+
+
+class _Known:
+    """What was found by one set of rules; `rules` keeps them, for they are known by their ids."""
+
+    __slots__ = ("candidates", "looks", "rules")
+
+    def __init__(self, rules: list[RuleSet]) -> None:
+        self.rules = rules
+        self.candidates: dict[frozenset[str], _Candidates] = {}
+        self.looks: dict[tuple[Any, ...], RulesMap] = {}
+
+
+class _Texts:
+    """What was read from the texts of style sheets with the variables of one theme."""
+
+    __slots__ = ("pieces", "styles")
+
+    def __init__(self) -> None:
+        self.pieces: LRUCache[tuple[Any, ...], list[RuleSet]] = LRUCache(PIECES_MAX)
+        self.styles: LRUCache[str, Style] = LRUCache(STYLES_MAX)
+
+
+class _Ear(dict[tuple[Any, ...], RulesMap]):
+    """Hears what Textual finds; knows nothing itself."""
+
+    heard: RulesMap | None = None
+
+    def __setitem__(self, key: tuple[Any, ...], rules: RulesMap) -> None:
+        self.heard = rules
+
+
+class RememberingStylesheet(Stylesheet):
+    """Finds what Textual's own does, sooner the second time."""
+
+    def __init__(self, *, variables: dict[str, str] | None = None) -> None:
+        super().__init__(variables=variables)
+        self._texts: dict[frozenset[tuple[str, str]], _Texts] = {}
+        self._all_known: dict[tuple[int, ...], _Known] = {}
+        self._known = _Known([])
+        self._known_map: dict[str, list[RuleSet]] | None = None
+        self._take_texts(variables or {})
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """Take the variables of a theme: names without `$`, and what they stand for."""
+        # Textual empties what it has read, which holds again once this theme is chosen again.
+        self._parse_cache, self._style_parse_cache = LRUCache(1), LRUCache(1)
+        super().set_variables(variables)
+        self._take_texts(variables)
+
+    def reparse(self) -> None:
+        """Read all anew. Raises StylesheetParseError, and changes nothing then."""
+        self.parse()
+
+    def apply(
+        self,
+        node: DOMNode,
+        *,
+        animate: bool = False,
+        cache: dict[tuple[Any, ...], RulesMap] | None = None,
+    ) -> None:
+        """Give a node its looks; `animate` has changes of them animated."""
+        rules_map = self.rules_map
+        if rules_map is not self._known_map:
+            self._take_rules(rules_map)
+        names = frozenset(rules_map.keys() & node._selector_names)
+        candidates = self._known.candidates.get(names)
+        if candidates is None:
+            candidates = _Candidates({rule for name in names for rule in rules_map[name]})
+            self._known.candidates[names] = candidates
+        if candidates.by_place:
+            super().apply(node, animate=animate, cache=cache)
+            return
+        key = _key_of(node, names, candidates.states)
+        looks = self._known.looks.get(key)
+        if looks is None:
+            ear = _Ear()
+            super().apply(node, animate=animate, cache=ear)
+            self._known.looks[key] = _as_kept(ear.heard or {})
+            return
+        node._has_hover_style = candidates.hover
+        node._has_focus_within = node._has_order_style = node._has_odd_or_even = False
+        if looks:
+            self._take_kept(node, looks, animate=animate)
+        self._process_component_classes(node)
+
+    def _take_kept(self, node: DOMNode, rules: RulesMap, *, animate: bool) -> None:
+        """Give a node these rules in place of those it had, and draw it anew at most once."""
+        styles = node.styles.base
+        if styles._rules == rules:
+            # What it lies in may look otherwise, still.
+            node.notify_style_update()
+        elif not styles._rules and not node._is_mounted:
+            styles.merge_rules(rules)
+            node.notify_style_update()
+        else:
+            with _once(styles):
+                self.replace_rules(node, rules, animate=animate)
+
+    def _take_texts(self, variables: dict[str, str]) -> None:
+        texts = self._texts.setdefault(frozenset(variables.items()), _Texts())
+        self._parse_cache, self._style_parse_cache = texts.pieces, texts.styles
+
+    def _take_rules(self, rules_map: dict[str, list[RuleSet]]) -> None:
+        self._known_map = rules_map
+        key = tuple(map(id, self.rules))
+        if key not in self._all_known:
+            if len(self._all_known) >= RULES_MAX:
+                del self._all_known[next(iter(self._all_known))]
+            self._all_known[key] = _Known(self.rules)
+        self._known = self._all_known[key]
+
+
+def _as_kept(rules: RulesMap) -> RulesMap:
+    """The values that styles make of those of a style sheet."""
+    styles = Styles()
+    for name, value in rules.items():
+        setattr(styles, name, value)
+    return styles._rules
+
+
+@contextlib.contextmanager
+def _once(styles: Styles) -> Iterator[None]:
+    """Draw what these styles are of once for all rules that are set: each asks for it."""
+    asked = dict.fromkeys(("layout", "children", "parent", "repaint"), False)
+    times = 0
+
+    def ask(
+        *, layout: bool = False, children: bool = False, parent: bool = False, repaint: bool = True
+    ) -> None:
+        nonlocal times
+        times += 1
+        asked["layout"] |= bool(layout)
+        asked["children"] |= bool(children)
+        asked["parent"] |= bool(parent)
+        asked["repaint"] |= repaint
+
+    styles.refresh = ask  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del styles.refresh
+    if times:
+        styles.refresh(**asked)
+
+
+def _key_of(node: DOMNode, names: frozenset[str], states: tuple[str, ...]) -> tuple[Any, ...]:
+    key: list[Any] = [names]
+    each: Any = node
+    while isinstance(each, DOMNode):
+        ways: Mapping[str, Callable[[Any], bool]] = each._PSEUDO_CLASSES
+        now = [state for state in states if state in ways and ways[state](each)]
+        key += (type(each), each._id, each.classes, tuple(now))
+        each = each._parent
+    return tuple(key)
