@@ -31,6 +31,7 @@ from broker.protocol.image import (
 from broker.protocol.metadata_records import MetadataRecord
 from broker.protocol.struct import Struct
 from broker.raft.types import QuorumConfig
+from broker.runtime.committed_images import CommittedImages
 from broker.runtime.controller import ControllerService
 from broker.runtime.doors import Clock, Disk, Listener, Network, Offload
 from broker.runtime.forwarding import ControllerChannel
@@ -79,7 +80,8 @@ class Broker:
         self.counters = Counters()
         self.registry = served_apis()
         self._incarnation_id = UUID(int=rng.getrandbits(128), version=4)
-        self.publisher = MetadataPublisher(self._fail)
+        self._images = CommittedImages()
+        self.publisher = MetadataPublisher(self._fail, self._images)
         self.ports: dict[str, int] = {}
         self._listeners: list[tuple[ListenerContext, Listener]] = []
         self._failure: str | None = None
@@ -271,6 +273,7 @@ class Broker:
                 clock=self._clock,
                 rng=self._rng,
                 network=self._network,
+                images=self._images,
             )
         self.node = Node(
             config=config,
@@ -488,10 +491,11 @@ class Broker:
         await self._start_metrics()
         logger.info("started", extra={"node": self.config.node_id, "ports": self.ports})
 
-    def _caught_up(self) -> None:
+    async def _caught_up(self) -> None:
         """The image holds our own registration: take the roles that it gives us."""
         if self.replicas is not None:
             self.replicas.apply(self.publisher.image)
+            await self.replicas.roles_taken()
         self._holds_registration = True
         self._open_clients(self.publisher.image)
 

@@ -119,6 +119,11 @@ class Brokers:
         if broker.fenced:
             if request.want_fence or not caught_up:
                 return Decision(reply=_heartbeat_reply(caught_up=caught_up, fenced=True))
+            left = self._cluster.stopped({broker.id})
+            if left:
+                # Let in before its places in ISRs are taken from it, it might lead with a log that
+                # lost its end.
+                return Decision(left, _heartbeat_reply(caught_up=True, fenced=True))
             # One that had begun to shut down comes back as such: it may not lead.
             back = None if broker.in_controlled_shutdown else broker.id
             records = [_fencing(broker, UNFENCE), *self._cluster.revived(back)]
@@ -175,16 +180,13 @@ class Brokers:
                     broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1
                 )
             )
-            moved = self._cluster.stopped({broker.id})
+            session.shutdown_offset = next_offset
+        moved = self._cluster.stopped({broker.id})
+        if moved:
             records += moved
             session.shutdown_offset = next_offset + len(records) - 1
-            if moved:
-                return Decision(records, _heartbeat_reply(caught_up=caught_up, fenced=False))
-        elif self._cluster.leads_anything(broker.id):
-            records += self._cluster.stopped({broker.id})
-            session.shutdown_offset = next_offset + len(records) - 1
             return Decision(records, _heartbeat_reply(caught_up=caught_up, fenced=False))
-        elif self._lowest_active_offset(broker.id) < session.shutdown_offset:
+        if not records and self._lowest_active_offset(broker.id) < session.shutdown_offset:
             return Decision(reply=_heartbeat_reply(caught_up=caught_up, fenced=False))
         records.append(_fencing(broker, FENCE))
         # Whoever registers under this id next is not a duplicate.
@@ -206,7 +208,7 @@ class Brokers:
             message = f"Broker ID {request.broker_id} is not currently registered"
             code = ErrorCode.broker_id_not_registered
             return Decision(reply=reply(error_code=code, error_message=message))
-        records = self._cluster.stopped({broker.id})
+        records = self._cluster.stopped_all({broker.id})
         records.append(UnregisterBrokerRecord(broker_id=broker.id, broker_epoch=broker.epoch))
         return Decision(records, reply(error_code=ErrorCode.none, error_message=None))
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from broker.metadata.decision import ControllerConfig
+from broker.metadata.decision import MOVED_AT_ONCE_MAX, ControllerConfig
 from broker.metadata.election import leaderless, without_brokers
 from broker.protocol.image import (
     EMPTY_IMAGE,
@@ -40,6 +41,10 @@ class Cluster:
         self.config = config
         self.rng = rng
         self.image = EMPTY_IMAGE
+        # Whether fenced brokers may still have places in ISRs, and leaderless partitions a replica
+        # that could lead them: one decision moves no more than so many partitions.
+        self.unswept = False
+        self.unrevived = False
 
     def broker(self, broker_id: int, epoch: int) -> BrokerRegistration | None:
         """The registration, if this is its current epoch."""
@@ -59,12 +64,23 @@ class Cluster:
                 continue
         return False
 
-    def leads_anything(self, broker_id: int) -> bool:
-        """Whether the broker leads a partition."""
-        return any(state.leader == broker_id for _, _, state in self.image.iter_partitions())
-
     def stopped(self, gone: AbstractSet[int]) -> list[MetadataRecord]:
-        """The changes of every partition when these brokers stop."""
+        """The changes of partitions when these brokers stop, beside those that are fenced already.
+
+        The first so many; when there may be more, `swept` gives them.
+        """
+        fenced = {broker.id for broker in self.image.brokers.values() if broker.fenced}
+        records = list(islice(self._stopped(gone | fenced), MOVED_AT_ONCE_MAX))
+        self.unswept = self.unswept or len(records) == MOVED_AT_ONCE_MAX
+        return records
+
+    def swept(self) -> list[MetadataRecord]:
+        """What is left to be changed on account of brokers that are fenced, or some of it."""
+        self.unswept = False
+        return self.stopped(frozenset())
+
+    def stopped_all(self, gone: AbstractSet[int]) -> list[MetadataRecord]:
+        """All the changes of partitions when these brokers stop."""
         return list(self._stopped(gone))
 
     def _stopped(self, gone: AbstractSet[int]) -> Iterator[MetadataRecord]:
@@ -84,7 +100,8 @@ class Cluster:
     def out_of_room(self, broker_id: int) -> list[MetadataRecord]:
         """The changes of every partition that can do without a broker whose disk is full.
 
-        Where no other replica is in sync it stays, and leads: what it has can be read.
+        Where no other replica is in sync it stays, and leads: what it has can be read. The first so
+        many: its next heartbeat asks again.
         """
         records: list[MetadataRecord] = []
         for topic, index, state in self.image.iter_partitions():
@@ -96,16 +113,25 @@ class Cluster:
             )
             if record is not None:
                 records.append(record)
+            if len(records) == MOVED_AT_ONCE_MAX:
+                break
         return records
 
     def revived(self, back: int | None = None) -> list[MetadataRecord]:
-        """Elections for partitions without leader, with broker ``back`` counted as active."""
+        """Elections for partitions without leader, with broker ``back`` counted as active.
+
+        The first so many; when there may be more, ``unrevived`` says so.
+        """
 
         def active(replica: int) -> bool:
             return replica == back or self.image.is_active(replica)
 
         records: list[MetadataRecord] = []
+        self.unrevived = False
         for topic, index, state in self.image.iter_partitions():
+            if len(records) == MOVED_AT_ONCE_MAX:
+                self.unrevived = True
+                break
             if state.leader == NO_LEADER:
                 unclean = self.unclean(topic.name)
                 record = leaderless(topic.id, index, state, active, unclean=unclean)

@@ -60,7 +60,6 @@ class Controller:
         self._rebalance_at_ms: int | None = None
         # Brokers that came back: until when leadership is looked at more often on their account.
         self._returning: dict[int, int] = {}
-        self._recheck_leaderless = False
 
     @property
     def config(self) -> ControllerConfig:
@@ -77,7 +76,8 @@ class Controller:
         self._cluster.image = image
         self._brokers.activate(now_ms)
         self._returning = {}
-        self._recheck_leaderless = True
+        # Another may have been interrupted in the middle.
+        self._cluster.unswept = self._cluster.unrevived = True
         self._rebalance_at_ms = now_ms + self.config.rebalance_interval_ms
         if not self.config.rebalance_enabled:
             self._rebalance_at_ms = None
@@ -110,7 +110,7 @@ class Controller:
             elif (before is None or not before.active) and now_ms is not None:
                 self._returns(broker_id, now_ms)
         if any(t in (RESOURCE_TOPIC, RESOURCE_BROKER) for (t, _), _, _ in delta.configs_changed):
-            self._recheck_leaderless = True
+            self._cluster.unrevived = True
         return delta
 
     def _returns(self, broker_id: int, now_ms: int) -> None:
@@ -128,10 +128,12 @@ class Controller:
         records = self._brokers.expired(now_ms)
         if records:
             return Decision(records)
-        if self._recheck_leaderless:
-            self._recheck_leaderless = False
-            records = self._cluster.revived()
-            if records:
+        cluster = self._cluster
+        for due, look in (
+            (cluster.unswept, cluster.swept),
+            (cluster.unrevived, cluster.revived),
+        ):
+            if due and (records := look()):
                 return Decision(records)
         if self._rebalance_at_ms is not None and now_ms >= self._rebalance_at_ms:
             return Decision(self._rebalance(now_ms))
@@ -153,7 +155,7 @@ class Controller:
 
     def next_wakeup_ms(self) -> int | None:
         """When ``tick`` has something to do at the latest; None when nothing is foreseen."""
-        if self._recheck_leaderless:
+        if self._cluster.unswept or self._cluster.unrevived:
             return 0
         moments = [self._rebalance_at_ms, self._brokers.next_expiry_ms()]
         return min((m for m in moments if m is not None), default=None)

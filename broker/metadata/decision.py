@@ -14,6 +14,9 @@ from broker.settings.broker import BrokerSettings
 PRODUCER_ID_BLOCK: Final = 1000
 PARTITIONS_PER_REQUEST_MAX: Final = 10_000
 ELECTIONS_PER_REBALANCE_MAX: Final = 1_000
+# How many partitions one decision moves when a broker goes or comes: some ten milliseconds. The
+# rest follows at once, but the quorum's own messages come in between.
+MOVED_AT_ONCE_MAX: Final = 256
 NEXT_ROUND_MS: Final = 100
 # A look at sessions that comes later than this found the controller itself asleep, so brokers get
 # this long to be heard before they are fenced.

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -25,12 +25,12 @@ from broker.protocol.image import (
     ImageDelta,
     ImageError,
     MetadataImage,
-    apply,
     from_snapshot,
 )
 from broker.protocol.metadata_records import MetadataRecord
 from broker.protocol.struct import Struct
 from broker.raft.types import LeaderAndEpoch
+from broker.runtime.committed_images import AT_ONCE_RECORDS_MAX, CommittedImages
 from broker.runtime.doors import Clock, Network
 from broker.runtime.quorum import CommittedBatch, NotQuorumLeader, QuorumListener
 
@@ -87,9 +87,12 @@ class ControllerService:
         rng: random.Random,
         network: Network,
         static: Mapping[str, str] | None = None,
+        images: CommittedImages | None = None,
     ) -> None:
+        """`images` is shared with others that follow the same log."""
         if static is not None:
             config = replace(config, static=dict(static))
+        self._images = images or CommittedImages()
         self._quorum = quorum
         self._config = config
         self._clock = clock
@@ -132,22 +135,24 @@ class ControllerService:
 
     # QuorumListener
 
-    def on_committed(self, batch: CommittedBatch) -> None:
+    def on_committed(self, batch: CommittedBatch) -> Generator[None, None, None] | None:
         """Advance the committed image; what we appended ourselves was applied already."""
         image: MetadataImage | None = None
         while self._appended and self._appended[0][0] <= batch.last_offset:
             image = self._appended.popleft()[1]
         if image is not None and image.offset == batch.last_offset:
             self._committed = image
-            return
+            return None
+        work = self._follow(batch)
+        if len(batch.records) > AT_ONCE_RECORDS_MAX:
+            return work
+        for _ in work:
+            pass
+        return None
+
+    def _follow(self, batch: CommittedBatch) -> Generator[None, None, None]:
         try:
-            self._committed, _ = apply(
-                self._committed,
-                batch.base_offset,
-                batch.epoch,
-                batch.records,
-                last_offset=batch.last_offset,
-            )
+            self._committed, _ = yield from self._images.applying(self._committed, batch)
         except ImageError:
             # Nothing may be decided on an image that missed a batch.
             self._sound = False
@@ -304,6 +309,8 @@ class ControllerService:
                 decision = self._controller.tick(now_ms)
                 if decision.records:
                     self._write(decision)
+                    # There may be more to do at once; not before others had their turn.
+                    await asyncio.sleep(0)
                     continue
             except NotQuorumLeader:
                 self._lost(epoch)

@@ -9,7 +9,7 @@ Sources: KIP-631, KIP-500; previous broker epoch as proof of a clean stop, KIP-9
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -71,7 +71,7 @@ class BrokerLifecycle:
         publisher: MetadataPublisher,
         clock: Clock,
         heartbeat_interval_ms: int,
-        on_caught_up: Callable[[], None],
+        on_caught_up: Callable[[], Awaitable[None]],
         on_fatal: Callable[[str], None],
     ) -> None:
         self._identity = identity
@@ -248,7 +248,7 @@ class BrokerLifecycle:
                 "still catching up with the metadata log",
                 extra={"offset": self._publisher.image.offset, "registered_at": epoch},
             )
-        self._on_caught_up()
+        await self._on_caught_up()
 
     async def _beat(self) -> int:
         """One heartbeat; gives the pause until the next in milliseconds."""

@@ -1,11 +1,12 @@
 """Delivery of the committed metadata to listeners: each batch once, in order, decoded once.
 
-Must never deliver what is not committed, nor tell a listener that this node leads before all
-records of earlier epochs were delivered to it.
+A batch may change every partition of the cluster. It is decoded and heard in pieces, so that the
+quorum's own messages never wait for it. Must never deliver what is not committed, nor tell a
+listener that this node leads before all records of earlier epochs were delivered to it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 from broker.protocol.metadata_records import MetadataRecord
@@ -15,14 +16,19 @@ from broker.runtime.quorum_log import CommittedBatch, MetadataLog
 
 logger = logging.getLogger("logd.quorum")
 
-TURN_BYTES_MAX = 128 * 1024
+# How many pieces, of some milliseconds at most, make one turn of the loop.
+PIECES_A_TURN = 2
+SMALL_BATCHES_A_PIECE = 8
+Hearing = Generator[None, None, None]
 
 
 class QuorumListener(Protocol):
     """Hears what the quorum has committed. Called on the event loop; must be quick."""
 
-    def on_committed(self, batch: CommittedBatch) -> None:
-        """One committed batch."""
+    def on_committed(self, batch: CommittedBatch) -> Hearing | None:
+        """One committed batch. Work that takes long is returned: it is done piece by piece, and
+        the next batch waits for its end.
+        """
         ...
 
     def on_snapshot(self, end_offset: int, epoch: int, records: Sequence[MetadataRecord]) -> None:
@@ -48,6 +54,8 @@ class Delivery:
         self._leader: LeaderAndEpoch | None = None
         self._leader_from = 0
         self._told = True
+        # The batch that is being heard; dropped when a snapshot takes its place.
+        self._hearing: Iterator[None] | None = None
 
     def begin(self, snapshot: LoadedSnapshot | None) -> None:
         """Start at a snapshot, or at offset 0."""
@@ -67,7 +75,8 @@ class Delivery:
                 records = self._log.snapshots.load(newest).records
                 _call(listener.on_snapshot, offset, newest.epoch, records)
             for batch in self._log.committed(offset, self.position):
-                _call(listener.on_committed, batch)
+                for _ in _heard(listener, batch):
+                    pass
             if self._told and self._leader is not None:
                 _call(listener.on_leader_change, self._leader)
         self._listeners.append(listener)
@@ -75,6 +84,7 @@ class Delivery:
     def install(self, snapshot: LoadedSnapshot) -> None:
         """A snapshot replaces everything delivered so far."""
         snapshot_id = snapshot.snapshot_id
+        self._hearing = None
         self.position = snapshot_id.end_offset
         self.bytes_since_snapshot = 0
         for listener in list(self._listeners):
@@ -88,21 +98,36 @@ class Delivery:
     def advance(self, high_watermark: int) -> bool:
         """Deliver towards the high watermark; True when there is more, for a later turn.
 
-        A node that starts may have many megabytes to deliver; its timers must fire in between.
+        A node that starts may have many megabytes to deliver, and the death of a broker may change
+        ten thousand partitions at once; timers and messages must come in between.
         """
-        delivered_bytes = 0
-        if self.position < high_watermark:
-            for batch in self._log.committed(self.position, high_watermark):
-                self.position = batch.last_offset + 1
-                self.bytes_since_snapshot += batch.size_bytes
-                self.last_timestamp_ms = batch.append_timestamp_ms
-                for listener in list(self._listeners):
-                    _call(listener.on_committed, batch)
-                delivered_bytes += batch.size_bytes
-                if delivered_bytes >= TURN_BYTES_MAX:
+        for _ in range(PIECES_A_TURN):
+            if self._hearing is None:
+                if self.position >= high_watermark:
                     break
+                self._hearing = self._deliver(high_watermark)
+            hearing = self._hearing
+            if next(hearing, self) is self and self._hearing is hearing:
+                self._hearing = None
         self._tell()
-        return self.position < high_watermark
+        return self._hearing is not None or self.position < high_watermark
+
+    def _deliver(self, upto: int) -> Iterator[None]:
+        """Deliver batch after batch; yields after each piece of work."""
+        small = 0
+        for batch in self._log.decoding(self.position, upto):
+            if batch is None:
+                yield
+                continue
+            for listener in list(self._listeners):
+                for _ in _heard(listener, batch):
+                    yield
+            self.position = batch.last_offset + 1
+            self.bytes_since_snapshot += batch.size_bytes
+            self.last_timestamp_ms = batch.append_timestamp_ms
+            small += 1
+            if small % SMALL_BATCHES_A_PIECE == 0:
+                yield
 
     def _tell(self) -> None:
         if self._told or self._leader is None or self.position < self._leader_from:
@@ -111,6 +136,16 @@ class Delivery:
         leader = self._leader
         for listener in list(self._listeners):
             _call(listener.on_leader_change, leader)
+
+
+def _heard(listener: QuorumListener, batch: CommittedBatch) -> Iterator[None]:
+    """Have one listener hear a batch, piece by piece."""
+    try:
+        work = listener.on_committed(batch)
+        if work is not None:
+            yield from work
+    except Exception:
+        logger.exception("a listener of the metadata log failed")
 
 
 def _call(fn: Callable[..., None], *args: object) -> None:

@@ -4,7 +4,7 @@ Every call is synchronous; those that block for the disk say so and belong off t
 Must never decide what may be appended, cut or forgotten: the core does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from broker.protocol.batch import (
@@ -25,6 +25,8 @@ from broker.storage.errors import CorruptLog
 from broker.storage.log import Log
 
 DELIVERY_BYTES_MAX = 128 * 1024
+# Some milliseconds of decoding.
+RECORDS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,10 @@ class MetadataLog:
 
     def committed(self, offset: int, upto: int) -> Iterator[CommittedBatch]:
         """Decode the batches from ``offset`` up to the high watermark ``upto``."""
+        return (batch for batch in self.decoding(offset, upto) if batch is not None)
+
+    def decoding(self, offset: int, upto: int) -> Iterator[CommittedBatch | None]:
+        """`committed`, with None where a reader may pause: a batch may be of thousands."""
         while offset < upto:
             data = self._log.read(offset, DELIVERY_BYTES_MAX, upto_offset=upto)
             if not data:
@@ -155,10 +161,12 @@ class MetadataLog:
             for position, header in iter_batches(data):
                 if header.last_offset < offset:
                     continue
-                records: Sequence[MetadataRecord] = ()
-                if not header.is_control:
-                    found = decode_records(data, position)
-                    records = tuple(decode_record(r.value or b"") for r in found)
+                records: list[MetadataRecord] = []
+                found = () if header.is_control else decode_records(data, position)
+                for count, each in enumerate(found, 1):
+                    records.append(decode_record(each.value or b""))
+                    if not count % RECORDS_AT_ONCE:
+                        yield None
                 offset = header.next_offset
                 yield CommittedBatch(
                     header.base_offset,

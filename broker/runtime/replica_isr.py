@@ -1,6 +1,7 @@
 """Sends ISR changes to the controller: AlterPartition, one request in flight per broker.
 
-All partitions that wait go into one request. It must never have two proposals of a partition in
+Partitions that wait share a request, up to a number that the controller decides on quickly: after a
+restart there are thousands. It must never have two proposals of a partition in
 flight; a failed request is sent again after a growing pause, an answer is applied by its epochs.
 """
 
@@ -19,6 +20,8 @@ from broker.runtime.replica_waits import HostedPartition
 log = logging.getLogger("logd.replicas")
 
 REQUEST_TIMEOUT_S = 10.0
+# The controller decides on a request in one turn of its loop: some ten milliseconds.
+PARTITIONS_A_REQUEST = 200
 Sent = dict[tuple[UUID, int], tuple[HostedPartition, IsrProposal]]
 ResultSink = Callable[[HostedPartition, IsrProposal, Struct | None, ErrorCode | int], bool]
 
@@ -62,11 +65,13 @@ class IsrSender:
     def _take(self) -> Sent:
         taken: Sent = {}
         for key in sorted(self._waiting):
-            hosted = self._waiting[key]
+            if len(taken) == PARTITIONS_A_REQUEST:
+                self._something.set()
+                break
+            hosted = self._waiting.pop(key)
             proposal = hosted.partition.isr_proposal
             if proposal is not None and not hosted.deleted:
                 taken[hosted.partition.topic_id, hosted.partition.index] = hosted, proposal
-        self._waiting.clear()
         return taken
 
     async def _send(self, sent: Sent) -> bool:

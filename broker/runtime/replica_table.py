@@ -6,6 +6,7 @@ history would make it lead partitions that it lost long ago.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 from uuid import UUID
@@ -34,6 +35,8 @@ from broker.storage.manager import LogManager
 log = logging.getLogger("logd.replicas")
 
 PartitionKey = tuple[str, int]
+# Some milliseconds of making logs and taking roles.
+ROLES_AT_ONCE = 32
 
 
 class TableEvents(Protocol):
@@ -94,6 +97,8 @@ class ReplicaTable:
         # Partitions whose log cannot be used, and why.
         self.offline: dict[PartitionKey, str] = {}
         self.ready = False
+        # Partitions of the image whose role here is still to be taken; `take_roles` does it.
+        self._untaken: deque[PartitionKey] = deque()
         self._logs = logs
         self._clock = clock
         self._static = static
@@ -114,6 +119,11 @@ class ReplicaTable:
             settings = TopicSettings.resolve(self.image, self._static, topic, self.node_id)
             self._topic_settings[topic] = settings
         return settings
+
+    @property
+    def takes_roles(self) -> bool:
+        """Whether `take_roles` has something to do."""
+        return bool(self._untaken)
 
     # -- following the image
 
@@ -146,6 +156,20 @@ class ReplicaTable:
         self._reconcile()
         return True
 
+    def take_roles(self) -> bool:
+        """Take the roles of a few more partitions, as the image has them now; whether any is left.
+
+        What changed since they were noted may have been applied already: that is no harm.
+        """
+        for _ in range(min(ROLES_AT_ONCE, len(self._untaken))):
+            key = self._untaken.popleft()
+            state = self.image.partition(*key)
+            if state is not None and self.node_id in state.replicas:
+                self._apply_partition(*key, state)
+            elif key not in self.hosted and (key in self._logs.logs or key in self._logs.failed):
+                self._delete_log(key)
+        return bool(self._untaken)
+
     def retry_offline(self) -> None:
         """Open again what did not open: a full disk may have space by now."""
         for name, index in sorted(self.offline):
@@ -156,7 +180,10 @@ class ReplicaTable:
                 self._apply_partition(name, index, state)
 
     def _reconcile(self) -> None:
-        """Compare everything: at the start, or when what changed is not known."""
+        """Compare everything: at the start, or when what changed is not known.
+
+        Roles are taken by `take_roles`, the first at once.
+        """
         image = self.image
         wanted: set[PartitionKey] = set()
         for topic, index, state in image.iter_partitions():
@@ -173,8 +200,8 @@ class ReplicaTable:
                 self._delete_log(key)
         for hosted in self.hosted.values():
             self._refresh_settings(hosted)
-        for name, index in sorted(wanted):
-            self._apply_partition(name, index, image.topics[name].partitions[index])
+        self._untaken = deque(sorted(wanted))
+        self.take_roles()
 
     def _apply_configs(self, delta: ImageDelta) -> None:
         topics: set[str] = set()

@@ -36,6 +36,7 @@ from broker.runtime.replica_requests import (
 )
 from broker.runtime.replica_table import ReplicaTable
 from broker.runtime.replica_waits import FetchWait, HostedPartition, ProduceWait, wait_at_most
+from broker.runtime.role_taking import RoleTaking
 from broker.settings.broker import BrokerSettings
 from broker.storage.errors import AppendRefused, OffsetOutOfRange, StorageError
 from broker.storage.manager import LogManager
@@ -48,7 +49,6 @@ ALL_REPLICAS = -1
 # Errors after which a client wants to know the leader (KIP-951).
 _ASK_ELSEWHERE = frozenset({ErrorCode.not_leader_or_follower, ErrorCode.fenced_leader_epoch})
 _NOT_FAILURES = _ASK_ELSEWHERE | {ErrorCode.none, ErrorCode.offset_out_of_range}
-START_POLL_MS = 50
 _REPLICATED = ProduceResult(ErrorCode.none)
 OFFLINE_RETRY_MS = 1_000
 # Up to this size a batch is recompressed on the loop: handing it to a thread takes longer.
@@ -121,6 +121,7 @@ class ReplicaManager:
         self._disposals: set[asyncio.Task[None]] = set()
         self._disposal_timers: set[asyncio.TimerHandle] = set()
         self._stopping = False
+        self._roles = RoleTaking(self._table, self.log_failed)
 
     # -- life
 
@@ -142,7 +143,7 @@ class ReplicaManager:
             ("retention", house.retain_every(retention_ms)),
             ("offline", self._retry_offline()),
             ("space", self.space.run()),
-            ("first-roles", self._await_registration()),
+            ("roles", self._roles.run(lambda: self._fetchers.image_changed(self.image))),
             ("cleaner", self._cleaner.run()),
         ):
             task = asyncio.create_task(loop, name=f"replicas-{name}")
@@ -152,6 +153,7 @@ class ReplicaManager:
     async def stop(self) -> None:
         """End every wait, stop fetching, save the checkpoints. Logs stay open; closing flushes."""
         self._stopping = True
+        self._roles.stop()
         await self._fetchers.stop()
         for task in self._tasks:
             task.cancel()
@@ -186,19 +188,24 @@ class ReplicaManager:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("%s failed: %r", task.get_name(), error, exc_info=error)
 
-    async def _await_registration(self) -> None:
-        while not self._table.try_start():  # noqa: ASYNC110 - the epoch is set elsewhere
-            await asyncio.sleep(START_POLL_MS / 1000)
-        self._fetchers.image_changed(self._table.image)
+    async def roles_taken(self) -> None:
+        """Return once this broker has the roles that the image gives it. Stopping ends the wait."""
+        await self._roles.wait()
 
     # -- metadata
 
     def apply(self, image: MetadataImage, delta: ImageDelta | None = None) -> None:
-        """Follow the image. Until it holds this broker's own registration nothing happens."""
+        """Follow the image. Until it holds this broker's own registration nothing happens.
+
+        Without ``delta`` everything is compared, and roles follow a few at a time.
+        """
         if self._stopping:
             return
+        if image.offset < self.image.offset:
+            image = self.image  # what is published in pieces is here before it is published
         self._fetchers.image_changed(image)
         self._table.apply(image, delta)
+        self._roles.noted()
 
     def dispose(self, work: Callable[[], None]) -> None:
         """TableEvents: remove files away from the loop."""

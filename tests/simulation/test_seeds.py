@@ -48,6 +48,28 @@ def test_seeds(first: int) -> None:
         play(seed)
 
 
+# Clusters of the simulation are small: what is done in pieces in a large one is done at once there.
+PIECES = {
+    "broker.metadata.cluster.MOVED_AT_ONCE_MAX": 1,
+    "broker.protocol.image._RECORDS_AT_ONCE": 1,
+    "broker.runtime.controller.AT_ONCE_RECORDS_MAX": 0,
+    "broker.runtime.publisher.AT_ONCE_RECORDS_MAX": 0,
+    "broker.runtime.publisher.PARTITIONS_A_PIECE": 1,
+    "broker.runtime.quorum_delivery.PIECES_A_TURN": 1,
+    "broker.runtime.quorum_delivery.SMALL_BATCHES_A_PIECE": 1,
+    "broker.runtime.quorum_log.RECORDS_AT_ONCE": 1,
+    "broker.runtime.replica_isr.PARTITIONS_A_REQUEST": 1,
+    "broker.runtime.replica_table.ROLES_AT_ONCE": 1,
+}
+
+
+def test_seeds_with_long_work_cut_in_its_smallest_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PIECES.items():
+        monkeypatch.setattr(name, value)
+    for seed in range(2000, 2003):
+        play(seed)
+
+
 def test_the_seeds_cover_every_layout() -> None:
     layouts = {plan_of(seed).layout for seed in range(FIRST, FIRST + SEEDS)}
     assert layouts == {

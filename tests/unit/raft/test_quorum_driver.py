@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from broker.protocol.errors import ErrorCode, RequestTimedOut
 from broker.protocol.metadata_records import TopicRecord, decode_record
 from broker.protocol.network import AsyncioNetwork
 from broker.protocol.struct import Struct
-from broker.runtime.quorum import NotQuorumLeader, QuorumConfig
+from broker.runtime.quorum import CommittedBatch, NotQuorumLeader, QuorumConfig
 from broker.storage.errors import CorruptFile
 from tests.own_time import own_s
 from tests.unit.raft.quorum_sockets import Heard, RunningNode, SocketCluster, until
@@ -70,6 +70,45 @@ async def test_every_listener_hears_all_records_in_order(three: SocketCluster) -
     leader.quorum.add_listener(late)
     assert names(late) == expected
     assert late.leaders == [leader.quorum.leader]
+
+
+async def test_a_batch_of_thousands_of_records_is_heard_without_holding_up_the_quorum(
+    three: SocketCluster,
+) -> None:
+    leader = await three.elected()
+    epoch = leader.quorum.leader.epoch
+    pieces: list[int] = []
+    turns = 0
+
+    class Slow:
+        def __init__(self) -> None:
+            self.heard = Heard()
+            self.on_snapshot = self.heard.on_snapshot
+            self.on_leader_change = self.heard.on_leader_change
+
+        def on_committed(self, batch: CommittedBatch) -> Generator[None, None, None]:
+            for _ in batch.records:
+                pieces.append(turns)
+                yield
+            self.heard.on_committed(batch)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    slow = Slow()
+    leader.quorum.add_listener(slow)
+    beside = asyncio.create_task(others())
+    offset = leader.quorum.append(epoch, [topic(number) for number in range(3000)])
+    await leader.quorum.wait_committed(offset, epoch, 60_000)
+    assert names(slow.heard) == names(leader.heard) == [f"t{i}" for i in range(3000)]
+    assert len(pieces) == 3000
+    assert max(pieces.count(turn) for turn in set(pieces)) <= 4, "a few pieces in a turn"
+    await write(leader, 3000, 1)
+    beside.cancel()
+    assert names(slow.heard)[-1] == "t3000", "and then what follows"
 
 
 async def test_a_committed_append_is_quick(three: SocketCluster) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from broker.protocol import metadata_records as rec
 from broker.protocol.image import ImageDelta, MetadataImage, image_records
+from broker.runtime.committed_images import CommittedImages
 from broker.runtime.publisher import MetadataPublisher
 
 
@@ -157,3 +158,65 @@ async def test_preparation_that_fails_stops_everything_and_closing_ends_it() -> 
     closing.on_committed(Batch(1, ()))
     assert watcher.seen == []
     assert faults == []
+
+
+def many_partitions(count: int) -> tuple[Any, ...]:
+    return (
+        topic(1),
+        *(
+            rec.PartitionRecord(
+                partition_id=index, topic_id=UUID(int=1), replicas=(1,), isr=(1,), leader=1
+            )
+            for index in range(count)
+        ),
+    )
+
+
+async def test_a_change_of_many_partitions_is_published_in_pieces_between_which_others_run() -> (
+    None
+):
+    publisher, watcher, faults = make()
+    pieces: list[tuple[int, list[int], int]] = []
+    turns = 0
+
+    def note(image: MetadataImage, delta: ImageDelta) -> None:
+        indexes = [index for _, index, _, _ in delta.partitions_changed]
+        pieces.append((image.offset, indexes, publisher.image.offset))
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    publisher.subscribe(note)
+    work = publisher.on_committed(Batch(0, many_partitions(500)))
+    assert work is not None, "so many records are not applied in one turn"
+    assert sum(1 for _ in work) > 5
+    beside = asyncio.ensure_future(others())
+    later = publisher.on_committed(Batch(501, (topic(2),)))
+    assert later is None
+    assert await publisher.wait_until(lambda image: image.offset == 501, 60_000)
+    beside.cancel()
+    assert turns > 10
+    assert max(len(indexes) for _, indexes, _ in pieces) <= 32
+    assert [index for _, indexes, _ in pieces for index in indexes] == list(range(500))
+    assert {offset for offset, _, _ in pieces[:-1]} == {500}
+    assert [published for _, _, published in pieces[:-2]] == [-1] * (len(pieces) - 2)
+    assert watcher.seen[0] == (500, ["topic-1"]), "the topic comes with its first partitions"
+    assert watcher.seen[-1] == (501, ["topic-2"]), "what is committed meanwhile waits its turn"
+    assert faults == []
+
+
+def test_two_that_follow_one_log_apply_each_batch_once() -> None:
+    images = CommittedImages()
+    first, second = (MetadataPublisher(lambda reason: None, images) for _ in range(2))
+    for batch in (Batch(0, (topic(1),)), Batch(1, (topic(2),))):
+        first.on_committed(batch)
+        second.on_committed(batch)
+        assert second.image is first.image
+    late, _, _ = make()
+    late.on_committed(Batch(0, (topic(3),)))
+    first.on_committed(Batch(2, (topic(4),)))
+    assert sorted(first.image.topics) == ["topic-1", "topic-2", "topic-4"]
+    assert sorted(late.image.topics) == ["topic-3"]
