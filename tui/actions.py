@@ -231,10 +231,11 @@ def _unset(subject: Subject | None, _: Values) -> list[str]:
 
 def _move(subject: Subject | None, values: Values) -> list[str]:
     brokers = ",".join(values["brokers"].replace(",", " ").split())
+    how = [*_option("--throttle", values["throttle"]), "--wait"]
     if subject is not None and subject.partition is not None:
         # Exactly these, the first of them preferred; more or fewer than now are possible, too.
-        return command("partition move", f"{_target(subject)}={brokers}", "--wait")
-    return command("partition move", _target(subject), "--to-brokers", brokers, "--wait")
+        return command("partition move", f"{_target(subject)}={brokers}", *how)
+    return command("partition move", _target(subject), "--to-brokers", brokers, *how)
 
 
 def _move_fields(subject: Subject | None) -> Sequence[Field]:
@@ -249,6 +250,7 @@ def _move_fields(subject: Subject | None) -> Sequence[Field]:
             else "1,2,3; what may stay stays, as many of each as now",
             required=True,
         ),
+        Field("throttle", "Bytes per second of each broker", hint="no limit; 10MiB"),
     )
 
 
@@ -502,5 +504,17 @@ ACTIONS: list[Action] = [
         kinds=frozenset({"broker"}),
         words=lambda subject, _: ["broker", "unregister", _name(subject)],
         preview=_unregister_preview,
+    ),
+    Action(
+        name="throttle",
+        about_subject=False,
+        key="L",
+        title="Throttle moves",
+        kinds=TOPIC_LIKE | {"cluster"},
+        fields=lambda _: (
+            Field("rate", "Bytes per second of each broker", hint="10MiB, or off", required=True),
+        ),
+        words=lambda _, values: command("partition throttle", values["rate"]),
+        yes=False,
     ),
 ]

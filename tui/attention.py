@@ -54,6 +54,7 @@ def troubles(
         *_short_of_replicas(store),
         *_disks(store),
         *_moving(store),
+        *_throttled(store, acts),
         *_not_preferred(store, acts),
     ]
     return sorted(found, key=lambda each: each.tone != "error")
@@ -317,7 +318,20 @@ def _moving(store: Store) -> Iterator[Trouble]:
     if moving := store.view.health().moving:
         rows = [row for row in _rows(store, "moving") if row.is_moving]
         words = f"{_some(moving, 'partition')} being moved: {_names(rows)}"
+        copied = [told for name in {row.topic for row in rows} if (told := store.copies.of(name))]
+        if len(copied) == 1:
+            words += f"; {copied[0].words}"
         yield Trouble("⇢", "warning", words, "", Place("partitions", "moving"))
+
+
+def _throttled(store: Store, acts: bool) -> Iterator[Trouble]:
+    """What a move has left behind keeps replicas from catching up, days later."""
+    if left := store.left_throttled():
+        more = " …" if len(left) > NAMES_MAX else ""
+        words = f"a throttle was left behind on {', '.join(left[:NAMES_MAX])}{more}"
+        todo = ":throttle off" if acts else "logctl partition throttle off"
+        place = Place("topic", left[0]) if len(left) == 1 else Place("topics")
+        yield Trouble("⇣", "warning", words, todo, place)
 
 
 def _not_preferred(store: Store, acts: bool) -> Iterator[Trouble]:

@@ -12,6 +12,7 @@ from typing import Any
 from clusters.polls import NO_ANSWER, Answer, Poll, Samples
 from clusters.watch import FeedStatus
 from clusters.watch.slices import Work, at_once
+from tui.copies import Copies, ThrottlesSeen
 from tui.marks import Marks
 from tui.model import MIN_ISR, ClusterView
 from tui.rebalances import Rebalances
@@ -64,6 +65,8 @@ class Store:
         self.broker_sizes: dict[int, tuple[int, int | None, int | None]] = {}
         self.topic_sizes: dict[str, int] = {}
         self.rebalances = Rebalances()
+        self.copies = Copies()
+        self._throttles = ThrottlesSeen()
         # The fullest disk of each broker, as it was told last: also of brokers that are down.
         self.disks: dict[int, Disk] = {}
         self._partition_ends: dict[tuple[str, int], int] = {}
@@ -220,6 +223,13 @@ class Store:
                 known = self.topic_sizes.get(replica.topic, 0)
                 self.topic_sizes[replica.topic] = known + replica.size_bytes
         self.disks |= disks
+        hurt = (
+            [row.name for row in self.view.topics if row.moving]
+            if self.view.health().moving
+            else []
+        )
+        rows = [row for name in hurt for row in self.view.rows_of(name) if row.is_moving]
+        self.copies.take(answer.at_ms or 0, answer.value or (), rows)
 
     def _take_defaults(self, entries: Any) -> None:
         value = next((entry.value for entry in entries if entry.name == MIN_ISR), None)
@@ -227,6 +237,16 @@ class Store:
             self.view.set_default_min_isr(int(value))
 
     # -- derived
+
+    def throttles(self) -> ThrottlesSeen:
+        """Which topics and brokers have a throttle now."""
+        self._throttles.look(self.view.image.configs)
+        return self._throttles
+
+    def left_throttled(self) -> list[str]:
+        """Topics whose replicas are held back though none of theirs moves."""
+        rows = {name: self.view.topic_row(name) for name in self.throttles().topics}
+        return [name for name, row in rows.items() if row is not None and not row.moving]
 
     def lag_per_second(self, group: str) -> float | None:
         """How fast a group's lag grows (above 0) or shrinks, records per second."""

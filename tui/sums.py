@@ -201,7 +201,7 @@ class TopicSums:
             self._states[index] = states[index]
             self.tally.count(before, -1)
             self.tally.count(now)
-            if len(before.replicas) != len(now.replicas):
+            if (len(before.replicas), before.adding) != (len(now.replicas), now.adding):
                 self._factor = max(map(_factor, image.partitions), default=0)
             told.append((index, before, now))
         if told:
@@ -233,7 +233,8 @@ def _behind(
 
 
 def _factor(state: PartitionState) -> int:
-    return len(state.replicas)
+    # As Kafka's own tools count: what a move adds is no replica before it is done.
+    return len(state.replicas) - len(state.adding)
 
 
 def partition_row(

@@ -67,7 +67,12 @@ CASES = {
     "elect": Case(ORDERS, "partition elect orders:0"),
     "elect-all": Case(Place("quorum"), "partition elect"),
     "elect-unclean": Case(ORDERS, "partition elect orders:0 --unclean", typed="orders-0"),
-    "move": Case(ORDERS, "partition move orders:0=3,1 --wait", {"brokers": "3 1"}),
+    "move": Case(
+        ORDERS,
+        "partition move orders:0=3,1 --throttle 10MiB --wait",
+        {"brokers": "3 1", "throttle": "10MiB"},
+    ),
+    "throttle": Case(ORDERS, "partition throttle 10MiB", {"rate": "10MiB"}),
     "cancel-move": Case(ORDERS, "partition move --cancel orders:0"),
     "produce": Case(
         ORDERS,

@@ -2,11 +2,14 @@
 
 import pytest
 
+from broker.protocol import metadata_records as rec
+from clusters.admin import LogDir, ReplicaSize
+from clusters.polls import Answer
 from tests.tui.piloting import until
 from tui.attention import troubles
 from tui.pages.topics import ONLY
 from tui.panels import topic_fields
-from tui.store import Store
+from tui.store import LOG_DIRS, Store
 from tui.sums import Health
 
 
@@ -107,3 +110,101 @@ async def test_records_of_a_topic_say_which_partitions_are_not_counted(
         ends[("orders", 4)] = (0, 50)
         cluster.now_ms += 5_000
         await until(pilot, lambda: "records 550   size" in str(facts.content), "all of them")
+
+
+MIB = 1024 * 1024
+LISTED = "follower.replication.throttled.replicas"
+RATE = "leader.replication.throttled.rate"
+
+
+def log_dirs(copied_bytes: int) -> list[LogDir]:
+    """orders-0 on its leader, 10 MiB, and so much of it on broker 4."""
+    sizes = {1: 10 * MIB, 4: copied_bytes}
+    return [
+        LogDir(
+            broker=broker,
+            path="/data",
+            error=None,
+            total_bytes=None,
+            usable_bytes=None,
+            replicas=(
+                ReplicaSize(
+                    topic="orders", partition=0, size_bytes=held, offset_lag=0, is_future=False
+                ),
+            ),
+        )
+        for broker, held in sizes.items()
+    ]
+
+
+def setting(cluster, kind: int, owner: str, name: str, value: str | None) -> None:
+    cluster.apply(rec.ConfigRecord(resource_type=kind, resource_name=owner, name=name, value=value))
+
+
+def test_how_far_a_move_is_comes_from_the_log_dirs(store, cluster) -> None:
+    move(cluster, store, 0, replicas=(4, 1, 2, 3), adding_replicas=(4,), removing_replicas=(3,))
+    assert store.copies.of("orders") is None
+    store.take(LOG_DIRS, Answer(log_dirs(2 * MIB), 10_000))
+    assert store.copies.of("orders").words == "2 MiB of 10 MiB copied"
+    store.take(LOG_DIRS, Answer(log_dirs(4 * MIB), 20_000))
+    assert words(store) == [
+        "⇢ 1 partition being moved: orders-0; 4 MiB of 10 MiB copied, 30 s to go"
+    ]
+    store.take(LOG_DIRS, Answer(log_dirs(2 * MIB), 30_000))
+    assert store.copies.of("orders").words == "2 MiB of 10 MiB copied, not getting closer"
+    done = {"replicas": (4, 1, 2), "isr": (4, 1, 2), "leader": 4}
+    move(cluster, store, 0, **done, adding_replicas=(), removing_replicas=())
+    store.take(LOG_DIRS, Answer(log_dirs(10 * MIB), 40_000))
+    assert store.copies.of("orders") is None
+
+
+def test_a_throttle_is_only_called_left_behind_when_nothing_of_the_topic_moves(
+    store, cluster
+) -> None:
+    for name in ("orders", "signups"):
+        setting(cluster, 2, name, LISTED, "0:4")
+    setting(cluster, 4, "1", RATE, "1048576")
+    move(cluster, store, 0, replicas=(4, 1, 2, 3), adding_replicas=(4,), removing_replicas=(3,))
+    assert store.throttles().rate_words([1, 2]) == "at most 1 MiB/s"
+    assert store.left_throttled() == ["signups"]
+    [left] = [each for each in troubles(store, 0, acts=True) if each.sign == "⇣"]
+    assert left.words == "a throttle was left behind on signups"
+    assert left.todo == ":throttle off"
+    [told] = [each for each in troubles(store, 0) if each.sign == "⇣"]
+    assert told.todo == "logctl partition throttle off"
+    setting(cluster, 2, "signups", LISTED, "*")  # somebody's choice for all time
+    store.view.update(cluster.projector.image, cluster.update().events, 0)
+    assert store.left_throttled() == []
+
+
+def test_a_topic_that_moves_has_as_many_copies_as_it_had(store, cluster) -> None:
+    """As Kafka's own tools say."""
+    move(cluster, store, 0, replicas=(4, 1, 2, 3), adding_replicas=(4,), removing_replicas=(3,))
+    assert store.view.topic_row("orders").replication_factor == 3
+    move(cluster, store, 0, adding_replicas=(), removing_replicas=())
+    assert store.view.topic_row("orders").replication_factor == 4
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_the_page_of_a_topic_says_how_far_and_what_holds_it_back(
+    cluster, open_dashboard, size
+) -> None:
+    cluster.change("orders", 0, replicas=(4, 1, 2, 3), adding_replicas=(4,), removing_replicas=(3,))
+    setting(cluster, 2, "orders", LISTED, "0:4")
+    setting(cluster, 4, "1", RATE, "1048576")
+    cluster.polled["log dirs"] = lambda _: log_dirs(4 * MIB)
+    app = open_dashboard(cluster)
+    async with app.run_test(size=size) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.store.view.topics, "topics")
+        await pilot.press("colon", *"topic orders", "enter")
+        await until(pilot, lambda: app.place.kind == "topic", "the page")
+        facts = app.page.texts["facts"]
+        said = "⇢ 1 being moved: 4 MiB of 10 MiB copied, at most 1 MiB/s"
+        await until(pilot, lambda: said in str(facts.content), "how far it is")
+        assert facts.size.height >= 3
+        done = {"replicas": (4, 1, 2), "isr": (4, 1, 2), "leader": 4}
+        cluster.change("orders", 0, **done, adding_replicas=(), removing_replicas=())
+        await cluster.tell()
+        left = "⇣ a throttle was left behind by a move: logctl partition throttle off removes it"
+        await until(pilot, lambda: left in str(facts.content), "what is left")

@@ -191,7 +191,6 @@ class TopicPage(Page):
             (row.under_min_isr, "under min ISR"),
             (row.at_min_isr, "at min ISR"),
             (row.not_preferred, "not on the preferred leader"),
-            (row.moving, "being moved"),
         ):
             if number:
                 prose.append(f"   {number} {what}", "warning")
@@ -202,7 +201,26 @@ class TopicPage(Page):
         if known and len(known) < row.partitions:
             prose.append(f" in {len(known)} of {row.partitions} partitions", "warning")
         prose.append(f"   size of all replicas {size(bytes_)}")
+        self._tell_moving(prose, row)
         return prose.content()
+
+    def _tell_moving(self, prose: Prose, row: TopicRow) -> None:
+        """How far its moves are and what holds them back, or what they have left behind."""
+        if row.moving:
+            said = [f"⇢ {row.moving} being moved"]
+            if copied := self.store.copies.of(row.name):
+                said.append(copied.words)
+            rows = [each for each in self.store.view.rows_of(row.name) if each.is_moving]
+            throttles = self.store.throttles()
+            if row.name in throttles.topics:
+                brokers = {broker for each in rows for broker in each.replicas}
+                said.append(throttles.rate_words(brokers))
+            prose.line().append(f"{said[0]}: " if len(said) > 1 else said[0], "warning")
+            prose.append(", ".join(filter(None, said[1:])))
+        elif row.name in self.store.left_throttled():
+            prose.line().append("⇣ a throttle was left behind by a move: ", "warning")
+            todo = ":throttle off" if self.desk.acts else "logctl partition throttle off"
+            prose.append(f"{todo} removes it")
 
     def _plot(self) -> Content:
         samples, panel, prose = self.store.ends.get(self.about), self.texts["rates"], Prose()
