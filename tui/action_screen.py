@@ -25,6 +25,7 @@ from tui.doors import Commander
 from tui.drawing import age
 from tui.keys import sign
 from tui.pages.base import Desk, Subject
+from tui.pressing import Press, Presses
 from tui.words import with_flag
 
 LINES_MAX = 500
@@ -68,6 +69,7 @@ HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 }
 
 
+NOTHING_PRESSED = Presses()
 # As a shell tells it.
 INTERRUPTED = 130
 
@@ -100,6 +102,8 @@ class ActionScreen(Dialog[int | None]):
         self._looked_ms = 0
         # When the question was drawn, by the clock of events; None while it is not.
         self._seen_s: float | None = None
+        # When the key was pressed of which it was told that it is only held down.
+        self._held_s = 0.0
         self._pressed = False
         self._code: int | None = None
         self._progressing = False
@@ -177,8 +181,20 @@ class ActionScreen(Dialog[int | None]):
             self.query_one("#action-typed", Input).display = False
         self._draw()
 
+    def is_ready_for(self, event: events.Event) -> bool:
+        """What agrees waits until it is known not to come of a key that is held down."""
+        press = self._goes_on(event)
+        return press is None or self._presses.is_settled(press, time.monotonic())
+
     def is_meant(self, event: events.Event) -> bool:
-        """What was typed or clicked before the question was on the screen is no answer to it."""
+        """What was typed or clicked before the question was on the screen is no answer to it.
+
+        Nor is a key that was down before and is still held; and who holds one does not want to
+        leave what came of it.
+        """
+        if self.phase is Phase.DONE:
+            held = self._goes_on(event)
+            return held is None or (self._seen_s is not None and held.since_s >= self._seen_s)
         if self.phase is not Phase.AGREEING:
             return True
         if isinstance(event, events.MouseUp):
@@ -187,7 +203,29 @@ class ActionScreen(Dialog[int | None]):
         meant = self._seen_s is not None and event.time >= self._seen_s + twice
         if isinstance(event, events.MouseDown):
             self._pressed = meant
+        if meant and (press := self._goes_on(event)) and press.since_s < (self._seen_s or 0.0):
+            self._tell_held(press)
+            return False
         return meant or (isinstance(event, events.Key) and event.key == "escape")
+
+    @property
+    def _presses(self) -> Presses:
+        presses: Presses = getattr(self.app, "presses", NOTHING_PRESSED)
+        return presses
+
+    def _goes_on(self, event: events.Event) -> Press | None:
+        """The press of a key that agrees, or closes what is done."""
+        if not isinstance(event, events.Key) or self.phase not in (Phase.AGREEING, Phase.DONE):
+            return None
+        if event.key not in ("enter", self.key_of("dialog.agree")):
+            return None
+        return self._presses.find(event.key, event.time)
+
+    def _tell_held(self, press: Press) -> None:
+        if self._held_s != press.since_s:
+            self._held_s = press.since_s
+            said = f"Not done: {sign(press.key)} was down since before. Let go, and press it anew."
+            self.notify(said, severity="warning", markup=False)
 
     # -- going on
 
@@ -238,12 +276,12 @@ class ActionScreen(Dialog[int | None]):
         # Without --wait: there is nothing to wait for.
         words = [word for word in self.words if word != "--wait"]
         code = await self._commander.run(with_flag(words, "--dry-run"), self._hear)
-        if code:
-            self.phase, self._code = Phase.DONE, code
-            if self._fields:
-                # What was asked for is not possible; it can be mended here.
-                self.phase, self._code = Phase.ASKING, None
+        if code and self._fields:
+            # What was asked for is not possible; it can be mended here.
+            self.phase, self._code = Phase.ASKING, None
             self._draw()
+        elif code:
+            self._end(code)
         else:
             self._ready()
 
@@ -303,10 +341,17 @@ class ActionScreen(Dialog[int | None]):
         words = self.words
         if self.action.yes:
             words = with_flag(words, "--yes")
-        self._code = await self._commander.run(words, self._hear)
-        self.phase = Phase.DONE
+        self._end(await self._commander.run(words, self._hear))
+
+    def _end(self, code: int) -> None:
+        """It was done, or could not be; how it ended stays until somebody has seen it."""
+        self.phase, self._code, self._seen_s = Phase.DONE, code, None
         if self.is_current:
+            self.call_after_refresh(self._show_end)
             self._draw()
+
+    def _show_end(self) -> None:
+        self._seen_s = time.monotonic()
 
     def _hear(self, line: str) -> None:
         if self._progressing:
@@ -337,8 +382,7 @@ class ActionScreen(Dialog[int | None]):
                 async with asyncio.timeout(5):
                     await worker.wait()
         self._said.append("Interrupted. What the cluster had begun, it may still finish.")
-        self.phase, self._code = Phase.DONE, INTERRUPTED
-        self._draw()
+        self._end(INTERRUPTED)
 
     def action_copy(self) -> None:
         """Copy the command (OSC 52)."""

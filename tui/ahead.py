@@ -22,6 +22,7 @@ from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 from tui.doors import monotonic_ms
+from tui.pressing import Presses
 
 # A page or a dialog that takes longer than this no longer keeps what is typed from going on.
 HELD_MS_MAX = 2_000
@@ -83,11 +84,13 @@ class TypedAhead(App[int]):
 
     `last_input_ms` is when somebody last did something, by a clock that never goes back. A screen
     may have `is_ready_for(event)`, to let it wait, and `is_meant(event)`, to let it go unheeded.
+    `presses` tells the two which keys were only held down.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.ahead = Ahead()
+        self.presses = Presses()
         self.last_input_ms = 0
         # The marker that is under way, the nodes that it passes, and the one that has it.
         self._marker = 0
@@ -106,6 +109,8 @@ class TypedAhead(App[int]):
                 self._follow()
             return
         self.last_input_ms = monotonic_ms()
+        if isinstance(event, events.Key):
+            self.presses.note(event.key, event.time)
         self.ahead.held.append(event)
         await self._go_on()
 
@@ -130,7 +135,9 @@ class TypedAhead(App[int]):
 
     def _is_ready_for(self, event: events.Event) -> bool:
         ready: Callable[[events.Event], bool] | None = getattr(self.screen, "is_ready_for", None)
-        return ready is None or self.ahead.is_late() or ready(event)
+        # What it waits for may have begun long before this came.
+        late = monotonic_ms() - event.time * 1000 > HELD_MS_MAX
+        return ready is None or (late and self.ahead.is_late()) or ready(event)
 
     def _is_meant(self, event: events.Event) -> bool:
         meant: Callable[[events.Event], bool] | None = getattr(self.screen, "is_meant", None)

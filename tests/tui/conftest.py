@@ -14,6 +14,7 @@ from clusters.admin import QuorumInfo, QuorumReplica
 from clusters.polls import PollKind
 from clusters.watch import ClusterEvent, Entry, FeedStatus, FeedUpdate, Projector
 from tui.app import DashboardApp
+from tui.pressing import Presses
 
 START_MS = 1_790_000_000_000
 
@@ -213,8 +214,8 @@ def cluster() -> FakeCluster:
 def open_dashboard() -> Callable[..., DashboardApp]:
     """Make the application on a fake cluster, with clocks that stand still."""
 
-    def make(cluster: FakeCluster, **options: Any) -> DashboardApp:
-        return DashboardApp(
+    def make(cluster: FakeCluster, *, fingers: bool = False, **options: Any) -> DashboardApp:
+        app = DashboardApp(
             ["127.0.0.1:19092"],
             feed=cluster,
             kinds=cluster.kinds(),
@@ -223,5 +224,9 @@ def open_dashboard() -> Callable[..., DashboardApp]:
             wall_ms=lambda: cluster.now_ms,
             **options,
         )
+        if not fingers:
+            # A pilot presses faster than a key that is held repeats itself.
+            app.presses = Presses(repeat_s=0)
+        return app
 
     return make
