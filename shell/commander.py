@@ -78,12 +78,8 @@ class ProcessCommander:
             start_new_session=True,
             limit=LINE_BYTES_MAX,
         )
-        assert process.stdout is not None
         try:
-            while line := await process.stdout.readline():
-                told = on_line(CONTROL.sub("", line.decode(errors="replace")).rstrip("\r\n"))
-                if told is not None:
-                    await told
+            await _tell_lines(process, on_line)
             return await process.wait()
         except ValueError:
             on_line("(a line too long to be shown)")
@@ -92,12 +88,23 @@ class ProcessCommander:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGINT)
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError, ValueError):
                     async with asyncio.timeout(END_S):
+                        # What it leaves under way, and what is to be done about that.
+                        await _tell_lines(process, on_line)
                         await process.wait()
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+
+
+async def _tell_lines(process: asyncio.subprocess.Process, on_line: OnLine) -> None:
+    """Raises ValueError for a line that is longer than any is."""
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        told = on_line(CONTROL.sub("", line.decode(errors="replace")).rstrip("\r\n"))
+        if told is not None:
+            await told
 
 
 def target(session: Session) -> Target:

@@ -1,4 +1,4 @@
-"""The dashboard on three secured nodes of Apache Kafka: a controller that is killed.
+"""The dashboard on three secured nodes of Apache Kafka: a controller that is killed, a throttled move.
 
 One file, so that one worker starts one cluster.
 """
@@ -6,18 +6,24 @@ One file, so that one worker starts one cluster.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from clusters import state
 from clusters.admin import AdminClient
+from clusters.admin.throttles import throttles
 from clusters.polls import Poll
 from clusters.watch import ClusterFeed, EventKind
 from tests.real_kafka import require_kafka, until_up
 from tests.secured.certificates import Certificates
-from tests.secured.conftest import security_of
-from tests.secured.secured_kafka import SecuredThree
+from tests.secured.conftest import properties_of, security_of
+from tests.secured.secured_kafka import SecuredThree, secret_file
 from tui.app import DashboardApp
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
@@ -48,6 +54,35 @@ def dashboard(three: SecuredThree, user: str) -> DashboardApp:
         name=user,
         admin_of=lambda: AdminClient(places, security=security, cluster_id=three.cluster_id),
     )
+
+
+@pytest.fixture
+def logctl(three, tmp_path) -> Callable[..., subprocess.Popen[str]]:
+    """`logctl` in a process of its own, as the operator."""
+    secret = secret_file(tmp_path, "operator")
+    context = state.Context(
+        name="operator",
+        bootstrap=three.places("SASL"),
+        properties=properties_of(three, "operator"),
+        secrets={"sasl.password": f"file:{secret}"},
+    )
+    environ = os.environ | {f"XDG_{each}_HOME": str(tmp_path) for each in ("DATA", "STATE")}
+    environ["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", environ["XDG_CONFIG_HOME"])
+        state.save_context(context, whole=True)
+
+    def start(*words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "shell.main", "--context", "operator", "--yes", *words],
+            env=environ,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
 
 
 def created(app: DashboardApp) -> list[str]:
@@ -90,3 +125,43 @@ async def test_the_dashboard_goes_on_with_the_next_controller(three) -> None:
         )
         assert created(app) == ["before", "after"]
         assert app.store.status.refusal == ""
+
+
+async def heard(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """How a command ended, and all that it said."""
+    out, _ = await asyncio.to_thread(process.communicate, timeout=WAIT_S)
+    return process.returncode, out
+
+
+async def test_a_throttled_move_is_followed_and_leaves_nothing_behind(three, logctl) -> None:
+    """Interrupted it says what stays; cancelled and done it takes its throttle along."""
+    operator, places = security_of(three, "operator"), three.places("SASL")
+    app = dashboard(three, "operator")
+    async with app.run_test(size=(120, 40)), AdminClient(places, security=operator) as admin:
+        await admin.create_topic("heavy", 1, 1)
+        process = logctl("produce", "heavy", stdin=subprocess.PIPE)
+        process.stdin.write(f"{'x' * 1000}\n" * 3000)
+        assert (await heard(process))[0] == 0
+        [(_, before)] = [
+            (each.partition, each.replicas) for each in await admin.partitions(["heavy"])
+        ]
+        other = next(node for node in three.ports if node not in before)
+        move = ["partition", "move", f"heavy:0={other}", "--wait", "--throttle"]
+        process = logctl(*move, "200KB")
+        await until(lambda: app.store.view.health().moving, "the move is seen")
+        assert app.store.throttles().topics == ("heavy",)
+        assert app.store.throttles().rate_words([*before, other]) == "at most 195 KiB/s"
+        assert app.store.left_throttled() == []
+        process.send_signal(signal.SIGINT)
+        code, said = await heard(process)
+        assert code not in (0, None)
+        assert "The move goes on and stays throttled." in said
+        assert (await throttles(admin)).replicas.keys() == {"heavy"}
+        code, said = await heard(logctl("partition", "move", "--cancel", "heavy"))
+        assert (code, "The throttle is removed." in said) == (0, True), said
+        await until(lambda: not app.store.throttles().topics, "the dashboard hears of that")
+        assert not await throttles(admin)
+        code, said = await heard(logctl(*move, "20MB"))
+        assert (code, "The throttle is removed." in said) == (0, True), said
+        assert not await throttles(admin)
+        assert [each.replicas for each in await admin.partitions(["heavy"])] == [(other,)]

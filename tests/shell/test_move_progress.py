@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from collections.abc import Sequence
@@ -96,3 +97,33 @@ def test_a_terminal_s_own_output_has_no_lines_of_progress(monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_colour(monkeypatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+async def test_what_an_interrupted_command_says_last_is_told(monkeypatch, tmp_path) -> None:
+    """It may leave a move under way, and a throttle that somebody has to remove."""
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import time\n"
+        "print('begun', flush=True)\n"
+        "try:\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('the move goes on')\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    lines: list[str] = []
+    begun = asyncio.Event()
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        begun.set()
+
+    running = asyncio.create_task(ProcessCommander([], deploys=False).run([], hear))
+    async with asyncio.timeout(60):
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert lines == ["begun", "the move goes on"]
