@@ -105,8 +105,8 @@ async def test_what_an_interrupted_command_says_last_is_told(monkeypatch, tmp_pa
     program.write_text(
         f"#!{sys.executable}\n"
         "import time\n"
-        "print('begun', flush=True)\n"
         "try:\n"
+        "    print('begun', flush=True)\n"
         "    time.sleep(60)\n"
         "except KeyboardInterrupt:\n"
         "    print('the move goes on')\n"
