@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shell.names import NO_NAMES, Names, Setting
+from shell.pages import subject_kind
 from shell.registry import Argument, Command, Kind, Option, Registry
 from shell.script import Form, Token, last_statement
 from shell.settings import GLOBAL_OPTIONS
@@ -137,6 +138,8 @@ class Place:
     used: frozenset[str] = frozenset()
     unknown: str | None = None
     given: tuple[str, ...] = ()
+    # The page of the dashboard that was named.
+    page: str | None = None
 
     @classmethod
     def after(cls, registry: Registry, words: Sequence[str], names: Names = NO_NAMES) -> Place:
@@ -152,13 +155,15 @@ class Place:
     def take(self, registry: Registry, word: str) -> None:
         """Go on by one finished word."""
         if self.option is not None:
+            self._note(self.option, word)
             self.option = None
         elif word == "--":
             self.only_arguments = True
         elif word.startswith("-") and not self.only_arguments:
-            flag, equals, _ = word.partition("=")
+            flag, equals, value = word.partition("=")
             option = self.options().get(flag)
             if option is not None:
+                self._note(option, value)
                 self.used |= {option.flags[0]}
                 self.option = None if equals or option.is_flag else option
         elif self.command is None:
@@ -171,6 +176,10 @@ class Place:
         else:
             self.argument_index += 1
             self.given = (*self.given, word)
+
+    def _note(self, option: Option, value: str) -> None:
+        if option.flags[0] == "--page":
+            self.page = value
 
     def options(self) -> dict[str, Option]:
         """Return the options that can be given here, by flag."""
@@ -239,8 +248,14 @@ class Place:
         assert self.command is not None
         arguments = self.command.arguments
         if self.argument_index < len(arguments):
-            return arguments[self.argument_index]
-        return arguments[-1] if arguments and arguments[-1].many else None
+            found = arguments[self.argument_index]
+        elif arguments and arguments[-1].many:
+            found = arguments[-1]
+        else:
+            return None
+        if found.kind is Kind.PAGE_SUBJECT:
+            return replace(found, kind=subject_kind(self.page, self.given))
+        return found
 
     def missing(self) -> list[Argument]:
         """Return the required arguments that have not been given."""

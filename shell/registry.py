@@ -19,7 +19,7 @@ class Kind(StrEnum):
     TOPIC_CONFIG and BROKER_CONFIG are read as KEY=VALUE, like PAIR; their keys and values are
     completed. CONFIG_KEY is the key alone, of a topic or a broker; CONFIG_OWNER
     is one of these. QUERY is a condition on the
-    cluster's state.
+    cluster's state. PAGE_SUBJECT is what the page of the dashboard is about that `--page` names.
     """
 
     TEXT = "text"
@@ -44,6 +44,7 @@ class Kind(StrEnum):
     CONTEXT = "context"
     SPEC = "spec"
     COMMAND = "command"
+    PAGE_SUBJECT = "page-subject"
 
 
 # Read as KEY=VALUE.

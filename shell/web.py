@@ -41,8 +41,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def dashboard_command(session: Session) -> str:
+def dashboard_command(session: Session, start: str = "") -> str:
     """Return the shell words that show the session's cluster, with the same rights.
+
+    `start` is the page to begin with, and what it is about.
 
     A context is named even when it is only the current one, so that a page that is opened later
     shows the same cluster.
@@ -62,11 +64,15 @@ def dashboard_command(session: Session) -> str:
     if settings.debug:
         words.append("--debug")
     # Without `exec` a shell would stand between us and the process that has to end.
-    return f"exec {shlex.join([*words, 'dash'])}"
+    page, _, about = start.partition(" ")
+    words += ["dash", *([f"--page={page}"] if page else []), *(["--", about] if about else [])]
+    return f"exec {shlex.join(words)}"
 
 
-async def serve(session: Session, *, host: str, port: int) -> ExitCode:
+async def serve(session: Session, *, host: str, port: int, start: str = "") -> ExitCode:
     """Serve the dashboard until Ctrl-C or SIGTERM; `port` 0 takes a free one.
+
+    `start` is the page that each begins with, and what it is about.
 
     Raises Refused for a host that others can reach, Failed when the port is taken or textual-serve
     is missing, UsageProblem when no cluster is named, LogctlError for a secret that cannot be read.
@@ -90,7 +96,7 @@ async def serve(session: Session, *, host: str, port: int) -> ExitCode:
     listener = _listen(host, port)
     context = session.context()
     server = DashboardServer(
-        dashboard_command(session),
+        dashboard_command(session, start),
         host=host,
         port=listener.getsockname()[1],
         title=f"logctl {context.name if context is not None else ', '.join(address)}",

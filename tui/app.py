@@ -55,6 +55,7 @@ from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
 from tui.saved import SavedContext
 from tui.saving import SavingProblem, file_kind, keep, writing
+from tui.starting import arrive, start_place
 from tui.table import LiveTable
 
 TICK_S = 0.5
@@ -103,6 +104,11 @@ class DashboardApp(Following):
         Binding("d", "changes", "Changes since", show=False, id="changes"),
     ]
 
+    def __init__(self, *args: Any, start: str = "", **options: Any) -> None:
+        """`start` is the page to begin with, as after `:`. Raises CommandProblem for no page."""
+        self._start = start_place(start)
+        super().__init__(*args, **options)
+
     # -- composition
 
     def compose(self) -> ComposeResult:
@@ -120,7 +126,8 @@ class DashboardApp(Following):
         self._guide_line.display = self._guide is not None
         self._prefer()
         self.app_resume_signal.subscribe(self, draw_anew)
-        self._begin()
+        self._begin(self._start)
+        self.run_worker(arrive(self, self._start), group="start")
         self.set_interval(TICK_S, self._tick)
 
     def on_unmount(self) -> None:
@@ -467,10 +474,15 @@ def _known_keys() -> list[keys.Known]:
 
 
 async def show_dashboard(
-    target: Target, *, guide: Guide | None = None, target_of: TargetOf | None = None
+    target: Target,
+    *,
+    guide: Guide | None = None,
+    target_of: TargetOf | None = None,
+    start: str = "",
 ) -> None:
     """Show the dashboard until the person leaves it. Raises the error that ended it, if one did.
 
+    `start` is the page to begin with; raises CommandProblem when there is no such one.
     `target_of` finds the cluster of another context; without it saved addresses are used.
     """
     app = DashboardApp(
@@ -484,6 +496,7 @@ async def show_dashboard(
         target_of=target_of,
         color=target.color,
         saved=SavedContext(target),
+        start=start,
     )
     with told_to_end(app):
         await app.run_async()

@@ -88,13 +88,13 @@ class Following(Painting):
         self._poller: Poller | None = None
         self._pulse: Pulse | None = None
 
-    def _begin(self) -> None:
+    def _begin(self, place: Place | None = None) -> None:
         RESTING.set(self.key_first_s)
         self.run_worker(self._follow_feed(), group="feed", exclusive=True)
         self.run_worker(self._poll(), group="polls", exclusive=True)
         if self._saved is not None and self._saved.is_watched:
             self.run_worker(self._keep_up(self._saved), group="saved", exclusive=True)
-        self.open_place(Place("overview"))
+        self.open_place(place or Place("overview"))
 
     # -- what arrives
 

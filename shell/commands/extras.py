@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.nearest import did_you_mean
 from shell.output import JSON, TABLE, Table
+from shell.pages import PAGES
 from shell.registry import Argument, Command, Kind, Option
 from shell.script import quoted
 from shell.session import Session
@@ -14,15 +15,26 @@ from shell.session import Session
 SHELLS = ("bash", "zsh", "fish")
 
 
-async def _dash(session: Session, *, web: bool, host: str | None, port: int | None) -> ExitCode:
+async def _dash(
+    session: Session,
+    *,
+    subject: Sequence[str],
+    page: str | None,
+    web: bool,
+    host: str | None,
+    port: int | None,
+) -> ExitCode:
     import gc
     import sys
 
+    from shell.pages import first_page
     from shell.web import DEFAULT_HOST, DEFAULT_PORT, is_served, serve
 
+    start = first_page(page, subject)
     if web:
         return await serve(
             session,
+            start=start,
             host=DEFAULT_HOST if host is None else host,
             port=DEFAULT_PORT if port is None else port,
         )
@@ -47,7 +59,7 @@ async def _dash(session: Session, *, web: bool, host: str | None, port: int | No
         from shell.commander import target, target_of
         from tui.app import show_dashboard
 
-        await show_dashboard(target(session), target_of=target_of(session))
+        await show_dashboard(target(session), target_of=target_of(session), start=start)
     finally:
         gc.enable()
     return ExitCode.DONE
@@ -133,8 +145,29 @@ COMMANDS = (
         name="dash",
         summary="Open the full-screen dashboard.",
         details="With --web a browser on this machine shows it; each page is a dashboard of its "
-        "own. Nobody is asked for a password, so only loopback addresses are served.",
+        "own. Nobody is asked for a password, so only loopback addresses are served.\n\n"
+        "With --page it begins there: the pages "
+        + ", ".join(page for page, about in PAGES.items() if not about.required)
+        + " alone, and with what they are about "
+        + ", ".join(f"{page} ({about.what})" for page, about in PAGES.items() if about.required)
+        + ". After partitions and events a filter may follow.",
+        arguments=(
+            Argument(
+                "SUBJECT",
+                "With --page: the topic, broker or group that it is about, or a filter.",
+                Kind.PAGE_SUBJECT,
+                required=False,
+                many=True,
+            ),
+        ),
         options=(
+            Option(
+                ("--page",),
+                "Begin with this page.",
+                kind=Kind.CHOICE,
+                choices=tuple(PAGES),
+                metavar="PAGE",
+            ),
             Option(("--web",), "Serve it to a browser until Ctrl-C.", kind=Kind.FLAG),
             Option(
                 ("--host",), "With --web: the loopback address to listen on (default 127.0.0.1)."
@@ -147,7 +180,13 @@ COMMANDS = (
                 minimum=0,
             ),
         ),
-        examples=("dash", "dash --bootstrap 127.0.0.1:19092", "dash --web --read-only"),
+        examples=(
+            "dash",
+            "dash --page group payments",
+            "dash --page partitions under-replicated",
+            "dash --bootstrap 127.0.0.1:19092",
+            "dash --web --read-only",
+        ),
         run=_dash,
     ),
     Command(
