@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from broker.config import BrokerConfig, ConfigError
-from broker.memory import keep_large_buffers
+from broker.memory import keep_collections_short, keep_large_buffers
 
 if TYPE_CHECKING:
     from broker.server import Broker
@@ -93,18 +93,18 @@ async def _serve(config: BrokerConfig) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, broker, asked_to_stop)
+    gc.collect()
     try:
         await broker.start()
     except (LogctlError, OSError) as error:
         logger.critical("cannot start: %s", error)
         return EXIT_FAILED
-    gc.collect()
-    gc.freeze()
+    heap = loop.create_task(keep_collections_short(lambda: broker.partitions_count))
     stopping = asyncio.ensure_future(asked_to_stop.wait())
     failing = asyncio.ensure_future(broker.wait_failed())
     await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
     failed = failing.done()
-    for waiting in (stopping, failing):
+    for waiting in (stopping, failing, heap):
         waiting.cancel()
     await broker.stop(controlled=not failed)
     return EXIT_FAILED if failed else EXIT_OK

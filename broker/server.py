@@ -360,6 +360,11 @@ class Broker:
             channel=self.node.channel,
         )
 
+    @property
+    def partitions_count(self) -> int:
+        """How many partitions this broker has replicas of."""
+        return self.logs.count
+
     def _prepare_folders(self, image: MetadataImage, delta: ImageDelta) -> Awaitable[None] | None:
         """Make the folders of partitions that are new here, off the loop: each waits for syncs.
 

@@ -128,13 +128,15 @@ class Cluster:
 
         records: list[MetadataRecord] = []
         self.unrevived = False
+        unclean: dict[str, bool] = {}
         for topic, index, state in self.image.iter_partitions():
             if len(records) == MOVED_AT_ONCE_MAX:
                 self.unrevived = True
                 break
             if state.leader == NO_LEADER:
-                unclean = self.unclean(topic.name)
-                record = leaderless(topic.id, index, state, active, unclean=unclean)
+                if topic.name not in unclean:
+                    unclean[topic.name] = self.unclean(topic.name)
+                record = leaderless(topic.id, index, state, active, unclean=unclean[topic.name])
                 if record is not None:
                     records.append(record)
         return records

@@ -54,6 +54,8 @@ def without_brokers(
     """
     if state.leader not in gone and not any(r in gone for r in state.isr):
         return None
+    if state.leader == NO_LEADER and len(state.isr) == 1 and not unclean:
+        return None  # the last of its ISR stays in it, and nobody else may lead
     isr = tuple(r for r in state.isr if r not in gone)
     if not isr:
         # All of them go at once: keep one that surely has everything, the leader if it can be.

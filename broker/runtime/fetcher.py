@@ -40,6 +40,9 @@ ANSWER_SLACK_MS = 5_000
 IDLE_CLOSE_S = 10.0
 # After so many answers in a row that leave out offsets the leader's log is believed to lack them.
 GAPS_BELIEVED = 3
+# So many partitions are named in one fetch at most: a leader reads them in one turn of its loop,
+# and after a restart there are thousands.
+PARTITIONS_TOLD_AT_ONCE = 1_000
 # How often every partition is looked at for a change that nobody reports (a moved log start).
 SWEEP_MS = 1_000
 # Errors that end by themselves when leader and follower have the same metadata.
@@ -318,6 +321,7 @@ class PeerFetcher:
             soonest_ms = min(each.retry_at_ms for each in self._paused)
             max_wait_ms = max(1, min(max_wait_ms, soonest_ms - now_ms))
         request = self._request(self._candidates(now_ms), max_wait_ms)
+        max_wait_ms = request.max_wait_ms
         self._fetch_number += 1
         self._in_flight = True
         try:
@@ -356,6 +360,8 @@ class PeerFetcher:
         pool, session = self._pool, self._session
         topics: dict[UUID, Struct] = {}
         unsynced: list[Slot] = []
+        untold: list[Slot] = []
+        left = len(self._slots) if session.is_refused else PARTITIONS_TOLD_AT_ONCE
         for slot in candidates:
             partition = slot.hosted.partition
             follower = partition.follower
@@ -364,9 +370,13 @@ class PeerFetcher:
             if not self._may_be_told(slot.hosted):
                 unsynced.append(slot)
                 continue
+            if left <= 0:
+                untold.append(slot)
+                continue
             slot.asked = asked = follower.position()
             if not session.must_tell(slot.key, asked):
                 continue
+            left -= 1
             topic = topics.get(partition.topic_id)
             if topic is None:
                 topic = topics[partition.topic_id] = Struct(
@@ -384,10 +394,11 @@ class PeerFetcher:
             )
         self._dirty.clear()
         self._dirty.update(dict.fromkeys(unsynced))
+        self._dirty.update(dict.fromkeys(untold))
         return Struct(
             replica_id=pool.node_id,
             replica_state=Struct(replica_id=pool.node_id, replica_epoch=pool.broker_epoch()),
-            max_wait_ms=max_wait_ms,
+            max_wait_ms=0 if untold else max_wait_ms,
             min_bytes=pool.settings.min_bytes,
             max_bytes=pool.settings.response_max_bytes,
             isolation_level=0,

@@ -26,11 +26,13 @@ _BROKEN = frozenset(
 class FollowerSession:
     """One follower's session with one leader."""
 
-    __slots__ = ("_forgotten", "_told", "epoch", "id")
+    __slots__ = ("_forgotten", "_told", "epoch", "id", "is_refused")
 
     def __init__(self) -> None:
         self.id = NO_SESSION
         self.epoch = INITIAL_EPOCH
+        # Whether the leader kept none when it was last asked: each request stands alone then.
+        self.is_refused = False
         self._told: dict[SlotKey, FetchPosition] = {}
         self._forgotten: dict[SlotKey, None] = {}
 
@@ -77,6 +79,8 @@ class FollowerSession:
             return False
         if response.error_code:
             return True
+        if self.is_full:
+            self.is_refused = response.session_id == NO_SESSION
         if response.session_id == NO_SESSION:
             # The leader has no room for it, or ended it.
             self.id = NO_SESSION

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from broker.protocol.batch import (
     crc_matches,
-    decode_records,
     encode_leader_change,
     iter_batches,
+    iter_records,
 )
 from broker.protocol.errors import InvalidBatch
 from broker.protocol.metadata_records import MetadataRecord, decode_record
@@ -162,7 +162,7 @@ class MetadataLog:
                 if header.last_offset < offset:
                     continue
                 records: list[MetadataRecord] = []
-                found = () if header.is_control else decode_records(data, position)
+                found = () if header.is_control else iter_records(data, position)
                 for count, each in enumerate(found, 1):
                     records.append(decode_record(each.value or b""))
                     if not count % RECORDS_AT_ONCE:

@@ -253,6 +253,11 @@ class LogManager:
         """Every open log but the metadata log's, by (topic, partition), sorted."""
         return {key: log for key, log in sorted(self._logs.items()) if key != METADATA_KEY}
 
+    @property
+    def count(self) -> int:
+        """How many logs are open, the metadata log among them."""
+        return len(self._logs)
+
     def get(self, topic: str, partition: int) -> Log | None:
         """The log of a partition, or None."""
         return self._logs.get((topic, partition))
@@ -364,16 +369,17 @@ class LogManager:
         self._checkpoint_turn += 1
         turn = self._checkpoint_turn
         contents = (
-            (RECOVERY_POINTS, encode_offsets(self._recovery_points)),
-            (HIGH_WATERMARKS, encode_offsets(self._high_watermarks)),
-            (START_OFFSETS, encode_offsets(self._start_offsets)),
+            (RECOVERY_POINTS, dict(self._recovery_points)),
+            (HIGH_WATERMARKS, dict(self._high_watermarks)),
+            (START_OFFSETS, dict(self._start_offsets)),
         )
 
         def write() -> None:
             with self._checkpoint_lock:
                 if turn < self._checkpoint_written:
                     return
-                for name, data in contents:
+                for name, offsets in contents:
+                    data = encode_offsets(offsets)
                     self._disk.write_atomic(f"{self.data_dir}/{name}", data)
                 self._checkpoint_written = turn
 

@@ -1,4 +1,4 @@
-"""The allocator keeps large buffers, and only where nobody decided otherwise."""
+"""The allocator keeps large buffers where nobody decided otherwise; collections stay short."""
 
 import os
 import platform
@@ -46,3 +46,35 @@ def test_large_buffers_are_not_fetched_anew_from_the_kernel() -> None:
 
 def test_who_runs_the_broker_may_decide_otherwise() -> None:
     assert faults(MALLOC_TRIM_THRESHOLD_="131072")[0] == "False"
+
+
+COLLECTIONS = """
+import asyncio, gc
+from broker.memory import keep_collections_short
+import broker.memory as memory
+memory.LOOK_S = 0.001
+count = 0
+async def look():
+    global count
+    task = asyncio.create_task(keep_collections_short(lambda: count))
+    await asyncio.sleep(0)
+    frozen = [gc.get_freeze_count()]
+    for count in (100, 600, 600, 300, 700, 1200):
+        await asyncio.sleep(0.05)
+        kept = [[] for _ in range(1000)]
+        frozen.append(gc.get_freeze_count())
+        held.append(kept)
+    task.cancel()
+    return frozen
+held = []
+frozen = asyncio.run(look())
+print([later > earlier + 500 for earlier, later in zip(frozen, frozen[1:])])
+"""
+
+
+def test_what_has_come_to_stay_is_left_out_of_collections() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTIONS], capture_output=True, text=True, timeout=60, check=True
+    )
+    # Only when there are more partitions than ever before, by a good number.
+    assert done.stdout.strip() == "[False, True, False, False, False, True]"
