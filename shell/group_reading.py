@@ -151,8 +151,13 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
         printer.heading()
         await _read(member)
     except KafkaError as error:
+        from shell.client_refusals import refusal
+
+        topics = ", ".join(source.topic for source in wanted.sources)
+        denied = refusal(session, error, topic=topics, group=wanted.group or "")
         raise Failed(
-            f"Reading as group {wanted.group} failed: {type(error).__name__}: {error}"
+            f"Reading as group {wanted.group} failed: "
+            f"{denied or f'{type(error).__name__}: {error}'}"
         ) from None
     finally:
         await _leave(member)

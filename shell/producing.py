@@ -204,7 +204,7 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
     except KafkaConnectionError as error:
         raise Failed(f"Cannot reach the cluster: {error}") from None
     except KafkaError as error:
-        raise Failed(f"{_reason(error)} {_so_far(run.tally)}") from None
+        raise Failed(f"{_reason(error, run)} {_so_far(run.tally)}") from None
     except asyncio.CancelledError:
         session.output.say(_so_far(run.tally))
         raise
@@ -317,7 +317,7 @@ async def _send(run: _Run, record: NewRecord) -> None:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         run.pending.append((future, record))
     except MessageSizeTooLargeError as error:
-        run.fail(record.where, _reason(error))
+        run.fail(record.where, _reason(error, run))
 
 
 async def _handed_over(run: _Run, record: NewRecord) -> asyncio.Future[Any]:
@@ -361,12 +361,12 @@ async def _settle(run: _Run, limit: int) -> None:
 async def _again(run: _Run, record: NewRecord, error: KafkaError) -> Any:
     """Send a record of a refused batch alone: it may be another one that is wrong."""
     if not run.plan.keep_going:
-        run.fail(record.where, _reason(error))
+        run.fail(record.where, _reason(error, run))
     try:
         future = await _handed_over(run, record)
         return await _acknowledged(future, run.session.settings.timeout_ms, 1)
     except KafkaError as again:
-        run.fail(record.where, _reason(again))
+        run.fail(record.where, _reason(again, run))
         return _NULL
 
 
@@ -516,7 +516,11 @@ def _so_far(tally: Tally) -> str:
     return f"{tally.records} {noun} written before."
 
 
-def _reason(error: KafkaError) -> str:
+def _reason(error: KafkaError, run: _Run) -> str:
+    from shell.client_refusals import refusal
+
+    if denied := refusal(run.session, error, topic=run.plan.topic, writes=True):
+        return f"The brokers refused a record: {denied}."
     name = type(error).__name__.removesuffix("Error")
     description = getattr(error, "description", None) or str(error)
     return f"The brokers refused a record: {name}: {description}".rstrip(".") + "."

@@ -110,7 +110,12 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
             f"An offset is no longer kept by the brokers: {error}", hint="Read with --from start."
         ) from None
     except KafkaError as error:
-        raise Failed(f"Reading {names} failed: {type(error).__name__}: {error}") from None
+        from shell.client_refusals import refusal
+
+        denied = refusal(session, error, topic=names)
+        raise Failed(
+            f"Reading {names} failed: {denied or f'{type(error).__name__}: {error}'}"
+        ) from None
     finally:
         printer.flush()
         if reader.consumer is not None:

@@ -252,11 +252,16 @@ class Asking:
             for topic in metadata.topics
             for partition in topic.partitions
         }
+        denied = {
+            topic.name: self._words(ApiKey.METADATA, topic.error_code, topic.name)
+            for topic in metadata.topics
+            if topic.error_code == ErrorCode.topic_authorization_failed
+        }
         grouped: dict[tuple[int, str], list[Partition]] = {}
         for key in wanted:
             leader = leaders.get(key)
             if leader is None:
-                reasons[key] = "there is no such partition"
+                reasons[key] = denied.get(key[0], "there is no such partition")
             elif leader < 0:
                 reasons[key] = "the partition has no leader"
             elif leader not in addresses:

@@ -42,7 +42,12 @@ _OPERATIONS: dict[ApiKey, str | dict[str, str]] = {
     ApiKey.OFFSET_COMMIT: "Read",
     ApiKey.OFFSET_DELETE: {"group": "Delete", "topic": "Read"},
     ApiKey.DELETE_GROUPS: "Delete",
+    ApiKey.UNREGISTER_BROKER: "Alter",
+    ApiKey.PRODUCE: "Write",
+    ApiKey.FETCH: "Read",
+    ApiKey.JOIN_GROUP: "Read",
 }
+_WAY = "; allowed by: "
 
 
 def denied_words(
@@ -65,7 +70,13 @@ def denied_words(
     allow = (
         f"logctl acl add {shlex.quote(who or 'PRINCIPAL')} {on} --operation {_option(operation)}"
     )
-    return f"{whom} may not {operation} {what} ({code_name(code)}); allowed by: {allow}"
+    return f"{whom} may not {operation} {what} ({code_name(code)}){_WAY}{allow}"
+
+
+def without_way(words: str) -> tuple[str, str]:
+    """Words of a refusal without the command that would allow it, and that command ("": none)."""
+    said, _, way = words.partition(_WAY)
+    return said, way
 
 
 def _option(operation: str) -> str:

@@ -13,7 +13,7 @@ from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode, LogctlError
 from broker.protocol.struct import Struct
 from clusters.admin.asking import Partition
-from clusters.admin.errors import AdminError, UnknownGroup, code_words
+from clusters.admin.errors import AdminError, UnknownGroup
 from clusters.admin.gathered import Failure, Gathered
 from clusters.admin.group_model import (
     CONSUMER,
@@ -252,7 +252,8 @@ class GroupCalls(NewerGroupCalls):
             deadline,
             max_version=COMMIT_VERSION_MAX,
         )
-        _raise_partitions(answer, f'The offsets of group "{group}" were not committed')
+        what = f'The offsets of group "{group}" were not committed'
+        self._raise_partitions(ApiKey.OFFSET_COMMIT, group, answer, what)
 
     async def delete_group_offsets(self, group: str, partitions: Iterable[Partition]) -> None:
         """Forget what a group committed for partitions that no member reads (KIP-496).
@@ -283,7 +284,23 @@ class GroupCalls(NewerGroupCalls):
         if answer.error_code != ErrorCode.none:
             words = self._words(ApiKey.OFFSET_DELETE, answer.error_code, group)
             raise AdminError(f"{what}: {words}", code=int(answer.error_code))
-        _raise_partitions(answer, what)
+        self._raise_partitions(ApiKey.OFFSET_DELETE, group, answer, what)
+
+    def _raise_partitions(self, api_key: ApiKey, group: str, answer: Struct, what: str) -> None:
+        refused: dict[str, list[str]] = {}
+        codes: list[int] = []
+        for topic in answer.topics:
+            for each in topic.partitions:
+                if each.error_code == ErrorCode.none:
+                    continue
+                codes.append(int(each.error_code))
+                about_topic = each.error_code == ErrorCode.topic_authorization_failed
+                name = topic.name if about_topic else group
+                words = self._words(api_key, each.error_code, name)
+                refused.setdefault(words, []).append(f"{topic.name}:{each.partition_index}")
+        if refused:
+            reasons = "; ".join(f"{', '.join(places)}: {why}" for why, places in refused.items())
+            raise AdminError(f"{what}: {reasons}", code=codes[0])
 
     async def delete_groups(self, names: Sequence[str]) -> None:
         """Delete groups without members, with all their offsets.
@@ -334,21 +351,6 @@ def _first_partition_code(answer: Struct) -> int:
         for each in topic.partitions:
             return int(each.error_code)
     return int(ErrorCode.none)
-
-
-def _raise_partitions(answer: Struct, what: str) -> None:
-    refused: dict[int, list[str]] = {}
-    for topic in answer.topics:
-        for each in topic.partitions:
-            if each.error_code != ErrorCode.none:
-                place = f"{topic.name}:{each.partition_index}"
-                refused.setdefault(int(each.error_code), []).append(place)
-    if refused:
-        reasons = "; ".join(
-            f"{', '.join(places)}: {code_words(ErrorCode(code))}"
-            for code, places in refused.items()
-        )
-        raise AdminError(f"{what}: {reasons}", code=next(iter(refused)))
 
 
 def _by_topic(partitions: Iterable[Partition]) -> list[tuple[str, list[int]]]:

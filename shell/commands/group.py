@@ -80,6 +80,8 @@ async def _describe(session: Session, *, group: str, rate: bool, sample: int) ->
         speeds: dict[tuple[str, int], tuple[float, float]] = {}
         if rate:
             lag, speeds = await _sampled(admin, group, lag, sample)
+        # Offsets of topics that one may not describe are left out without a word.
+        await tell_limited(session, admin, "topic", empty=not lag.items, verb="counted")
     partitions = [_partition_json(row, speeds.get((row.topic, row.partition))) for row in lag.items]
     known = [row.lag for row in lag.items if row.lag is not None]
     data = detail.to_json() | {"total_lag": sum(known), "partitions": partitions}
