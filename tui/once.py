@@ -19,6 +19,8 @@ from textual.screen import UPDATE_PERIOD, Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
+from tui.compositing import FrontToBack
+
 if TYPE_CHECKING:
     _Drawn = Screen[Any]
 else:
@@ -36,6 +38,10 @@ class DrawnOnce(_Drawn):
     _draws = _lays_out = _resumed = False
     _timer: Timer | None = None
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._compositor = FrontToBack()
+
     @property
     def _update_timer(self) -> Timer:
         if self._timer is None:
@@ -47,13 +53,13 @@ class DrawnOnce(_Drawn):
     async def _draw_together(self) -> None:
         """Lay out, hear what all parts make of that, and draw."""
         self._update_timer.pause()
-        until = time.perf_counter() + WAIT_S_MAX
+        until = time.thread_time() + WAIT_S_MAX
         await self._hear_all(until)
         if self.is_current and not self.app._batch_count:
             with self._laying_out():
                 while self._layout_required or self._scroll_required:
                     super()._on_timer_update()
-                    if time.perf_counter() >= until:
+                    if time.thread_time() >= until:
                         break
                     await self._hear_all(until)
         self._on_timer_update()
@@ -108,7 +114,7 @@ class DrawnOnce(_Drawn):
     async def _hear_all(self, until_s: float) -> None:
         """Let parts say what they have to."""
         for _ in range(TURNS_MAX):
-            if time.perf_counter() >= until_s or not self._is_awaited():
+            if time.thread_time() >= until_s or not self._is_awaited():
                 return
             await asyncio.sleep(0)
 

@@ -156,6 +156,9 @@ class Painting(TypedAhead):
         if id_ not in self._pages:
             page = self._pages[id_] = make_page(place, self._desk())
             self.ahead.begin()
+            table = page.main_table()
+            if table is not None and not self._bar.display:
+                table.light_before_drawn()
             self._body.mount(page)
         page = self.page
         page.display = True
@@ -174,6 +177,8 @@ class Painting(TypedAhead):
                 other.light(False)
         if table is not None:
             self.page.screen.set_focus(table)
+            # A new page has it without being told so, for it looked so from the first drawing on.
+            self.on_live_table_moved()
 
     def _desk(self) -> Desk:
         times = self.hold.now_ms, self.hold.wall_ms

@@ -134,7 +134,6 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         self._phase = phase
         # How each row that is seen looked when it was drawn last, by its index.
         self._phases: dict[int, tuple[Any, bool]] = {}
-        self._grew = False
         self.note = ""
         self._size_drawn = Size(0, 0)
         self._style: Style | None = None
@@ -429,15 +428,30 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Lines of the screen; what holds for all of them is worked out once."""
         self._style = self.rich_style
-        self._fitted, self._grew = None, False
-        strips = super().render_lines(crop)
-        if self._grew:
+        self._fitted = None
+        if self._measure(crop):
             # A longer cell than any before: lines that were drawn before have the old widths.
-            self._fitted = None
             self._styles_cache.clear()
-            strips = super().render_lines(crop)
-            self.call_later(self.refresh)
-        return strips
+            if crop.size != self.outer_size:
+                self.call_later(self.refresh)
+        return super().render_lines(crop)
+
+    def _measure(self, crop: Region) -> bool:
+        """Whether lines that are drawn now have a longer cell than any before."""
+        grew = False
+        first = max(0, self.scroll_offset.y + crop.y - self.gutter.top - 1)
+        rows = self.shown[first : first + crop.height]
+        for number, column in self._columns():
+            if column.width or column.fill:
+                continue
+            longest = self._longest.get(number, 0)
+            cells = map(column.draw, rows)
+            long = max(
+                (cell_len(c) if isinstance(c, str) else c.cell_len for c in cells), default=0
+            )
+            if long > longest:
+                self._longest[number], grew = long, True
+        return grew
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the titles, a row, or nothing."""
@@ -478,23 +492,19 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
             style += self.get_component_rich_style("live-table--cursor")
         segments: list[Segment] = []
         taken = 0
-        for number, column, width in self._fit():
-            segments += self._cell(number, column, row, width, style)
+        for _, column, width in self._fit():
+            segments += self._cell(column, row, width, style)
             taken += width + 1
         rest = self._content_width() - taken
         if rest > 0:
             segments.append(Segment(" " * rest, style))
-        return Strip(segments)
+        # In few pieces: each is looked at many times on its way to the terminal.
+        return Strip(Segment.simplify(segments))
 
-    def _cell(
-        self, number: int, column: Column[R], row: R, width: int, style: Style
-    ) -> list[Segment]:
+    def _cell(self, column: Column[R], row: R, width: int, style: Style) -> list[Segment]:
         drawn = column.draw(row)
         plain = drawn if isinstance(drawn, str) else drawn.plain
         long = cell_len(plain)
-        if not column.width and not column.fill and long > self._longest.get(number, 0):
-            self._longest[number] = long
-            self._grew = True
         if isinstance(drawn, Text) and drawn.spans:
             if long > width:
                 drawn = drawn.copy()
@@ -568,6 +578,11 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
     def is_lit(self) -> bool:
         """Whether it looks as if it had the focus."""
         return self._lit
+
+    def light_before_drawn(self) -> None:
+        """Look from the first drawing on as a table does that has the focus: it will get it."""
+        self._lit = True
+        self.set_class(True, "-lit", update=False)
 
     def light(self, lit: bool) -> None:
         """Look as a table does that has the focus, or has it not."""
