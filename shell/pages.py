@@ -37,6 +37,7 @@ PAGES: dict[str, About] = {
     "records": About("a topic", Kind.TOPIC_PARTITION, True, "orders:3"),
     "settings": About("a topic, or broker and an id", Kind.CONFIG_OWNER, True, "broker 1"),
     "changes": About(),
+    "commands": About(),
     "contexts": About(),
 }
 

@@ -21,6 +21,7 @@ from tui.actions import Action, Values
 from tui.badge import badge, badge_text
 from tui.box import Box, all_taken
 from tui.dialog import Dialog, at_once, chosen_only
+from tui.done import INTERRUPTED, kept_words
 from tui.doors import Commander
 from tui.drawing import age
 from tui.keys import sign
@@ -70,8 +71,6 @@ HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 
 
 NOTHING_PRESSED = Presses()
-# As a shell tells it.
-INTERRUPTED = 130
 
 
 class ActionScreen(Dialog[int | None]):
@@ -338,10 +337,19 @@ class ActionScreen(Dialog[int | None]):
         return bool(broken) or self._desk.now_ms() - self._looked_ms > LOOKED_MS_MAX
 
     async def _do(self) -> None:
-        words = self.words
+        words, log = self.words, self._desk.done
+        kept, hidden = kept_words(words)
+        shown = self._commander.shown(kept)
+        code, began_ms = INTERRUPTED, self._desk.wall_ms()
+        id_ = log.begin(self._desk.cluster, shown, hidden, began_ms)
         if self.action.yes:
             words = with_flag(words, "--yes")
-        self._end(await self._commander.run(words, self._hear))
+        try:
+            code = await self._commander.run(words, self._hear)
+        finally:
+            said = self._said[-1] if self._said else ""
+            log.end(id_, code, max(0, self._desk.wall_ms() - began_ms), said)
+        self._end(code)
 
     def _end(self, code: int) -> None:
         """It was done, or could not be; how it ended stays until somebody has seen it."""

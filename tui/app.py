@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,6 +39,7 @@ from tui.collecting import Collector
 from tui.commands import CommandProblem
 from tui.copying import row_as_json
 from tui.dialog import Palette
+from tui.done import done_log
 from tui.doors import Guide, Target, TargetOf
 from tui.ending import draw_anew, told_to_end
 from tui.following import Following
@@ -47,7 +49,7 @@ from tui.marks import OWN
 from tui.names import known_names
 from tui.obeying import obey
 from tui.pages import PAGES, Open, Place, Subject, page_id
-from tui.pages.base import Stands
+from tui.pages.base import Desk, Stands
 from tui.pages.changes import clock_text
 from tui.painting import TABS
 from tui.palette import WITHOUT, own_commands
@@ -102,11 +104,13 @@ class DashboardApp(Following):
         Binding("full_stop", "mark", "Mark this moment", show=False, id="mark"),
         Binding("space", "hold", "Hold the screen", show=False, id="hold"),
         Binding("d", "changes", "Changes since", show=False, id="changes"),
+        Binding("h", "commands", "Commands that were run", show=False, id="commands"),
     ]
 
     def __init__(self, *args: Any, start: str = "", **options: Any) -> None:
         """`start` is the page to begin with, as after `:`. Raises CommandProblem for no page."""
         self._start = start_place(start)
+        self.done = done_log()
         super().__init__(*args, **options)
 
     # -- composition
@@ -332,6 +336,10 @@ class DashboardApp(Following):
         """What is otherwise than at a mark."""
         self.open_place(Place("changes"))
 
+    def action_commands(self) -> None:
+        """What was done from dashboards."""
+        self.open_place(Place("commands"))
+
     def action_picture(self) -> None:
         """Save the screen as an SVG picture: in the working folder, or where a browser saves."""
         if self.is_web:
@@ -373,6 +381,9 @@ class DashboardApp(Following):
         self._paint_status()
 
     # -- actions on the cluster
+
+    def _desk(self) -> Desk:
+        return replace(super()._desk(), done=self.done)
 
     def offers(self) -> list[Offer]:
         """What can be done from here, and with what."""

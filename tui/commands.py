@@ -22,7 +22,10 @@ ALIASES = {
     "node": "broker",
     "nodes": "brokers",
 }
-WITHOUT_NAME = ("overview", "brokers", "topics", "groups", "quorum", "contexts", "changes")
+WITHOUT_NAME = (
+    *("overview", "brokers", "topics", "groups", "quorum"),
+    *("contexts", "changes", "commands"),
+)
 WITH_NAME = ("broker", "topic", "group", "context")
 ONE_OF = {"brokers": "broker", "topics": "topic", "groups": "group", "contexts": "context"}
 WITH_FILTER = ("partitions", "events")

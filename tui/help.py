@@ -38,6 +38,7 @@ EVERYWHERE: tuple[tuple[str, str], ...] = (
     ("records", "records of a topic or partition; :records NAME"),
     ("hold", "hold the screen still on every page, and go on; on the page of records: pause"),
     ("mark changes", "mark this moment, see what is otherwise than at a mark; :mark, :changes"),
+    ("commands", "the commands that actions ran, here and before; :commands"),
     ("settings", "all settings of a topic or broker; :settings NAME, :settings broker ID"),
     ("copy copy.json", "copy the name, the whole row as JSON"),
     ("save", "save the rows that are shown; :save FILE.csv, .jsonl or .json"),

@@ -24,6 +24,7 @@ def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Itera
     yield SystemCommand("Help", "What this page shows, and every key", app.action_help)
     yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
     yield SystemCommand("Changes", "What is otherwise than at a mark", app.action_changes)
+    yield SystemCommand("Commands", "What was done from dashboards", app.action_commands)
     yield SystemCommand("Hold", "Hold the screen still, or go on", app.action_hold)
     yield SystemCommand("Settings", "All settings of a topic or broker", app.action_settings)
     yield SystemCommand("Save", "Save the rows that are shown as a file", app.action_save)

@@ -24,7 +24,7 @@ from clusters.watch.slices import Work, at_once, listed
 
 # What is compared in one turn takes about a millisecond.
 PARTITIONS_AT_ONCE = 500
-_SENSITIVE = ("password", "secret", "credential", "token", "jaas", ".key", "private")
+SENSITIVE = ("password", "secret", "credential", "token", "jaas", ".key", "private")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def _partition(
 def _shown(name: str, value: str | None) -> str | None:
     if value is None:
         return None
-    hidden = any(word in name.lower() for word in _SENSITIVE)
+    hidden = any(word in name.lower() for word in SENSITIVE)
     return f"{name}={'(hidden)' if hidden else value}"
 
 

@@ -284,6 +284,27 @@ async def tells_what_changed(b: Bench, key: str) -> None:
     assert b.app.place == Place("topics")
 
 
+async def tells_what_was_done(b: Bench, key: str) -> None:
+    await b.at("topics")
+    b.app.done.begin("elsewhere", "logctl partition elect", (), 1_000)
+    await b.press(key)
+    assert b.app.place == Place("commands")
+    table = b.app.table("commands")
+    await b.until(lambda: bool(table.shown), "what was done")
+    assert table.shown[0].command == "logctl partition elect"
+    await b.press("escape")
+    assert b.app.place == Place("topics")
+
+
+async def only_of_this_cluster(b: Bench, key: str) -> None:
+    b.app.done.begin("elsewhere", "logctl partition elect", (), 1_000)
+    table = await b.at("commands")
+    await b.press(key)
+    assert not table.shown
+    await b.press(key)
+    assert table.shown
+
+
 async def steps_between(b: Bench, key: str) -> None:
     b.cluster.now_ms += 1_000
     await b.press("full_stop", "d")
@@ -625,6 +646,7 @@ SEEN: dict[tuple[str, str], Check] = {
             "w": saves_the_rows,
             "c": opens_the_settings,
             "d": tells_what_changed,
+            "h": tells_what_was_done,
             "ctrl+z": stops_for_now,
             "ctrl+c": gives_up,
             "q": quits,
@@ -670,6 +692,7 @@ SEEN: dict[tuple[str, str], Check] = {
         "ChangesPage", {"left_square_bracket": steps_between, "right_square_bracket": steps_between}
     ),
     **each("SettingsPage", {"o": only_what_is_set}),
+    **each("CommandsPage", {"o": only_of_this_cluster}),
     **each("RecordsPage", {"space": pauses, "f": asks_where_from}),
     **each(
         "HelpScreen",

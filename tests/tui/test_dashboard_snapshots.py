@@ -34,6 +34,7 @@ from clusters.admin import (
 from clusters.polls import PollKind
 from tui.action_screen import ActionScreen, Phase
 from tui.app import DashboardApp
+from tui.done import DoneLog
 from tui.pages import PAGES, Place
 
 SIZES = [(80, 24), (120, 36), (250, 70)]
@@ -45,6 +46,8 @@ SUBJECTS = {
     "settings": "topic orders",
 }
 PLACES = [Place(kind, SUBJECTS.get(kind, "")) for kind in PAGES]
+# Of these what is told stays so, whether the cluster is heard or not.
+TOLD = ("events", "commands")
 # WCAG 2.1, level AA, for text of ordinary size.
 CONTRAST_MIN = 4.5
 STEP_S = 0.01
@@ -366,6 +369,20 @@ def asked_once(cluster):
     return cluster
 
 
+def deeds(log: DoneLog, at_ms: int) -> None:
+    """What was done before, and is being done."""
+    for context, command, code, said in (
+        ("spare", "partition elect", 0, "Elected 3 leaders."),
+        ("orders-cluster", "topic delete sign-ups", 1, "error: There is no topic sign-ups."),
+        ("orders-cluster", "partition move orders:3=1,2,3 --wait", 130, "Interrupted."),
+        ("orders-cluster", "broker restart 2", None, ""),
+    ):
+        at_ms += 61_000
+        id_ = log.begin(context, f"logctl --context {context} {command}", (), at_ms)
+        if code is not None:
+            log.end(id_, code, 1_400, said)
+
+
 class Tour:
     """Goes from screen to screen and keeps each, drawn in both themes."""
 
@@ -478,6 +495,7 @@ async def test_screens(snapshot, asked_once, open_dashboard, size) -> None:
     app = open_dashboard(asked_once, commander=Clerk())
     async with app.run_test(size=size) as pilot:
         await hurt_and_seen(asked_once, pilot, app)
+        deeds(app.done, asked_once.now_ms - 3_600_000)
         tour = Tour(app, pilot)
         parts: list[Callable[[], Awaitable[None]]] = [
             tour.pages, tour.record, tour.dialogs, tour.lines
@@ -516,4 +534,4 @@ async def test_lost_and_sampled_are_said_on_every_page(asked_once, open_dashboar
                 assert said in words(await settled(pilot, app)), place
                 table = app.page.main_table()
                 assert table is not None
-                assert table.has_class("stale") is (mode == "lost" and place.kind != "events")
+                assert table.has_class("stale") is (mode == "lost" and place.kind not in TOLD)

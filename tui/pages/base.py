@@ -5,7 +5,7 @@ while it is seen (`wants`), and what the cursor is on (`subject`), for actions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from textual.geometry import Size
@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from clusters.polls import Answer, Poll
+from tui.done import DoneLog, done_log
 from tui.doors import Commander
 from tui.drawing import age
 from tui.panel import Frame, Panel
@@ -70,6 +71,8 @@ class Desk:
     cluster: str = ""
     # The name of the colour of its context.
     color: str | None = None
+    # What was run from dashboards.
+    done: DoneLog = field(default_factory=done_log)
 
     @property
     def acts(self) -> bool:

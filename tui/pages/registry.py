@@ -3,6 +3,7 @@
 from tui.pages.base import Desk, Page, Place
 from tui.pages.brokers import BrokerPage, BrokersPage
 from tui.pages.changes import ChangesPage
+from tui.pages.commands import CommandsPage
 from tui.pages.groups import GroupPage, GroupsPage
 from tui.pages.overview import OverviewPage
 from tui.pages.records import RecordsPage
@@ -32,6 +33,7 @@ DETAIL_PAGES: dict[str, type[Page]] = {
         ContextsPage,
         RecordsPage,
         ChangesPage,
+        CommandsPage,
         SettingsPage,
     )
 }
