@@ -42,6 +42,7 @@ class Membership:
     from_start: bool
     until: Position | None = None
     count: int | None = None
+    committed: bool = False
 
     @property
     def bounded(self) -> bool:
@@ -142,6 +143,7 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
         auto_offset_reset="earliest" if wanted.from_start else "latest",
         request_timeout_ms=max(session.settings.timeout_ms, 11_000),
         fetch_max_wait_ms=_POLL_MS,
+        isolation_level="read_committed" if wanted.committed else "read_uncommitted",
     )
     only_ask(consumer._client)
     member = _Member(session, wanted, printer, consumer)

@@ -5,14 +5,24 @@ Writes a batch at once: a record a write would be slow for a topic of millions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shell.output import HEX, RAW, STRING, TABLE, TEMPLATE, Output
+from shell.output import HEX, JSON, RAW, STRING, TABLE, TEMPLATE, YAML, Output
 from shell.record_filters import Filter
 from shell.record_formats import record_hex, record_string
-from shell.records import ReadRecord, record_heading, record_json, record_line
+from shell.records import (
+    ReadRecord,
+    marker_json,
+    marker_line,
+    record_heading,
+    record_json,
+    record_line,
+)
+
+if TYPE_CHECKING:
+    from shell.transactions import Marker, Transaction
 
 
 @dataclass(slots=True)
@@ -20,7 +30,8 @@ class Printer:
     """Shows records on `output`; `limit` is how many at most.
 
     `topics` says that records of more than one topic come. `read` counts what was looked at,
-    `shown` what passed the filter.
+    `shown` what passed the filter. `controls` shows control records too; no filter applies to
+    them, and they are not counted.
     """
 
     output: Output
@@ -29,6 +40,7 @@ class Printer:
     delimiter: bytes = b"\n"
     limit: int | None = None
     topics: bool = False
+    controls: bool = False
     read: int = 0
     shown: int = 0
     _pending: list[bytes] = field(default_factory=list)
@@ -50,6 +62,22 @@ class Printer:
             return
         self.shown += 1
         self._pending.append(self._rendered(record))
+
+    def marker(self, topic: str, partition: int, marker: Marker, stable_end: int | None) -> None:
+        """Take a control record."""
+        if self.controls:
+            text = self.output.line_text(
+                marker_json(topic, partition, marker, stable_end),
+                lambda: marker_line(topic, partition, marker, topics=self.topics),
+            )
+            self._pending.append(_encoded(text))
+
+    def control(self, data: Mapping[str, Any]) -> bool:
+        """Take a line about reading itself; False when the format has none."""
+        if not self.controls or self.output.format not in {JSON, YAML}:
+            return False
+        self._pending.append(_encoded(self.output.line_text(data, str)))
+        return True
 
     def flush(self) -> None:
         """Write what was taken."""
@@ -79,7 +107,9 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def read_record(record: Any) -> ReadRecord:
+def read_record(
+    record: Any, transaction: Transaction | None = None, *, stable: bool = True
+) -> ReadRecord:
     """Return the record of a client library as ours."""
     headers: Sequence[tuple[str, bytes | None]] = record.headers
     return ReadRecord(
@@ -90,4 +120,6 @@ def read_record(record: Any) -> ReadRecord:
         key=record.key,
         value=record.value,
         headers=headers,
+        transaction=transaction,
+        stable=stable,
     )

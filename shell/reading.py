@@ -19,8 +19,10 @@ from shell.client_metadata import only_ask
 from shell.client_options import client_options
 from shell.exits import Failed, UsageProblem
 from shell.printing import Printer, read_record
+from shell.records import left_out_json
 from shell.session import Session
 from shell.sources import Source
+from shell.transactions import LeftOut, Marker, Outcomes, Part, told
 from shell.values import Anchor, Position
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ _RECORDS_PER_POLL = 500
 _STOP_LIMIT_S = 3.0
 # How soon partitions that are added, or find a leader, are read as well.
 _LOOK_EVERY_S = 2.0
+# How soon it is told what is left out.
+_TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,10 @@ class _Cursor:
 
     next: int
     stop: int | None
+    # Records of aborted transactions that were passed over.
+    left_out: int = 0
+    # The last line about them: how many, and what is held back.
+    told: tuple[int, tuple[int, int] | None] = (0, None)
 
     @property
     def done(self) -> bool:
@@ -78,6 +86,7 @@ class _Reader:
     printer: Printer
     # None until it is known where to begin.
     consumer: Any = None
+    outcomes: Any = None
     answered: str | None = None
     cursors: dict[TopicPartition, _Cursor] = field(default_factory=dict)
     # Partitions without a leader at the beginning: read once they have one.
@@ -101,7 +110,9 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
     try:
         known = await _bounds(reader)
         reader.consumer = _consumer(reader)
-        await reader.consumer.start()
+        reader.outcomes = Outcomes(reader.consumer)
+        with told():
+            await reader.consumer.start()
         await _place(reader, known)
         printer.heading()
         await _read(reader)
@@ -117,6 +128,7 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
             f"Reading {names} failed: {denied or f'{type(error).__name__}: {error}'}"
         ) from None
     finally:
+        _tell_left_out(reader, last=True)
         printer.flush()
         if reader.consumer is not None:
             await _stop(reader.consumer)
@@ -179,6 +191,8 @@ async def _place(reader: _Reader, known: Bounds) -> None:
     """Begin to read partitions where the range says."""
     wanted, consumer = reader.wanted, reader.consumer
     consumer.assign([*reader.cursors, *known])
+    if wanted.committed and known:
+        known = await _stable(reader, known)
     starts = await offsets_at(consumer, known, wanted.start)
     _tell_moved_starts(reader, known)
     stops: Mapping[TopicPartition, int] = {}
@@ -240,7 +254,7 @@ async def offsets_at(consumer: Any, known: Bounds, position: Position) -> dict[T
 async def _read(reader: _Reader) -> None:
     loop = asyncio.get_running_loop()
     idle_limit_s = reader.session.settings.timeout_ms / 1000
-    last_news = last_look = loop.time()
+    last_news = last_look = last_told = loop.time()
     _pause_finished(reader)
     while not reader.finished:
         room = _RECORDS_PER_POLL
@@ -248,9 +262,12 @@ async def _read(reader: _Reader) -> None:
             room = min(room, reader.printer.limit - reader.printer.shown)
         batches = await reader.consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
         for home, records in batches.items():
-            _take(reader, home, records)
-        reader.printer.flush()
+            await _take(reader, home, records)
         now = loop.time()
+        if now - last_told > _TELL_EVERY_S:
+            _tell_left_out(reader)
+            last_told = now
+        reader.printer.flush()
         if batches:
             last_news = now
         await _pass_invisible(reader)
@@ -265,16 +282,81 @@ async def _read(reader: _Reader) -> None:
             last_news = loop.time()
 
 
-def _take(reader: _Reader, home: TopicPartition, records: Sequence[Any]) -> None:
-    cursor = reader.cursors[home]
-    for record in records:
-        if cursor.done or (cursor.stop is not None and record.offset >= cursor.stop):
+async def _take(reader: _Reader, home: TopicPartition, found: Sequence[Any]) -> None:
+    cursor, printer = reader.cursors[home], reader.printer
+    stable_end = _stable_end(reader, home)
+    for each in found:
+        if cursor.done or (cursor.stop is not None and each.offset >= cursor.stop):
             cursor.next = cursor.stop or cursor.next
             return
-        reader.printer.add(read_record(record))
-        cursor.next = record.offset + 1
-        if reader.printer.full:
+        cursor.next = each.offset + 1
+        if isinstance(each, LeftOut):
+            cursor.next = each.next_offset
+            cursor.left_out += each.records
+        elif isinstance(each, Marker):
+            reader.outcomes.passed(home, each)
+            printer.marker(home.topic, home.partition, each, stable_end)
+        else:
+            stable = stable_end is None or each.offset < stable_end
+            if isinstance(each, Part):
+                transaction = await reader.outcomes.of(home, each)
+                printer.add(read_record(each.record, transaction, stable=stable))
+            else:
+                printer.add(read_record(each, stable=stable))
+        if printer.full:
             return
+
+
+def _stable_end(reader: _Reader, home: TopicPartition) -> int | None:
+    """The last stable offset as the newest fetch told it; None when it did not."""
+    if not reader.consumer.assignment().issuperset({home}):
+        return None
+    stable_end: int | None = reader.consumer.last_stable_offset(home)
+    return None if stable_end is None or stable_end < 0 else stable_end
+
+
+async def _stable(reader: _Reader, known: Bounds) -> Bounds:
+    """What of the bounds is committed: the end is the last stable offset."""
+    # Kafka answers a reader of read_committed with the last stable offset for the end.
+    ends = await reader.consumer.end_offsets(list(known))
+    return {
+        home: (start, min(end, max(start, ends.get(home, end))))
+        for home, (start, end) in known.items()
+    }
+
+
+def _tell_left_out(reader: _Reader, *, last: bool = False) -> None:
+    """Say what a reader of read_committed does not show: else it would look stuck."""
+    if not reader.wanted.committed or reader.consumer is None:
+        return
+    printer, said = reader.printer, False
+    for home, cursor in reader.cursors.items():
+        held = _held(reader, home)
+        if (cursor.left_out, held) == cursor.told:
+            continue
+        cursor.told = (cursor.left_out, held)
+        data = left_out_json(home.topic, home.partition, cursor.next, cursor.left_out, held)
+        said = not printer.control(data) or said
+    if not said and not last:
+        return
+    left_out = sum(cursor.left_out for cursor in reader.cursors.values())
+    words = [f"{left_out} records of aborted transactions left out"] * bool(left_out)
+    for home in reader.cursors:
+        if (held := _held(reader, home)) is not None:
+            words.append(
+                f"{home.topic}-{home.partition} waits at {held[0]} for an open transaction, "
+                f"{held[1] - held[0]} offsets behind it"
+            )
+    if words and not reader.printer.controls:
+        reader.session.output.say(f"{'; '.join(words[:_TOLD_PLACES])}.", "dim")
+
+
+def _held(reader: _Reader, home: TopicPartition) -> tuple[int, int] | None:
+    """The last stable offset and the high watermark where something waits between them."""
+    stable_end, end = _stable_end(reader, home), None
+    if stable_end is not None:
+        end = reader.consumer.highwater(home)
+    return None if stable_end is None or end is None or end <= stable_end else (stable_end, end)
 
 
 async def _take_in_new_partitions(reader: _Reader) -> None:

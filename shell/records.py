@@ -9,10 +9,13 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shell.decoding import decode
 from shell.values import format_time
+
+if TYPE_CHECKING:
+    from shell.transactions import Marker, Transaction
 
 # Bytes of a binary value that a line for reading shows.
 _PREVIEW_BYTES = 12
@@ -23,7 +26,11 @@ _PLACE_COLUMNS = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRecord:
-    """A record and where it stood. `timestamp_ms` counts from 1970 in UTC."""
+    """A record and where it stood. `timestamp_ms` counts from 1970 in UTC.
+
+    `transaction` is None of a record that was written in none. `stable` says whether the record is
+    below the last stable offset: who reads with read_committed gets no other.
+    """
 
     topic: str
     partition: int
@@ -32,6 +39,8 @@ class ReadRecord:
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
+    transaction: Transaction | None = None
+    stable: bool = True
 
 
 def record_json(record: ReadRecord) -> dict[str, Any]:
@@ -39,7 +48,7 @@ def record_json(record: ReadRecord) -> dict[str, Any]:
 
     Text stays text. What is not UTF-8 becomes base64, and `encoding` (of the value), `key_encoding`
     and a header's `encoding` say so: "utf-8" or "base64". Records of internal topics also have
-    `decoded`.
+    `decoded`. `transaction` is null, or its producer and state (committed, aborted, open).
     """
     value, encoding = _encoded(record.value)
     key, key_encoding = _encoded(record.key)
@@ -53,6 +62,8 @@ def record_json(record: ReadRecord) -> dict[str, Any]:
         "headers": [_header_json(name, content) for name, content in record.headers],
         "encoding": encoding,
         "key_encoding": key_encoding,
+        "transaction": None if record.transaction is None else record.transaction.to_json(),
+        "stable": record.stable,
     }
     decoded = decode(record.topic, record.key, record.value)
     return data if decoded is None else data | {"decoded": decoded}
@@ -76,7 +87,63 @@ def record_line(record: ReadRecord, *, topics: bool = False) -> str:
         f"{place}  {record.offset:>8}  {time:<24}  {_readable(record.key):<16}  "
         f"{_readable(record.value)}"
     )
-    return f"{line}  [{headers}]" if headers else line
+    line = f"{line}  [{headers}]" if headers else line
+    mark = transaction_mark(record)
+    return f"{line}  <{mark}>" if mark else line
+
+
+def transaction_mark(record: ReadRecord) -> str:
+    """What keeps a record from readers of read_committed, in a word; "" when nothing does."""
+    if record.transaction is not None and record.transaction.state != "committed":
+        return record.transaction.state
+    return "" if record.stable else "held"
+
+
+def marker_json(
+    topic: str, partition: int, marker: Marker, stable_end: int | None
+) -> dict[str, Any]:
+    """A control record for JSON: `control` is commit or abort.
+
+    `last_stable_offset` is where readers of read_committed have to stop, null when it is not known.
+    """
+    return {
+        "topic": topic,
+        "partition": partition,
+        "offset": marker.offset,
+        "timestamp": format_time(marker.timestamp_ms),
+        "control": marker.control,
+        "producer_id": marker.producer_id,
+        "producer_epoch": marker.producer_epoch,
+        "last_stable_offset": stable_end,
+    }
+
+
+def left_out_json(
+    topic: str, partition: int, offset: int, left_out: int, held: tuple[int, int] | None
+) -> dict[str, Any]:
+    """How far a reader of read_committed has come for JSON: `offset` is what it reads next.
+
+    `left_out` counts records of aborted transactions since it began; `held` is the last stable
+    offset and the high watermark when something waits between them.
+    """
+    return {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "control": "left-out",
+        "left_out": left_out,
+        "last_stable_offset": None if held is None else held[0],
+        "high_watermark": None if held is None else held[1],
+    }
+
+
+def marker_line(topic: str, partition: int, marker: Marker, *, topics: bool = False) -> str:
+    """A control record on one line, in the columns of `record_line`."""
+    place = f"{topic}:{partition}" if topics else str(partition)
+    place = f"{place:<{_PLACE_COLUMNS}}" if topics else f"{place:>{len('PARTITION')}}"
+    time = format_time(marker.timestamp_ms)
+    said = f"<{marker.control} of producer {marker.producer_id}>"
+    return f"{place}  {marker.offset:>8}  {time:<24}  {said}"
 
 
 def record_heading(*, topics: bool = False) -> str:

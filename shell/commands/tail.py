@@ -32,21 +32,43 @@ async def _tail(
     delimiter: str,
     group: str | None,
     committed: bool,
+    isolation_level: str | None,
+    control_records: bool,
 ) -> ExitCode:
     from shell.record_filters import build_filter
 
     accepted = build_filter(grep=grep, key=key, value=value, header=header, where=where)
+    committed = _is_committed(isolation_level, committed=committed)
     printer = _printer(session, template, delimiter)
+    printer.controls = control_records and _has_lines(session, template, group)
     printer.filter, printer.limit = accepted, max
     sources = await _sources(session, topic)
     printer.topics = len(sources) > 1
     if group is not None:
-        await _as_member(session, group, sources, from_, until, printer)
+        await _as_member(session, group, sources, from_, until, printer, committed=committed)
     else:
         await _by_assignment(session, sources, from_, until, printer, committed=committed)
     if accepted is not None and until is not None:
         session.output.say(f"{printer.shown} of {printer.read} records shown.", "dim")
     return ExitCode.DONE
+
+
+def _is_committed(level: str | None, *, committed: bool) -> bool:
+    if committed and level == "read_uncommitted":
+        raise UsageProblem("--committed is --isolation-level read_committed: leave one out.")
+    return committed or level == "read_committed"
+
+
+def _has_lines(session: Session, template: str | None, group: str | None) -> bool:
+    """Whether control records can be among the records. Raises UsageProblem where they can't."""
+    if group is not None:
+        raise UsageProblem("Members of a group get no control records: leave out --group.")
+    if template is not None or session.output.format in {RAW, HEX, STRING, TEMPLATE}:
+        raise UsageProblem(
+            "Control records are no data: this format has no place for them.",
+            hint="Leave out --control-records, or take --format table, json or yaml.",
+        )
+    return True
 
 
 def _printer(session: Session, template: str | None, delimiter: str) -> Printer:
@@ -120,6 +142,8 @@ async def _as_member(
     from_: str,
     until: str | None,
     printer: Printer,
+    *,
+    committed: bool,
 ) -> None:
     if any(source.partitions is not None for source in sources):
         raise UsageProblem("With --group the group chooses the partitions: name topics alone.")
@@ -146,6 +170,7 @@ async def _as_member(
         from_start=from_ == "start",
         until=stop,
         count=count,
+        committed=committed,
     )
     await tail_as_member(session, wanted, printer)
 
@@ -167,7 +192,11 @@ COMMANDS = (
         "JSON lines hold values as text, or as base64 with encoding base64 when they are not "
         "UTF-8; `produce --input records` writes them again unchanged. A template has {topic} "
         "{partition} {offset} {time} {timestamp} {key} {value} {headers} {header.NAME} "
-        "{value.PATH} {json}. Records of __consumer_offsets are shown decoded.",
+        "{value.PATH} {json}. Records of __consumer_offsets are shown decoded.\n\n"
+        "What a reader with isolation.level=read_committed does not get is marked: <aborted> and "
+        "<open> by the transaction it was written in, <held> what comes after an open one (above "
+        "the last stable offset). JSON lines say so in transaction.state and stable. logd has no "
+        "transactions: there every record is committed at once.",
         arguments=(
             Argument(
                 "TOPIC[:PARTITIONS]",
@@ -217,7 +246,20 @@ COMMANDS = (
                 "Read as a member of this group, and commit what was printed.",
                 kind=Kind.GROUP,
             ),
-            Option(("--committed",), "Leave out records of aborted transactions.", kind=Kind.FLAG),
+            Option(
+                ("--isolation-level",),
+                "read_committed leaves out what aborted transactions wrote and waits for open "
+                "ones; read_uncommitted, as when nothing is given, shows and marks all.",
+                kind=Kind.CHOICE,
+                choices=("read_uncommitted", "read_committed"),
+                metavar="LEVEL",
+            ),
+            Option(("--committed",), "The same as --isolation-level read_committed.", Kind.FLAG),
+            Option(
+                ("--control-records",),
+                "Write a line for each end of a transaction as well; filters let them through.",
+                kind=Kind.FLAG,
+            ),
         ),
         examples=(
             "tail orders",
@@ -225,6 +267,7 @@ COMMANDS = (
             "tail orders --from @-10m --where 'customer.id=c42' --where 'total>100'",
             "tail orders --from start --until end --key '^c4' --template '{offset} {value.total}'",
             "tail orders --group billing --from start",
+            "tail payments --from -100 --isolation-level read_committed",
             "tail __consumer_offsets --from start --until end",
             "tail pictures --from start --max 1 --format raw --delimiter '' > cat.png",
         ),

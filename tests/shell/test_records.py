@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
-from shell.records import ReadRecord, record_json, record_line
+from shell.records import ReadRecord, record_json, record_line, transaction_mark
+from shell.transactions import Transaction
 
 IMAGE = bytes(range(256))
 
@@ -36,7 +37,22 @@ def test_text_stays_text():
         ],
         "encoding": "utf-8",
         "key_encoding": "utf-8",
+        "transaction": None,
+        "stable": True,
     }
+
+
+def test_what_was_written_in_a_transaction_says_how_it_ended():
+    paid = Transaction(producer_id=7, producer_epoch=2, state="aborted")
+    told = {"producer_id": 7, "producer_epoch": 2, "state": "aborted"}
+    assert record_json(record(transaction=paid))["transaction"] == told
+    marks = [
+        transaction_mark(record(transaction=Transaction(7, 2, state), stable=stable))
+        for state, stable in (("aborted", True), ("open", False), ("committed", False))
+    ]
+    assert marks == ["aborted", "open", "held"]
+    assert transaction_mark(record(transaction=Transaction(7, 2, "committed"))) == ""
+    assert record_line(record(transaction=paid)).endswith("grün  <aborted>")
 
 
 def test_binary_values_come_back_byte_for_byte():

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 
 from benchmarks.peers import Cluster
 from tests.both_engines import ENGINES, running
@@ -165,7 +166,7 @@ def step(run: InProcess, line: str, stdin: bytes) -> dict[str, Any]:
     lines = out.splitlines()
     if line.startswith("tail") and " hex" not in line and " yaml" not in line:
         lines = sorted(lines)
-    if len(lines) > 40:
+    if len(lines) > 45:
         lines = [*lines[:3], f"... {len(lines)} lines", *lines[-3:]]
     return {"line": line, "code": answer.code, "out": lines, "err": settled(answer.err)}
 
@@ -206,6 +207,83 @@ def test_what_tail_printed_is_written_again_unchanged(logctl):
 
     assert contents(again.out) == contents(kept)
     assert len(again.out.splitlines()) > 1_000
+
+
+def written(producer: Producer, topic: str, *values: str) -> None:
+    for value in values:
+        producer.produce(topic, value.encode(), partition=0)
+    assert producer.flush(30) == 0
+
+
+def transactional(run: InProcess, name: str) -> Producer:
+    producer = Producer({"bootstrap.servers": run.bootstrap, "transactional.id": name})
+    producer.init_transactions(60)
+    return producer
+
+
+def fates(lines: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Of each line the value, how its transaction ended, whether it is stable; or the control."""
+    return [
+        (each["control"],)
+        if "control" in each
+        else (each["value"], (each["transaction"] or {}).get("state"), each["stable"])
+        for each in lines
+    ]
+
+
+def test_records_of_transactions_say_how_they_ended(logctl):
+    name, run = logctl
+    assert run("topic create pay -r 3").code == 0
+    whole = "tail pay --from start --until end"
+    if name == "logd":
+        # It has none: a producer that wants one is refused, and every record is committed.
+        with pytest.raises(KafkaException):
+            Producer(
+                {"bootstrap.servers": run.bootstrap, "transactional.id": "a"}
+            ).init_transactions(1)
+        assert run("produce pay one two").code == 0
+        for level in ("read_committed", "read_uncommitted"):
+            answer = run(f"{whole} --isolation-level {level} --control-records")
+            assert fates(answer.lines) == [("one", None, True), ("two", None, True)]
+            assert answer.err == ""
+        return
+    first, second = transactional(run, "a"), transactional(run, "b")
+    written(Producer({"bootstrap.servers": run.bootstrap}), "pay", "plain")
+    for value, end in (("kept", first.commit_transaction), ("lost", first.abort_transaction)):
+        first.begin_transaction()
+        written(first, "pay", f"{value} 1", f"{value} 2")
+        end(60)
+    second.begin_transaction()
+    written(second, "pay", "undecided")
+    first.begin_transaction()
+    written(first, "pay", "behind it")
+    first.commit_transaction(60)
+    before = [("plain", None, True), *((f"kept {n}", "committed", True) for n in (1, 2))]
+    aborted = [(f"lost {n}", "aborted", True) for n in (1, 2)]
+    held = [("undecided", "open", False), ("behind it", "committed", False)]
+    answer = run(f"{whole} --control-records")
+    found = fates(answer.lines)
+    assert found == [*before, ("commit",), *aborted, ("abort",), *held, ("commit",)]
+    assert fates(run(whole).lines) == [each for each in found if len(each) > 1]
+    # Broken off in the middle of a transaction: the leader knows how it ended.
+    assert fates(run("tail pay --from 4 --max 1").lines) == [aborted[0]]
+    assert fates(run("tail pay --from 1 --max 1").lines) == [before[1]]
+    shown = run(whole, output="table").out.decode().splitlines()
+    assert [line.split("  <")[-1] for line in shown if "  <" in line] == [
+        "aborted>", "aborted>", "open>", "held>",
+    ]  # fmt: skip
+    committed = run(f"{whole} --isolation-level read_committed")
+    assert fates(committed.lines) == before
+    assert "2 records of aborted transactions left out" in committed.err
+    assert "pay-0 waits at 7 for an open transaction, 3 offsets behind it" in committed.err
+    told = run(f"{whole} --isolation-level read_committed --control-records").lines[-1]
+    assert (told["control"], told["left_out"], told["last_stable_offset"]) == ("left-out", 2, 7)
+    group = run(f"{whole} --committed --group pays".replace("--until end", "--until 7"))
+    assert fates(group.lines) == [(value, None, True) for value, _, _ in before]
+    second.abort_transaction(60)
+    answer = run(f"{whole} --committed")
+    assert fates(answer.lines) == [*before, ("behind it", "committed", True)]
+    assert "3 records of aborted transactions left out." in answer.err
 
 
 # Asked all at once, of brokers of which some are frozen: they take connections and never answer.
