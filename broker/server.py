@@ -50,6 +50,7 @@ logger = logging.getLogger("logd.server")
 CONNECTIONS_MAX = 10_000
 CONTROLLED_SHUTDOWN_MS = 10_000
 CLOSING_THREADS = 8
+FOLDERS_AT_ONCE = 4
 IDLE_SWEEP_SECONDS_MAX = 10.0
 ALTER_PARTITION_MS = 5_000
 
@@ -400,6 +401,8 @@ class Broker:
         return self._make_folders(wanted) if wanted else None
 
     async def _make_folders(self, wanted: list[tuple[str, UUID, int]]) -> None:
+        left = iter(wanted)
+
         def make(name: str, topic_id: UUID, index: int) -> None:
             try:
                 prepare_folder(self._disk, self.logs.data_dir, name, topic_id, index)
@@ -407,9 +410,12 @@ class Broker:
                 # Whoever opens the log meets the same fault, and knows what to do about it.
                 logger.warning("cannot prepare %s-%d: %s", name, index, error)
 
-        await asyncio.gather(
-            *(self._offload.run(functools.partial(make, *each)) for each in wanted)
-        )
+        async def worker() -> None:
+            for each in left:
+                await self._offload.run(functools.partial(make, *each))
+
+        # Few at once: producers' syncs come in between.
+        await asyncio.gather(*(worker() for _ in range(FOLDERS_AT_ONCE)))
 
     async def _stop_groups(self) -> None:
         if self.node.groups is not None:

@@ -7,6 +7,7 @@ a simulation can hand in its own. Nothing else in the broker may read a clock or
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from broker.protocol.network import AsyncioNetwork, Listener, Network
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+URGENT_THREADS = 2
 
 
 class Clock(Protocol):
@@ -42,8 +44,12 @@ class Clock(Protocol):
 class Offload(Protocol):
     """Runs blocking work (fsync, recovery, large scans) away from the event loop."""
 
-    async def run(self, fn: Callable[[], T]) -> T:
-        """Call `fn` elsewhere and give its result, or raise what it raised."""
+    async def run(self, fn: Callable[[], T], *, urgent: bool = False) -> T:
+        """Call `fn` elsewhere and give its result, or raise what it raised.
+
+        What is urgent waits for nothing that is not: the quorum's syncs, without which a leader is
+        given up after two seconds.
+        """
         ...
 
 
@@ -60,8 +66,12 @@ class SystemClock:
 
 
 class ThreadOffload:
-    """Runs on the event loop's thread pool."""
+    """Runs on the event loop's thread pool; what is urgent on threads of its own."""
 
-    async def run(self, fn: Callable[[], T]) -> T:
+    def __init__(self) -> None:
+        self._urgent = ThreadPoolExecutor(URGENT_THREADS, thread_name_prefix="urgent")
+
+    async def run(self, fn: Callable[[], T], *, urgent: bool = False) -> T:
         """See `Offload.run`."""
-        return await asyncio.get_running_loop().run_in_executor(None, fn)
+        pool = self._urgent if urgent else None
+        return await asyncio.get_running_loop().run_in_executor(pool, fn)

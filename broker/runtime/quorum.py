@@ -422,7 +422,7 @@ class MetadataQuorum:
 
     async def _persist(self, effect: fx.PersistState) -> None:
         try:
-            await self._offload.run(lambda: self._state_file.write(effect.state))
+            await self._offload.run(lambda: self._state_file.write(effect.state), urgent=True)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
             return
@@ -458,7 +458,7 @@ class MetadataQuorum:
         try:
             while self._active and self._flushed < self._flush_wanted:
                 upto = self._log.end_offset
-                await self._offload.run(self._log.flush)
+                await self._offload.run(self._log.flush, urgent=True)
                 self._flushed = max(self._flushed, upto)
                 self._step(ev.Flushed(offset=upto))
         except Exception as error:  # noqa: BLE001
@@ -550,7 +550,9 @@ class MetadataQuorum:
 
     async def _install(self, snapshot_id: SnapshotId) -> None:
         try:
-            loaded = await self._offload.run(lambda: self._log.snapshots.finish(snapshot_id))
+            loaded = await self._offload.run(
+                lambda: self._log.snapshots.finish(snapshot_id), urgent=True
+            )
             if not self._active:
                 return
             self._log.reset_to(snapshot_id)

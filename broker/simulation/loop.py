@@ -170,6 +170,7 @@ class InlineOffload:
     def __init__(self, loop: SimulatedLoop) -> None:
         self._loop = loop
 
-    async def run(self, fn: Callable[[], T]) -> T:
+    async def run(self, fn: Callable[[], T], *, urgent: bool = False) -> T:
         """The result of `fn`, which runs on this very thread."""
+        del urgent
         return await self._loop.run_in_executor(None, fn)

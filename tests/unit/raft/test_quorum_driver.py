@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
@@ -15,11 +16,13 @@ from broker.protocol.errors import ErrorCode, RequestTimedOut
 from broker.protocol.metadata_records import TopicRecord, decode_record
 from broker.protocol.network import AsyncioNetwork
 from broker.protocol.struct import Struct
+from broker.runtime.doors import ThreadOffload
 from broker.runtime.quorum import CommittedBatch, NotQuorumLeader, QuorumConfig
 from broker.storage.errors import CorruptFile
 from tests.own_time import own_s
 from tests.unit.raft.quorum_sockets import Heard, RunningNode, SocketCluster, until
 
+T = TypeVar("T")
 # Who is late leads on: on a busy machine all nodes are late at times, for one loop runs them.
 PATIENT = {"fetch_timeout_ms": 30_000, "request_timeout_ms": 30_000}
 
@@ -109,6 +112,33 @@ async def test_a_batch_of_thousands_of_records_is_heard_without_holding_up_the_q
     await write(leader, 3000, 1)
     beside.cancel()
     assert names(slow.heard)[-1] == "t3000", "and then what follows"
+
+
+class BusyOffload(ThreadOffload):
+    """Threads that get to nothing but what is urgent, once ``busy``."""
+
+    busy = False
+
+    async def run(self, fn: Callable[[], T], *, urgent: bool = False) -> T:
+        if self.busy and not urgent:
+            await asyncio.Event().wait()
+        return await super().run(fn, urgent=urgent)
+
+
+async def test_the_quorum_waits_for_no_other_work_in_threads(
+    three: SocketCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = await three.elected()
+    offload = BusyOffload()
+    for node in three.nodes.values():
+        monkeypatch.setattr(node.quorum, "_offload", offload)
+    offload.busy = True
+    await write(leader, 0, 3)
+    await leader.die()
+    successor = await three.elected()
+    assert successor is not leader
+    await write(successor, 3, 1)
+    assert names(successor.heard) == ["t0", "t1", "t2", "t3"]
 
 
 async def test_a_committed_append_is_quick(three: SocketCluster) -> None:
