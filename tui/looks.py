@@ -18,6 +18,7 @@ from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.style import Style
 
+_ORDER = ("first-of-type", "last-of-type", "first-child", "last-child", "empty")
 # Sets of rules that are kept: some for each theme, for rules come with the first widget of a kind.
 RULES_MAX = 32
 # Pieces of style sheet that are kept of a theme: one for each kind of widget, and ours.
@@ -28,14 +29,16 @@ STYLES_MAX = 4096
 class _Candidates:
     """What can make a difference among the rules that may be for widgets of some names."""
 
-    __slots__ = ("by_place", "hover", "states")
+    __slots__ = ("by_order", "by_parity", "focus_within", "hover", "states")
 
     def __init__(self, rules: set[RuleSet]) -> None:
         states: set[str] = set().union(*[each.pseudo_classes for each in rules])
         self.states = tuple(states)
+        # What Textual looks at a widget again for.
         self.hover = "hover" in states
-        # Whether it matters what stands beside a widget.
-        self.by_place = not states.isdisjoint(Stylesheet._EXCLUDE_PSEUDO_CLASSES_FROM_CACHE)
+        self.focus_within = "focus-within" in states
+        self.by_order = not states.isdisjoint(_ORDER)
+        self.by_parity = not states.isdisjoint(("odd", "even"))
 
 
 class _Known:
@@ -59,15 +62,6 @@ class _Texts:
         self.styles: LRUCache[str, Style] = LRUCache(STYLES_MAX)
 
 
-class _Ear(dict[tuple[Any, ...], RulesMap]):
-    """Hears what Textual finds; knows nothing itself."""
-
-    heard: RulesMap | None = None
-
-    def __setitem__(self, key: tuple[Any, ...], rules: RulesMap) -> None:
-        self.heard = rules
-
-
 class RememberingStylesheet(Stylesheet):
     """Finds what Textual's own does, sooner the second time."""
 
@@ -77,6 +71,8 @@ class RememberingStylesheet(Stylesheet):
         self._all_known: dict[tuple[int, ...], _Known] = {}
         self._known = _Known([])
         self._known_map: dict[str, list[RuleSet]] | None = None
+        # What was found for the node that is looked at, and for those whose parts are.
+        self._found: list[RulesMap | None] = []
         self._take_texts(variables or {})
 
     def set_variables(self, variables: dict[str, str]) -> None:
@@ -106,21 +102,27 @@ class RememberingStylesheet(Stylesheet):
         if candidates is None:
             candidates = _Candidates({rule for name in names for rule in rules_map[name]})
             self._known.candidates[names] = candidates
-        if candidates.by_place:
-            super().apply(node, animate=animate, cache=cache)
-            return
         key = _key_of(node, names, candidates.states)
         looks = self._known.looks.get(key)
         if looks is None:
-            ear = _Ear()
-            super().apply(node, animate=animate, cache=ear)
-            self._known.looks[key] = _as_kept(ear.heard or {})
+            self._found.append(None)
+            super().apply(node, animate=animate)
+            self._known.looks[key] = _as_kept(self._found.pop() or {})
             return
         node._has_hover_style = candidates.hover
-        node._has_focus_within = node._has_order_style = node._has_odd_or_even = False
+        node._has_focus_within = candidates.focus_within
+        node._has_order_style = candidates.by_order
+        node._has_odd_or_even = candidates.by_parity
         if looks:
             self._take_kept(node, looks, animate=animate)
         self._process_component_classes(node)
+
+    def replace_rules(  # type: ignore[override]
+        self, node: DOMNode, rules: RulesMap, animate: bool = False
+    ) -> None:
+        """Take what was found for a node, and hear what it is."""
+        self._found[-1] = rules
+        super().replace_rules(node, rules, animate=animate)
 
     def _take_kept(self, node: DOMNode, rules: RulesMap, *, animate: bool) -> None:
         """Give a node these rules in place of those it had, and draw it anew at most once."""
@@ -133,7 +135,7 @@ class RememberingStylesheet(Stylesheet):
             node.notify_style_update()
         else:
             with _once(styles):
-                self.replace_rules(node, rules, animate=animate)
+                super().replace_rules(node, rules, animate=animate)
 
     def _take_texts(self, variables: dict[str, str]) -> None:
         texts = self._texts.setdefault(frozenset(variables.items()), _Texts())
