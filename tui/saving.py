@@ -6,18 +6,15 @@ Must never write over a file that is there, nor leave half of one.
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from clusters.watch.slices import STEPS, Work
 from tui.copying import row_as_json
-from tui.table import Column
+from tui.table import SIGN, Column
 
 KINDS = (".csv", ".jsonl", ".json")
-# What stands before a name to be seen at a glance.
-SIGN = re.compile(r"^[^\w\s\"'(<\[{-] (?=\w)")
 
 
 class SavingProblem(Exception):

@@ -4,6 +4,7 @@ The rows are any objects; columns say how to draw and sort them. Ten thousand ro
 draw as the thirty on the screen. It must never fetch anything: rows are handed in.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
@@ -26,7 +27,11 @@ from tui.panel import KeepsSize
 from tui.rings import ComponentStyles
 
 R = TypeVar("R")
+# What stands before a name to be seen at a glance.
+SIGN = re.compile(r"^[^\w\s\"'(<\[{-] (?=\w)")
 FLEXIBLE_MIN = 12
+# A name takes no more, so that the numbers beside it stay near; the border tells all of it.
+NAME_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +338,20 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         key = self._key(self.shown[self._cursor]) if self.shown else None
         if key != self._told_key:
             self._told_key = key
+            self.call_after_refresh(self._tell_whole)
             if self.has_focus:
                 self.post_message(self.Moved())
+
+    def _tell_whole(self) -> None:
+        """On the border below: the name of the row under the cursor, where it is cut."""
+        whole, row = "", self.cursor_row
+        number, column, width = self._fit()[0]
+        if row is not None and self._longest.get(number, 0) > width:
+            drawn = column.draw(row)
+            plain = drawn if isinstance(drawn, str) else drawn.plain
+            whole = SIGN.sub("", plain).replace("[", "\\[") if cell_len(plain) > width else ""
+        if whole != (self.border_subtitle or ""):
+            self.border_subtitle = whole
 
     def _extend(self) -> None:
         """Be as long as there are rows: only the bar changes, unless the height follows them."""
@@ -415,7 +432,12 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         flexible = sum(1 for _, c in columns if c.width == 0)
         left = max(self._content_width() - fixed, FLEXIBLE_MIN * flexible)
         share = left // max(flexible, 1)
-        needed = {i: min(share, self._need(i)) for i, c in columns if not (c.width or c.fill)}
+        most = {0: NAME_MAX}
+        needed = {
+            i: min(share, self._need(i), most.get(i, share))
+            for i, c in columns
+            if not (c.width or c.fill)
+        }
         fillers = max(1, flexible - len(needed))
         rest = (left - sum(needed.values())) // fillers
         self._fitted = [(i, c, c.width or needed.get(i, rest)) for i, c in columns]
@@ -553,6 +575,7 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         self._extend()
         # A table that became lower must not hide the row that somebody is on, or the newest.
         self.call_after_refresh(self._reveal)
+        self.call_after_refresh(self._tell_whole)
 
     # -- the focus
 

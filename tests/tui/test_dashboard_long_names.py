@@ -3,7 +3,7 @@
 import pytest
 
 from tests.tui.piloting import until
-from tui.table import shortened
+from tui.table import NAME_MAX, shortened
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,39 @@ async def test_partitions_of_a_long_topic_are_told_apart(cluster, open_dashboard
         await until(pilot, lambda: len(table.shown) == 12, "its partitions")
         drawn = [table.render_line(y).text.split(" ")[1] for y in range(1, 8)]
         assert [each.rpartition("…")[2] for each in drawn] == [f"-{n}" for n in range(7)]
+
+
+@pytest.mark.parametrize("width", [80, 250])
+async def test_the_longest_name_leaves_the_numbers_where_they_belong(
+    cluster, open_dashboard, width
+) -> None:
+    """The row under the cursor tells all of it on the border, and its page does."""
+    topic = "o" * 249
+    cluster.create_topic(topic, 3)
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(width, 30)) as pilot:
+        await cluster.tell(replaying=True)
+        await pilot.press("3")
+        table = await shown(app, pilot, "topics", 3)
+        at = table.render_line(0).text.index("parts")
+        assert at <= NAME_MAX + 3
+        assert table.render_line(1).text[at : at + 5].strip() == "3"
+        await until(pilot, lambda: table.cursor_row.name == topic, "the cursor on it")
+        await until(pilot, lambda: topic in str(table.border_subtitle), "all of it")
+        await pilot.press("j")
+        await until(pilot, lambda: not table.border_subtitle, "nothing is cut")
+        await pilot.press("k", "enter")
+        await until(pilot, lambda: app.place.kind == "topic", "the topic's page")
+        await until(pilot, lambda: app.page.is_mounted, "its tables")
+        drawn = "".join(
+            cell for line in app.screen._compositor.render_strips() for cell in line.text
+        )
+        assert drawn.count("o") >= (249 if width == 250 else 60)
+
+
+async def shown(app, pilot, name: str, rows: int):
+    await until(pilot, lambda: app.page.tables.get(name) is not None, name)
+    table = app.page.tables[name]
+    await until(pilot, lambda: len(table.shown) == rows, "its rows")
+    await pilot.pause()
+    return table
