@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from clusters.admin.denied import way_in_words, without_way
 from clusters.polls.standing import UNKNOWN, Standing
 from clusters.watch.events import EventKind
 from tui.drawing import age, seconds, size
@@ -50,6 +51,7 @@ def troubles(
         *_unsteady(store, wall_ms),
         *_not_heard(store, now_ms),
         *_quorum(store),
+        *_denied(store),
         *_unanswered(store, now_ms),
         *_short_of_replicas(store),
         *_disks(store),
@@ -274,7 +276,11 @@ def _quorum(store: Store) -> Iterator[Trouble]:
 def _unanswered(store: Store, now_ms: int) -> Iterator[Trouble]:
     """What could not be asked: a node that hangs is noticed here before it is fenced."""
     asked = [(QUORUM, "the quorum"), (ENDS, "offsets"), (LOG_DIRS, "sizes")]
-    failed = [(store.answer(poll), what) for poll, what in asked if store.answer(poll).problem]
+    failed = [
+        (store.answer(poll), what)
+        for poll, what in asked
+        if store.answer(poll).problem and not without_way(store.answer(poll).problem)[1]
+    ]
     if not failed or not store.is_live():
         return
     oldest = max(answer.age_ms(now_ms) or 0 for answer, _ in failed)
@@ -282,6 +288,27 @@ def _unanswered(store: Store, now_ms: int) -> Iterator[Trouble]:
     names = ", ".join(what for _, what in failed)
     words = f"not told{since}: {names} ({failed[0][0].problem})"
     yield Trouble("?", "warning", words, "", Place("brokers"))
+
+
+def _denied(store: Store) -> Iterator[Trouble]:
+    """What this client may not ask: by the rule that would allow it, with what lacks for that."""
+    log_dirs = store.answer(LOG_DIRS)
+    untold = [each.reason for each in getattr(log_dirs.value, "failures", ())]
+    said = [
+        (store.status.message if store.status.mode == "sampled" else "", "log"),
+        (store.answer(QUORUM).problem, "quorum"),
+        (store.answer(ENDS).problem, "offsets"),
+        *((words, "sizes") for words in (log_dirs.problem, *untold)),
+    ]
+    lacking: dict[str, list[str]] = {}
+    for words, what in said:
+        way = without_way(words)[1].rstrip(" )")
+        if way and what not in lacking.setdefault(way, []):
+            lacking[way].append(what)
+    for way, untold_of in lacking.items():
+        # Short, so that the rule stands on the line as well.
+        words = f"may not {way_in_words(way)}: no {', '.join(untold_of)}"
+        yield Trouble("⊘", "warning", words, way, Place("quorum"))
 
 
 def _short_of_replicas(store: Store) -> Iterator[Trouble]:

@@ -2,6 +2,7 @@
 
 from clusters.watch.events import EventKind
 from tui.drawing import age
+from tui.rights import unseen
 from tui.store import Store
 
 
@@ -10,7 +11,7 @@ def deleted_text(store: Store, topic: str, wall_ms: int) -> str:
     for event in reversed(store.view.events):
         if event.topic == topic and event.kind is EventKind.TOPIC_DELETED:
             return f"✖ The topic {topic} was deleted {age(wall_ms - event.at_ms)} ago."
-    return f"✖ There is no topic {topic}."
+    return f"✖ There is no topic {topic}.{unseen(store, 'topic')}"
 
 
 def unread_text(store: Store, topic: str, partition: int | None, wall_ms: int) -> str:

@@ -135,11 +135,7 @@ class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, 
     @property
     def principal(self) -> str | None:
         """Who the brokers take this client for, or None when only they know."""
-        security = self._opener.credentials.security
-        if security is None:
-            return super().principal
-        # By its certificate a client cannot tell what name the brokers give it.
-        return None if security.mechanism is None else f"User:{security.username}"
+        return self._opener.principal
 
     # Asking
 

@@ -11,6 +11,7 @@ import shlex
 
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
+from broker.protocol.lazy_dataclass import dataclass
 from clusters.admin.errors import code_name, code_words
 
 _RESOURCES: dict[int, str] = {
@@ -50,6 +51,29 @@ _OPERATIONS: dict[ApiKey, str | dict[str, str]] = {
 _WAY = "; allowed by: "
 
 
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Who a client is (None: only the brokers know), and what it may not do with the cluster.
+
+    `lacking` are operations as the command line writes them; None where that is not told.
+    """
+
+    who: str | None
+    lacking: frozenset[str] | None
+
+    @property
+    def whom(self) -> str:
+        """The principal in words."""
+        return self.who or "this client's principal"
+
+    def may_be_more(self, kind: str) -> bool:
+        """Whether there may be more of a kind, topic or group, than brokers list for this client.
+
+        Who may describe the cluster is told every group; topics are told one by one.
+        """
+        return bool(self.lacking) and (kind != "group" or "describe" in (self.lacking or ()))
+
+
 def denied_words(
     api_key: ApiKey, code: int, who: str | None, name: str = "", message: str | None = None
 ) -> str:
@@ -67,10 +91,23 @@ def denied_words(
         "" if resource == "cluster" else f" {shlex.quote(name)}"
     )
     whom = "this client's principal (its certificate's)" if who is None else who
-    allow = (
-        f"logctl acl add {shlex.quote(who or 'PRINCIPAL')} {on} --operation {_option(operation)}"
-    )
-    return f"{whom} may not {operation} {what} ({code_name(code)}){_WAY}{allow}"
+    return f"{whom} may not {operation} {what} ({code_name(code)}){allowed_by(who, on, operation)}"
+
+
+def allowed_by(who: str | None, on: str, operation: str) -> str:
+    """The end of the words of a refusal: the command that adds a rule; `on` is as `--cluster`."""
+    to = shlex.quote(who or "PRINCIPAL")
+    return f"{_WAY}logctl acl add {to} {on} --operation {_option(operation)}"
+
+
+def way_in_words(way: str) -> str:
+    """`describe the cluster`, or `read the topic orders`: what the rule of a way allows."""
+    parts = shlex.split(way)
+    if len(parts) < 7 or "--operation" not in parts:
+        return way
+    operation = parts[parts.index("--operation") + 1]
+    resource, name = parts[4].removeprefix("--"), parts[5] if parts[5] != "--operation" else ""
+    return f"{operation} the {resource} {name}".rstrip()
 
 
 def without_way(words: str) -> tuple[str, str]:

@@ -108,6 +108,15 @@ class Opener:
         # How long the brokers let the last session last; 0: without end.
         self.session_ms = 0
 
+    @property
+    def principal(self) -> str | None:
+        """Who the brokers take us for, or None when only they know."""
+        security = self.credentials.security
+        if security is None:
+            return "User:ANONYMOUS"
+        # By its certificate a client cannot tell what name the brokers give it.
+        return None if security.mechanism is None else f"User:{security.username}"
+
     def within_ms(self, plain_ms: int) -> int:
         """How long opening may take, where a plain connection may take `plain_ms`."""
         return plain_ms if self.credentials.security is None else plain_ms * SECURED_TIMES

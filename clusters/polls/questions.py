@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.protocol.errors import LogctlError
 from clusters.admin import ActiveProducer, AdminClient, ConfigEntry
+from clusters.admin.denied import Rights
 from clusters.admin.groups import lag_partitions, lag_rows
 from clusters.polls.poller import PollKind
 
@@ -25,7 +26,7 @@ PartitionsOf = Callable[[str], Sequence[Partition]]
 class Questions:
     """Kinds of polls: quorum, ends (subject: topic or ""), ranges (topic), groups, group, lag,
     lags, transactions (topic), configs (topic), broker configs (id), settings ("topic NAME" or
-    "broker ID"), log dirs.
+    "broker ID"), log dirs, rights.
     """
 
     def __init__(self, admin: AdminClient, partitions_of: PartitionsOf) -> None:
@@ -49,8 +50,14 @@ class Questions:
             "configs": PollKind(lambda name: admin.configs("topic", name), 15_000, 5_000),
             "broker configs": PollKind(lambda id_: admin.configs("broker", id_), 60_000, 5_000),
             "settings": PollKind(self._settings, 10_000, 5_000),
+            "rights": PollKind(self._rights, 60_000, 5_000),
             "log dirs": PollKind(lambda _: admin.log_dirs(), 10_000, 8_000),
         }
+
+    async def _rights(self, _: str) -> Rights:
+        """Who this client is, and what it may not do."""
+        lacking = await self._admin.lacking_rights()
+        return Rights(self._admin.principal, lacking)
 
     async def _settings(self, of: str) -> list[ConfigEntry]:
         """All settings of a topic or broker, with what they are for."""

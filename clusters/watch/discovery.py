@@ -19,6 +19,7 @@ from broker.protocol.errors import (
 from broker.protocol.struct import Struct
 from clusters.admin import parse
 from clusters.admin.connections import join_address, why
+from clusters.admin.denied import denied_words
 from clusters.admin.errors import AuthenticationRefused, WrongCluster
 from clusters.admin.opening import Opener
 from clusters.watch.scouts import patience_ms
@@ -132,7 +133,14 @@ async def _ask(opener: Opener, address: str) -> Discovery:
             }
             reason = "" if controllers else "the brokers do not tell where the controllers are"
         except LogctlError as error:
-            reason = f"the brokers do not tell where the controllers are: {why(error)}"
+            words = why(error)
+            if getattr(error, "code", None) == ErrorCode.cluster_authorization_failed:
+                words = denied_words(
+                    ApiKey.DESCRIBE_QUORUM,
+                    ErrorCode.cluster_authorization_failed,
+                    opener.principal,
+                )
+            reason = f"the brokers do not tell where the controllers are: {words}"
             lasting = isinstance(error, UnsupportedVersion) or (
                 getattr(error, "code", None) == ErrorCode.cluster_authorization_failed
             )

@@ -36,6 +36,10 @@ class Refused(LogctlError):
     """The controller answers, but will not let us read the metadata log."""
 
 
+class RightLacking(Refused):
+    """It would let others read it: this client may not ClusterAction the cluster."""
+
+
 class Unusable(LogctlError):
     """The controller failed to answer properly; another one, or a later try, may do."""
 
@@ -183,7 +187,7 @@ def _check(code: int, partition: Struct | None = None) -> None:
     if code == ErrorCode.offset_out_of_range:
         raise LogChanged(f"the place read so far is gone: {code_words(code)}")
     if code == ErrorCode.cluster_authorization_failed:
-        raise Refused(
+        raise RightLacking(
             "does not let this user read the metadata log, which needs CLUSTER_ACTION on the "
             "cluster (CLUSTER_AUTHORIZATION_FAILED)"
         )

@@ -16,10 +16,18 @@ from typing import Self
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import LogctlError
 from clusters.admin.connections import why
+from clusters.admin.denied import allowed_by
 from clusters.admin.errors import AuthenticationRefused
 from clusters.admin.opening import Opener
 from clusters.watch.ending import end_task
-from clusters.watch.quorum_reader import Fetched, LogChanged, NotLeader, QuorumReader, Refused
+from clusters.watch.quorum_reader import (
+    Fetched,
+    LogChanged,
+    NotLeader,
+    QuorumReader,
+    Refused,
+    RightLacking,
+)
 
 # A link with a second of delay takes three of these to connect, ask for versions, and fetch.
 PATIENCE_MS = 3_000
@@ -159,6 +167,10 @@ class Scouts:
                 self._failed_anew.add(address)
                 if isinstance(error, Refused):
                     self.refused = f"{address} {why(error)}"
+                if isinstance(error, RightLacking):
+                    self.refused += allowed_by(
+                        self._opener().principal, "--cluster", "ClusterAction"
+                    )
                 if isinstance(error, AuthenticationRefused):
                     # Tried again and again, it gets its user locked out.
                     return

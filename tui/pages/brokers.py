@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.content import Content
 
+from clusters.admin.denied import without_way
 from clusters.polls import Poll
 from tui.attention import heard_words
 from tui.drawing import size
@@ -12,6 +13,7 @@ from tui.model import BrokerRow
 from tui.pages.base import Desk, Page
 from tui.panels import brokers_table, fit_grid, partitions_table
 from tui.prose import Prose
+from tui.rights import refusal
 from tui.store import ENDS, LOG_DIRS
 
 DIRS_MAX = 4
@@ -44,8 +46,11 @@ class BrokersPage(Page):
         table = self.tables["brokers"]
         answer = self.store.answer(LOG_DIRS)
         table.set_rows(view.brokers, (view.version, answer.at_ms))
-        failures = len(getattr(answer.value, "failures", ()))
-        missing = f"sizes of {failures} not told" if failures else ""
+        failures = getattr(answer.value, "failures", ())
+        missing = ""
+        if failures:
+            reason, _ = without_way(failures[0].reason)
+            missing = f"⚠ sizes of {len(failures)} not told: {reason}"
         table.set_title("Brokers", self.note(answer) or missing)
 
 
@@ -113,6 +118,9 @@ class BrokerPage(Page):
             if each.error:
                 prose.append(f"  ⚠ {each.error}", "error")
             prose.append(f"  {each.path}")
+        for failure in getattr(answer.value, "failures", ()):
+            if failure.where == f"broker {row.id}":
+                refusal(prose.line(), f"⚠ {failure.what} not told: {failure.reason}")
         if note := self.note(answer):
-            prose.line().append(note, "warning")
+            refusal(prose.line(), note)
         return prose.content()

@@ -9,13 +9,14 @@ from textual.content import Content
 
 from broker.protocol.errors import ErrorCode
 from clusters.admin.group_model import CONSUMER, SHARE, STREAMS, shared_readers
-from clusters.polls import Poll, Samples
+from clusters.polls import Answer, Poll, Samples
 from tui.charts import chart
 from tui.drawing import age, count, sparkline
 from tui.pages.base import Desk, Page
 from tui.panel import Frame
 from tui.prose import Prose
 from tui.rebalances import MOVING
+from tui.rights import RIGHTS, limit_note, limited_to
 from tui.store import FRESH_MS, GROUPS, LAGS, Store
 from tui.table import Column, LiveTable
 
@@ -63,7 +64,10 @@ def group_rows(store: Store) -> list[GroupRow]:
         known = (
             [p.lag for p in lag if p.lag is not None] if lag and not isinstance(lag, str) else []
         )
-        told = lag is not None and not isinstance(lag, str)
+        problem = lag if isinstance(lag, str) else ""
+        if lag is not None and not lag and (who := limited_to(store, "topic", of_brokers=True)):
+            problem = f"reads no topic that {who} may describe"
+        told = lag is not None and not problem
         rows.append(
             GroupRow(
                 group=each.group,
@@ -72,7 +76,7 @@ def group_rows(store: Store) -> list[GroupRow]:
                 lag=sum(known) if told else None,
                 max_lag=max(known, default=0) if told else None,
                 topics=tuple(sorted({p.topic for p in lag})) if told else (),
-                problem=lag if isinstance(lag, str) else "",
+                problem=problem,
                 kind=kind_of(each.group_type, each.protocol_type),
             )
         )
@@ -153,9 +157,17 @@ class GroupsPage(Page):
                 Column(
                     "worst", 8, lambda r: count(r.max_lag), lambda r: -(r.max_lag or 0), True, 90
                 ),
-                Column("trend", 11, lambda r: trend(store, r.group), lambda r: r.group),
                 Column(
-                    "drained in", 13, lambda r: drain(store, r.group, r.state), lambda r: r.group
+                    "trend",
+                    11,
+                    lambda r: "-" if r.problem else trend(store, r.group),
+                    lambda r: r.group,
+                ),
+                Column(
+                    "drained in",
+                    13,
+                    lambda r: "-" if r.problem else drain(store, r.group, r.state),
+                    lambda r: r.group,
                 ),
                 Column("lag lately", 16, draw_trend, lambda r: -(r.lag or 0), False, 110),
                 Column("coord", 5, lambda r: str(r.coordinator), lambda r: r.coordinator, True, 78),
@@ -183,7 +195,7 @@ class GroupsPage(Page):
 
     def wants(self) -> Sequence[Poll]:
         """Groups and their lag."""
-        return (GROUPS, LAGS)
+        return (GROUPS, LAGS, RIGHTS)
 
     def paint(self) -> None:
         """Draw the table."""
@@ -192,7 +204,8 @@ class GroupsPage(Page):
         table.set_rows(group_rows(self.store), (groups.at_ms, lags.at_ms))
         failures = getattr(groups.value, "failures", ())
         missing = f"⚠ {failures[0]}" if failures else ""
-        table.set_title("Groups", self.note(groups, FRESH_MS) or self.note(lags) or missing)
+        note = self.note(groups, FRESH_MS) or self.note(lags) or missing
+        table.set_title("Groups", note or limit_note(self.store, "group"))
 
 
 class GroupPage(Page):
@@ -259,7 +272,7 @@ class GroupPage(Page):
 
     def wants(self) -> Sequence[Poll]:
         """The group and its lag."""
-        return (Poll("group", self.about), Poll("lag", self.about))
+        return (Poll("group", self.about), Poll("lag", self.about), RIGHTS)
 
     def paint(self) -> None:
         """Draw all panels."""
@@ -292,7 +305,7 @@ class GroupPage(Page):
             for each in lag.value or ()
         ]
         self.tables["lags"].set_rows(rows, (lag.at_ms, detail.at_ms))
-        self.tables["lags"].set_title("Lag", self.note(lag, FRESH_MS))
+        self.tables["lags"].set_title("Lag", self._lag_note(lag))
         # Nobody knows where reading begins there: the client's auto.offset.reset decides.
         unread = sum(each.committed is None and bool(each.end) for each in lag.value or ())
         known = everything if lag.value else None
@@ -301,6 +314,17 @@ class GroupPage(Page):
         if self.size.width >= PLOTS_WIDTH:
             self._plot("history", store.lags.get(name), rates=False)
             self._plot("reading", store.commits.get(name), rates=True)
+
+    def _lag_note(self, lag: Answer) -> str:
+        """Its age, what was not told of it, or that there may be topics that are not told of."""
+        if note := self.note(lag, FRESH_MS):
+            return note
+        failures = getattr(lag.value, "failures", ())
+        if failures:
+            more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+            return f"⚠ {failures[0].where}{more} not told: {failures[0].reason}"
+        note = limit_note(self.store, "topic", of_brokers=not lag.value)
+        return f"of topics {note}" if note else ""
 
     def _plot(self, panel_name: str, samples: Samples | None, *, rates: bool) -> None:
         panel, prose = self.texts[panel_name], Prose()
@@ -334,6 +358,9 @@ class GroupPage(Page):
         rate = self.store.lag_per_second(self.about) or 0
         prose.line().append(f"lag {count(lag)}   ", "bold")
         growing = bool(lag) and rate > LEVEL_PER_S
+        if lag is None and limited_to(self.store, "topic", of_brokers=True):
+            # Brokers leave out what one may not see: that is no lag of 0.
+            return prose.append("of no topic that may be seen", "warning").content()
         prose.append(trend(self.store, self.about), "warning" if growing else "")
         prose.append(f"   reads {count(reads)}/s   ")
         prose.append(f"time to drain {drain(self.store, self.about, state)}   ")

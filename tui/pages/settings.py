@@ -16,6 +16,7 @@ from clusters.polls import Poll
 from tui.drawing import said_value
 from tui.pages.base import Desk, Page, Place, Subject
 from tui.prose import Prose
+from tui.rights import refusal
 from tui.table import Column, LiveTable
 
 DEFAULT = "default"
@@ -134,7 +135,9 @@ class SettingsPage(Page):
     def _explain(self) -> None:
         row, panel = self.tables["settings"].cursor_row, self.texts["facts"]
         panel.border_title = "" if row is None else row.name
-        panel.update("" if row is None else _explained(row))
+        # The whole of what the title has no room for.
+        untold = refusal(Prose(), self.note(self.store.answer(self._poll), 30_000)).content()
+        panel.update(untold if row is None else _explained(row))
 
     def action_own(self) -> None:
         """Only what somebody set, or all again."""

@@ -8,6 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from broker.protocol.image import RESOURCE_TOPIC
+from clusters.admin import PartitionLag
 from clusters.polls import NO_ANSWER, Answer, Poll
 from tui.charts import chart
 from tui.drawing import SIGNS, count, said_value, size, sparkline
@@ -19,6 +20,7 @@ from tui.pages.groups import trend
 from tui.panel import Frame
 from tui.panels import fit_grid, partitions_table, topics_table
 from tui.prose import Prose
+from tui.rights import RIGHTS, limit_note, refusal
 from tui.store import ENDS, FRESH_MS, LAGS, LOG_DIRS
 from tui.table import Column
 
@@ -60,7 +62,7 @@ class TopicsPage(Page):
 
     def wants(self) -> Sequence[Poll]:
         """Rates and sizes."""
-        return (ENDS, LOG_DIRS)
+        return (ENDS, LOG_DIRS, RIGHTS)
 
     def paint(self) -> None:
         """Draw the table."""
@@ -69,7 +71,7 @@ class TopicsPage(Page):
         view = self.store.view
         sizes = self.store.answer(LOG_DIRS)
         table.set_rows(view.topics, (view.version, ends.at_ms, sizes.at_ms))
-        table.set_title("Topics", self.note(ends, FRESH_MS))
+        table.set_title("Topics", self.note(ends, FRESH_MS) or limit_note(self.store, "topic"))
 
 
 class TopicPage(Page):
@@ -85,6 +87,8 @@ class TopicPage(Page):
         self._last: Answer = NO_ANSWER
         self._transactions = OpenTransactions()
         self._rates: dict[Any, float] = {}
+        self._lags: Any = None
+        self._mine: list[tuple[str, str | list[PartitionLag]]] = []
         self.add_text("facts", f"Topic {subject}".replace("[", "\\["))
         self.add_text("rates", "Records written per second")
         self.add_text("settings", "Settings that are not default")
@@ -135,7 +139,7 @@ class TopicPage(Page):
     def wants(self) -> Sequence[Poll]:
         """Offsets of this topic, settings, groups, sizes."""
         asked = (Poll("configs", self.about), Poll("transactions", self.about))
-        return (self._ranges, *asked, LAGS, LOG_DIRS)
+        return (self._ranges, *asked, LAGS, LOG_DIRS, RIGHTS)
 
     def paint(self) -> None:
         """Draw all panels."""
@@ -237,7 +241,8 @@ class TopicPage(Page):
             prose.append(name, "accent").append(f" = {said}\n")
         if answer.value is not None and not chosen:
             prose.append("all as the brokers have them\n")
-        return prose.append(self.note(answer), "warning").content()
+        self.texts["settings"].set_class(bool(answer.problem), "told-why")
+        return refusal(prose, self.note(answer)).content()
 
     def _chosen(self, answer: Answer) -> dict[str, str | None]:
         """Settings that somebody chose, by name: the answer, and what the log has told since."""
@@ -259,15 +264,24 @@ class TopicPage(Page):
                     found[entry.name] = below[0][0]
         return dict(sorted(found.items()))
 
+    def _of_mine(self, answer: Answer) -> list[tuple[str, str | list[PartitionLag]]]:
+        """The lag of each group in this topic, or why it is not known."""
+        if answer.value is not self._lags:
+            self._lags = answer.value
+            self._mine = [
+                (group, lag if isinstance(lag, str) else [p for p in lag if p.topic == self.about])
+                for group, lag in sorted((answer.value or {}).items())
+            ]
+        return self._mine
+
     def _readers(self) -> Content:
         answer, prose = self.store.answer(LAGS), Prose()
         readers, untold = 0, ""
-        for group, lag in sorted((answer.value or {}).items()):
-            if isinstance(lag, str):
+        for group, mine in self._of_mine(answer):
+            if isinstance(mine, str):
                 # Whether it reads this topic is not known either.
-                untold += f"⚠ {group}: {lag}\n"
-            mine = [] if isinstance(lag, str) else [p for p in lag if p.topic == self.about]
-            if mine:
+                untold += f"⚠ {group}: {mine}\n"
+            elif mine:
                 readers += 1
                 behind = sum(each.lag or 0 for each in mine)
                 prose.append(group, "accent").append(f"  lag {count(behind)}  ")
@@ -307,9 +321,14 @@ class PartitionsPage(Page):
         """One table."""
         yield self.tables["partitions"]
 
+    def wants(self) -> Sequence[Poll]:
+        """Whether these are all."""
+        return (RIGHTS,)
+
     def paint(self) -> None:
         """Draw the table."""
         view = self.store.view
+        self.tables["partitions"].set_title("Partitions", limit_note(self.store, "topic"))
         fit_grid(self.tables["partitions"], self.store)
         self.tables["partitions"].set_rows(view.partitions, view.version)
 
