@@ -41,6 +41,14 @@ class CommandProblem(Exception):
     """What was typed leads nowhere; the message is for the person."""
 
 
+class NoSuchThing(CommandProblem):
+    """Nothing of that name is known; `kind` says what it would be."""
+
+    def __init__(self, words: str, kind: str) -> None:
+        super().__init__(words)
+        self.kind = kind
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """A word to the application itself, and what follows it."""
@@ -102,7 +110,7 @@ def known_name(kind: str, name: str, known: list[str]) -> str:
         return name
     near = nearest(name, known)
     meant = f' Did you mean "{near}"?' if near else ""
-    raise CommandProblem(f'There is no {kind} "{name}".{meant}')
+    raise NoSuchThing(f'There is no {kind} "{name}".{meant}', kind)
 
 
 def complete(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tui.actions import ACTIONS, Action, named_subject, why_impossible
-from tui.commands import CommandProblem, Said, read_command
+from tui.commands import CommandProblem, NoSuchThing, Said, read_command
 from tui.pages.base import Place
+from tui.rights import unseen
 from tui.saving import SavingProblem
 
 if TYPE_CHECKING:
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 def obey(app: "DashboardApp", text: str) -> None:
     """Raises CommandProblem when the words lead nowhere."""
+    try:
+        _obey(app, text)
+    except NoSuchThing as problem:
+        # Or one may not see it.
+        raise CommandProblem(f"{problem}{unseen(app.store, problem.kind)}") from None
+
+
+def _obey(app: "DashboardApp", text: str) -> None:
     actions = app.all_actions()
     word = text.strip().partition(" ")[0]
     if word not in actions and word in {each.name for each in ACTIONS}:

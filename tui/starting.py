@@ -12,6 +12,7 @@ from broker.protocol.errors import ErrorCode
 from clusters.polls import Poll
 from tui.commands import CommandProblem, known_name, read_command
 from tui.pages.base import Place
+from tui.rights import unseen
 from tui.store import GROUPS
 
 if TYPE_CHECKING:
@@ -90,5 +91,5 @@ async def _problem(app: "DashboardApp", place: Place) -> str:
     try:
         known_name(kind, name, app.known_names()[kind])
     except CommandProblem as problem:
-        return str(problem)
-    return f'There is no {kind} "{name}".'
+        return f"{problem}{unseen(app.store, kind)}"
+    return f'There is no {kind} "{name}".{unseen(app.store, kind)}'

@@ -7,6 +7,7 @@ import pytest
 from clusters.admin import AdminError, Failure, Gathered, GroupDetail, GroupSummary
 from clusters.admin.denied import Rights
 from tests.tui.piloting import until
+from tui.rights import RIGHTS
 
 WHO = "User:viewer"
 CLUSTER = (
@@ -126,3 +127,18 @@ async def test_who_may_see_all_is_told_of_no_limit(limited, open_dashboard) -> N
         await go(pilot, app, "topics", "Topics (")
         await until(pilot, lambda: app.store.answers, "answers")
         assert "may describe" not in screen(app)
+
+
+async def test_what_is_not_listed_may_be_there_all_the_same(limited, open_dashboard) -> None:
+    app = open_dashboard(limited)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await limited.tell(replaying=True)
+        await until(pilot, lambda: app.store.answer(RIGHTS).value, "rights")
+        await until(pilot, lambda: app.store.view.topics, "topics")
+        for words in ("topic secret", "settings secret", "records secret"):
+            await pilot.press("colon", *words, "enter")
+            await until(pilot, lambda: len(app._notifications), "a word of that")
+            [said] = [each.message for each in app._notifications]
+            assert said.startswith('There is no topic "secret".')
+            assert said.endswith(f"Only those that {WHO} may describe are listed.")
+            app.clear_notifications()

@@ -26,6 +26,7 @@ from tui.panels import (
 )
 from tui.prose import Prose
 from tui.quorum import is_silent, standing
+from tui.rights import RIGHTS
 from tui.store import ENDS, FRESH_MS, LOG_DIRS, QUORUM
 
 # Room for panels beside one another, and for more than a few lines of each.
@@ -78,7 +79,7 @@ class OverviewPage(Page):
 
     def wants(self) -> Sequence[Poll]:
         """The quorum's lag, how much is written, sizes."""
-        return (QUORUM, ENDS, LOG_DIRS)
+        return (QUORUM, ENDS, LOG_DIRS, RIGHTS)
 
     def paint(self) -> None:
         """Draw all panels."""
