@@ -1,4 +1,5 @@
-"""Writes docs/reference/: every command, from the registry that the command line is made of.
+"""Writes docs/reference/: every command, from the registry that the command line is made of, and
+every key of the dashboard.
 
 `python docs/reference.py` writes the pages; `--check` fails when they are out of date. Examples of
 JSON are the golden outputs of tests/shell/test_command_script.py, which hold for logd and Apache
@@ -13,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from docs.dashboard_keys import dashboard_page  # noqa: E402
 from shell.commands import all_commands  # noqa: E402
 from shell.registry import Argument, Command, Option, Registry  # noqa: E402
 from shell.settings import GLOBAL_OPTIONS  # noqa: E402
@@ -108,7 +110,7 @@ def pages(registry: Registry) -> dict[str, str]:
     for command in registry.commands.values():
         noun = command.words[0] if len(command.words) == 2 else ALONE
         nouns.setdefault(noun, []).append(command)
-    found = {"README.md": _index(registry, nouns)}
+    found = {"README.md": _index(registry, nouns), "dashboard.md": dashboard_page()}
     for noun, commands in nouns.items():
         group = registry.groups.get(noun)
         title = f"logctl {noun}" if group else "Commands without a noun"
@@ -132,6 +134,7 @@ def _index(registry: Registry, nouns: dict[str, list[Command]]) -> str:
             for command in commands
         ]
     lines += _table(("command", "what it does"), rows)
+    lines += ["Keys and words of the dashboard: [dashboard.md](dashboard.md).", ""]
     lines += ["## Options of every command", ""]
     lines += _table(("option", "meaning"), [(_flags(o), _argument_help(o)) for o in GLOBAL_OPTIONS])
     lines += ["## Exit codes", ""]

@@ -152,7 +152,7 @@ class DashboardApp(Following):
 
     def _prefer(self) -> None:
         preferred = preferences.load(list(self.available_themes))
-        self._chosen = keys.choose(_known_keys(), preferred.keys)
+        self._chosen = keys.choose(known_keys_now(), preferred.keys)
         self.theme = preferred.theme
         if self._chosen.keys:
             self.set_keymap(self._chosen.keymap)
@@ -260,7 +260,7 @@ class DashboardApp(Following):
 
     def action_help(self) -> None:
         """Explain this page."""
-        self.push_screen(help_of(self.page, self.offers(), _known_keys(), self._chosen))
+        self.push_screen(help_of(self.page, self.offers(), known_keys_now(), self._chosen))
 
     async def action_on_page(self, action: str) -> None:
         """A click on a key of the page in the last line."""
@@ -475,7 +475,8 @@ class DashboardApp(Following):
             self.notify(str(problem), severity="warning", markup=False)
 
 
-def _known_keys() -> list[keys.Known]:
+def known_keys_now() -> list[keys.Known]:
+    """All keys of the dashboard, and of the screens over its pages."""
     from tui.action_screen import ActionScreen
     from tui.record_screens import RecordScreen
 

@@ -6,14 +6,14 @@ from textual.widgets import Static
 from tests.tui.piloting import Clerk, until
 from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS
-from tui.app import _known_keys
+from tui.app import known_keys_now
 from tui.help import EVERYWHERE, OVER, HelpScreen, help_text
 from tui.keys import FIXED, Chosen, choose, read_keys, sign
 from tui.keys import OVER as OWNERS_OVER
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.records import read_record
 
-KNOWN = _known_keys()
+KNOWN = known_keys_now()
 IDS = {each.id for each in KNOWN}
 
 
