@@ -19,7 +19,7 @@ from shell.client_metadata import only_ask
 from shell.client_options import client_options
 from shell.exits import Failed, UsageProblem
 from shell.printing import Printer, read_record
-from shell.records import left_out_json
+from shell.records import progress_json
 from shell.session import Session
 from shell.sources import Source
 from shell.transactions import LeftOut, Marker, Outcomes, Part, told
@@ -71,8 +71,12 @@ class _Cursor:
     stop: int | None
     # Records of aborted transactions that were passed over.
     left_out: int = 0
-    # The last line about them: how many, and what is held back.
-    told: tuple[int, tuple[int, int] | None] = (0, None)
+    # The last offset that was shown before it was decided.
+    unstable: int | None = None
+    # What was told last: how many were passed over, and what is held back, from where up to where.
+    told: tuple[int, int, int] = (0, 0, 0)
+    # The last stable offset that stood still before the end when it was looked at last.
+    waited: int | None = None
 
     @property
     def done(self) -> bool:
@@ -92,6 +96,8 @@ class _Reader:
     # Partitions without a leader at the beginning: read once they have one.
     waiting: set[TopicPartition] = field(default_factory=set)
     problem: str | None = None
+    # What a person was told last of what is left out.
+    said: Any = None
 
     @property
     def finished(self) -> bool:
@@ -128,7 +134,7 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
             f"Reading {names} failed: {denied or f'{type(error).__name__}: {error}'}"
         ) from None
     finally:
-        _tell_left_out(reader, last=True)
+        _tell_progress(reader, last=True)
         printer.flush()
         if reader.consumer is not None:
             await _stop(reader.consumer)
@@ -265,7 +271,7 @@ async def _read(reader: _Reader) -> None:
             await _take(reader, home, records)
         now = loop.time()
         if now - last_told > _TELL_EVERY_S:
-            _tell_left_out(reader)
+            _tell_progress(reader)
             last_told = now
         reader.printer.flush()
         if batches:
@@ -298,6 +304,7 @@ async def _take(reader: _Reader, home: TopicPartition, found: Sequence[Any]) -> 
             printer.marker(home.topic, home.partition, each, stable_end)
         else:
             stable = stable_end is None or each.offset < stable_end
+            cursor.unstable = cursor.unstable if stable else each.offset
             if isinstance(each, Part):
                 transaction = await reader.outcomes.of(home, each)
                 printer.add(read_record(each.record, transaction, stable=stable))
@@ -325,38 +332,45 @@ async def _stable(reader: _Reader, known: Bounds) -> Bounds:
     }
 
 
-def _tell_left_out(reader: _Reader, *, last: bool = False) -> None:
-    """Say what a reader of read_committed does not show: else it would look stuck."""
-    if not reader.wanted.committed or reader.consumer is None:
-        return
-    printer, said = reader.printer, False
+def _tell_progress(reader: _Reader, *, last: bool = False) -> None:
+    """Say what is not shown yet, or not at all, so that a reader does not look stuck."""
+    printer, words = reader.printer, []
     for home, cursor in reader.cursors.items():
-        held = _held(reader, home)
-        if (cursor.left_out, held) == cursor.told:
+        bounds = _undecided(reader, home)
+        if bounds is None:
             continue
-        cursor.told = (cursor.left_out, held)
-        data = left_out_json(home.topic, home.partition, cursor.next, cursor.left_out, held)
-        said = not printer.control(data) or said
-    if not said and not last:
-        return
-    left_out = sum(cursor.left_out for cursor in reader.cursors.values())
-    words = [f"{left_out} records of aborted transactions left out"] * bool(left_out)
-    for home in reader.cursors:
-        if (held := _held(reader, home)) is not None:
+        stable_end, end = bounds
+        # A transaction that is open for a moment is no news.
+        waits = end > stable_end and (last or cursor.waited == stable_end)
+        cursor.waited = stable_end if end > stable_end else None
+        if waits:
             words.append(
-                f"{home.topic}-{home.partition} waits at {held[0]} for an open transaction, "
-                f"{held[1] - held[0]} offsets behind it"
+                f"{home.topic}-{home.partition} waits at {stable_end} for an open transaction, "
+                f"{end - stable_end} offsets behind it"
             )
-    if words and not reader.printer.controls:
+        released = cursor.unstable is not None and cursor.unstable < stable_end
+        now = (cursor.left_out, *(bounds if waits else (0, 0)))
+        if released or (now != cursor.told and reader.wanted.committed):
+            cursor.unstable = None if released else cursor.unstable
+            cursor.told = now
+            place = home.topic, home.partition, cursor.next
+            printer.control(progress_json(*place, cursor.left_out, stable_end, end, waits=waits))
+    left_out = sum(cursor.left_out for cursor in reader.cursors.values())
+    if left_out:
+        words.insert(0, f"{left_out} records of aborted transactions left out")
+    # Not again for what comes behind a transaction that stays open.
+    summary = left_out, tuple(cursor.waited for cursor in reader.cursors.values())
+    if reader.wanted.committed and words and summary != reader.said and not printer.controls:
+        reader.said = summary
         reader.session.output.say(f"{'; '.join(words[:_TOLD_PLACES])}.", "dim")
 
 
-def _held(reader: _Reader, home: TopicPartition) -> tuple[int, int] | None:
-    """The last stable offset and the high watermark where something waits between them."""
-    stable_end, end = _stable_end(reader, home), None
-    if stable_end is not None:
-        end = reader.consumer.highwater(home)
-    return None if stable_end is None or end is None or end <= stable_end else (stable_end, end)
+def _undecided(reader: _Reader, home: TopicPartition) -> tuple[int, int] | None:
+    """The last stable offset and the high watermark, as the newest fetch told them."""
+    if reader.consumer is None or (stable_end := _stable_end(reader, home)) is None:
+        return None
+    end = reader.consumer.highwater(home)
+    return None if end is None else (stable_end, max(stable_end, end))
 
 
 async def _take_in_new_partitions(reader: _Reader) -> None:

@@ -118,22 +118,30 @@ def marker_json(
     }
 
 
-def left_out_json(
-    topic: str, partition: int, offset: int, left_out: int, held: tuple[int, int] | None
+def progress_json(
+    topic: str,
+    partition: int,
+    offset: int,
+    left_out: int,
+    stable_end: int,
+    end: int,
+    *,
+    waits: bool,
 ) -> dict[str, Any]:
-    """How far a reader of read_committed has come for JSON: `offset` is what it reads next.
+    """How far a reader has come for JSON: `offset` is what it reads next.
 
-    `left_out` counts records of aborted transactions since it began; `held` is the last stable
-    offset and the high watermark when something waits between them.
+    `left_out` counts records of aborted transactions since it began. `waits` says that an open
+    transaction has held up for a while what lies from the last stable offset to the high watermark.
     """
     return {
         "topic": topic,
         "partition": partition,
         "offset": offset,
-        "control": "left-out",
+        "control": "progress",
         "left_out": left_out,
-        "last_stable_offset": None if held is None else held[0],
-        "high_watermark": None if held is None else held[1],
+        "last_stable_offset": stable_end,
+        "high_watermark": end,
+        "waits": waits,
     }
 
 

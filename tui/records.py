@@ -1,16 +1,49 @@
-"""Records as `logctl tail --format json` writes them, and how one is shown. Pure."""
+"""Records as `logctl tail --format json` writes them, and how one is shown. Pure.
+
+Between them stand control records: where a transaction ended, which decides of records before.
+"""
 
 import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 HEX_WIDTH = 16
 HEX_LINES_MAX = 4_096
 BYTES_SHOWN = 48
 TEXT_MAX = 16_000_000
+# How a transaction ends, by its control record.
+ENDS = {"commit": "committed", "abort": "aborted"}
+# What keeps a record from those who read what is committed alone.
+UNSEEN = {
+    "aborted": "readers of read_committed never get it",
+    "open": "not ended yet: readers of read_committed wait before it",
+    "held": "above the last stable offset: readers of read_committed get it once the transactions "
+    "before it have ended",
+    "unknown": "its leader did not say how it ended",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a partition is decided, and what a reader of what is committed passed over.
+
+    `left_out` counts records of aborted transactions; `stable_end` is the last stable offset, `end`
+    the high watermark: what lies between `waits` for a transaction that stays open.
+    """
+
+    partition: int
+    left_out: int
+    stable_end: int
+    end: int
+    waits: bool
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """As a control record that ends no transaction."""
+        return {"control": "progress", "last_stable_offset": self.stable_end}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +67,48 @@ class Record:
 
     @property
     def value(self) -> str:
-        """Its value in one line; ∅ for a tombstone."""
+        """Its value in one line; ∅ for a tombstone, what it ended for a control record."""
+        if self.control:
+            ended = ENDS.get(self.control, self.control)
+            return f"— {ended}: the transaction of producer {(self.producer or (-1,))[0]} —"
         return "∅" if self.told.get("value") is None else _told(self.told, "value", "encoding")
+
+    @property
+    def control(self) -> str:
+        """Of a control record what it says: commit or abort; "" of a record."""
+        return str(self.told.get("control") or "")
+
+    @property
+    def fate(self) -> str:
+        """In a word what became of its transaction; "" where anybody reads it."""
+        if self.control:
+            return self.control
+        transaction = self.told.get("transaction")
+        state = transaction.get("state") if isinstance(transaction, Mapping) else None
+        if state not in {None, "committed"}:
+            return str(state)
+        return "held" if self.told.get("stable") is False else ""
+
+    @property
+    def producer(self) -> tuple[int, int] | None:
+        """Producer id and epoch of its transaction; None without one."""
+        told = self.told if self.control else self.told.get("transaction")
+        if not isinstance(told, Mapping):
+            return None
+        return int(told.get("producer_id", -1)), int(told.get("producer_epoch", -1))
+
+    def decided(self, control: Mapping[str, Any]) -> "Record":
+        """The same record after a control record of its partition was read, given as it came."""
+        told = dict(self.told)
+        transaction, end = told.get("transaction"), ENDS.get(str(control.get("control")))
+        # The epoch of the marker may be a later one (KIP-890).
+        same = self.producer is not None and self.producer[0] == control.get("producer_id")
+        if self.fate == "open" and same and end is not None:
+            told["transaction"] = {**(transaction or {}), "state": end}
+        stable_end = control.get("last_stable_offset")
+        if isinstance(stable_end, int) and self.offset < stable_end:
+            told["stable"] = True
+        return self if told == self.told else replace(self, told=told)
 
     @property
     def is_text(self) -> bool:
@@ -73,6 +146,21 @@ def read_record(line: str) -> Record | None:
         told = json.loads(line)
         return Record(str(told["topic"]), int(told["partition"]), int(told["offset"]), told)
     except (ValueError, KeyError, TypeError):
+        return None
+
+
+def read_progress(line: str) -> Progress | None:
+    """What a line says of reading itself; None when it is another."""
+    if '"control": "progress"' not in line:
+        return None
+    try:
+        told = json.loads(line)
+        if told.get("control") != "progress":
+            return None
+        left_out, stable_end = int(told["left_out"]), int(told["last_stable_offset"])
+        end, waits = int(told["high_watermark"]), bool(told["waits"])
+        return Progress(int(told["partition"]), left_out, stable_end, end, waits)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -134,6 +222,14 @@ def whole(record: Record, *, as_hex: bool = False) -> str:
         f"timestamp  {record.time}",
         f"key        {record.key if told.get('key') is not None else '(none)'}",
     ]
+    if record.producer is not None:
+        ids = "producer {} epoch {}".format(*record.producer)
+        state = (told.get("transaction") or {}).get("state", record.control)
+        lines.append(f"transaction {state}, {ids}")
+    if record.control:
+        return "\n".join([*lines, "a control record: written by the coordinator, no data"])
+    if record.fate in UNSEEN:
+        lines.append(f"{record.fate:<10} {UNSEEN[record.fate]}")
     lines += [
         f"header     {one_line(header.get('name'))} = "
         + ("∅" if header.get("value") is None else _told(header, "value", "encoding"))

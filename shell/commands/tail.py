@@ -195,8 +195,10 @@ COMMANDS = (
         "{value.PATH} {json}. Records of __consumer_offsets are shown decoded.\n\n"
         "What a reader with isolation.level=read_committed does not get is marked: <aborted> and "
         "<open> by the transaction it was written in, <held> what comes after an open one (above "
-        "the last stable offset). JSON lines say so in transaction.state and stable. logd has no "
-        "transactions: there every record is committed at once.",
+        "the last stable offset): as it was when the record was read. JSON lines say so in "
+        "transaction.state and stable. With --control-records they have control commit or abort, "
+        "or progress: how far reading is, and how many records were left out. logd has no "
+        "transactions: there every record counts as committed.",
         arguments=(
             Argument(
                 "TOPIC[:PARTITIONS]",

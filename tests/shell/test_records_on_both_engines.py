@@ -277,7 +277,7 @@ def test_records_of_transactions_say_how_they_ended(logctl):
     assert "2 records of aborted transactions left out" in committed.err
     assert "pay-0 waits at 7 for an open transaction, 3 offsets behind it" in committed.err
     told = run(f"{whole} --isolation-level read_committed --control-records").lines[-1]
-    assert (told["control"], told["left_out"], told["last_stable_offset"]) == ("left-out", 2, 7)
+    assert (told["control"], told["left_out"], told["last_stable_offset"]) == ("progress", 2, 7)
     group = run(f"{whole} --committed --group pays".replace("--until end", "--until 7"))
     assert fates(group.lines) == [(value, None, True) for value, _, _ in before]
     second.abort_transaction(60)

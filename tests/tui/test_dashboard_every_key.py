@@ -450,6 +450,24 @@ async def pauses(b: Bench, key: str) -> None:
     assert "paused" not in str(table.border_title)
 
 
+async def only_committed(b: Bench, key: str) -> None:
+    table = await b.at("records", "orders")
+    await b.press(key)
+    await b.until(lambda: "read_committed" in b.clerk.ran[-1][-1], "a reader of what is committed")
+    assert "only committed" in table.note
+    await b.press(key)
+    await b.until(lambda: "read_committed" not in b.clerk.ran[-1][-1], "a reader of all")
+    assert "committed" not in table.note
+
+
+async def commits_and_aborts(b: Bench, key: str) -> None:
+    await b.at("records", "orders")
+    await b.press(key)
+    assert b.app.page.markers
+    await b.press(key)
+    assert not b.app.page.markers
+
+
 async def asks_where_from(b: Bench, key: str) -> None:
     await b.at("records", "orders")
     await b.press(key)
@@ -693,7 +711,15 @@ SEEN: dict[tuple[str, str], Check] = {
     ),
     **each("SettingsPage", {"o": only_what_is_set}),
     **each("CommandsPage", {"o": only_of_this_cluster}),
-    **each("RecordsPage", {"space": pauses, "f": asks_where_from}),
+    **each(
+        "RecordsPage",
+        {
+            "space": pauses,
+            "f": asks_where_from,
+            "o": only_committed,
+            "m": commits_and_aborts,
+        },
+    ),
     **each(
         "HelpScreen",
         {

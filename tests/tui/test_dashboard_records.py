@@ -23,6 +23,9 @@ def line(offset: int, value: Any = "v", **more: Any) -> str:
     return json.dumps(told | more)
 
 
+TAIL = ["tail", "orders", "--format", "json", "--control-records", "--from"]
+
+
 class Reader:
     """Writes lines as `logctl tail` would, one after the other, until it is interrupted."""
 
@@ -65,9 +68,82 @@ def offsets(app) -> list[int]:
     return [record.offset for record in app.table("records").shown]
 
 
+def in_transaction(offset: int, state: str, *, stable: bool = True, producer_id: int = 7) -> str:
+    told = {"producer_id": producer_id, "producer_epoch": 0, "state": state}
+    return line(offset, f"v{offset}", transaction=told, stable=stable)
+
+
+def control(kind: str, offset: int, stable_end: int, **more) -> str:
+    told = {"topic": "orders", "partition": 0, "offset": offset, "timestamp": None}
+    told |= {"control": kind, "last_stable_offset": stable_end, "producer_epoch": 1}
+    return json.dumps(told | {"producer_id": 7} | more)
+
+
+def fates(app) -> list[tuple[int, str]]:
+    return [(record.offset, record.fate) for record in app.table("records").shown]
+
+
+async def test_transactions_show_how_they_end_once_that_is_read(reading) -> None:
+    app, pilot, reader = reading
+    table = app.table("records")
+    reader.lines.put_nowait(line(0))
+    await until(pilot, lambda: offsets(app) == [0], "one record")
+    assert "txn" not in table.render_line(0).text, "no room is taken where nothing uses it"
+    for each in (
+        in_transaction(1, "aborted"),
+        in_transaction(2, "committed"),
+        in_transaction(3, "open", stable=False),
+        line(4, stable=False),
+        in_transaction(5, "open", stable=False, producer_id=8),
+    ):
+        reader.lines.put_nowait(each)
+    before = [(0, ""), (1, "aborted"), (2, ""), (3, "open"), (4, "held"), (5, "open")]
+    await until(pilot, lambda: fates(app) == before, "five more")
+    assert "txn" in table.render_line(0).text
+    assert "aborted" in table.render_line(2).text
+    reader.lines.put_nowait(control("commit", 6, 5))
+    after = [(0, ""), (1, "aborted"), (2, ""), (3, ""), (4, ""), (5, "open")]
+    await until(pilot, lambda: fates(app) == after, "the commit of the first")
+    reader.lines.put_nowait(control("progress", 7, 7, left_out=0, high_watermark=7, waits=False))
+    reader.lines.put_nowait(control("abort", 7, 8, producer_id=8))
+    await until(pilot, lambda: fates(app) == [*after[:5], (5, "aborted")], "the abort")
+    assert app.page.read == 6, "what ends transactions is no record"
+    await pilot.press("m")
+    assert fates(app)[-2:] == [(6, "commit"), (7, "abort")]
+    assert "aborted: the transaction of producer 8" in table.render_line(8).text
+    await pilot.press("m")
+    assert len(fates(app)) == 6
+    await pilot.press("end", "enter")
+    await until(pilot, lambda: isinstance(app.screen, RecordScreen), "the record")
+    shown = str(app.screen.query_one("#record-text", Static).render())
+    assert "transaction aborted, producer 8 epoch 0" in shown
+    assert "readers of read_committed never get it" in shown
+    await pilot.press("Y")
+    assert json.loads(app.clipboard)["transaction"]["state"] == "aborted"
+
+
+async def test_only_what_is_committed_and_what_that_leaves_out(reading) -> None:
+    app, pilot, reader = reading
+    await pilot.press("o")
+    await until(pilot, lambda: len(reader.ran) == 2, "another reader")
+    assert reader.ran[1] == [*TAIL, "-50", "--isolation-level=read_committed"]
+    table = app.table("records")
+    told = {"left_out": 12_345, "high_watermark": 170, "waits": True}
+    reader.lines.put_nowait(control("progress", 160, 160, **told))
+    said = "12.3k aborted left out  waits at 0:160 for an open transaction, 10 behind"
+    await until(pilot, lambda: said in table.note, "what is left out")
+    assert "only committed" in table.note
+    reader.lines.put_nowait(control("progress", 170, 170, **(told | {"waits": False})))
+    await until(pilot, lambda: "waits" not in table.note, "it has ended")
+    await pilot.press("o")
+    await until(pilot, lambda: len(reader.ran) == 3, "all again")
+    assert reader.ran[2] == [*TAIL, "-50"]
+    await until(pilot, lambda: "committed" not in table.note, "no word of it")
+
+
 async def test_records_are_shown_as_they_come(reading) -> None:
     app, pilot, reader = reading
-    assert reader.ran == [["tail", "orders", "--format", "json", "--from", "-50"]]
+    assert reader.ran == [[*TAIL, "-50"]]
     for offset in range(3):
         reader.lines.put_nowait(line(offset))
     await until(pilot, lambda: offsets(app) == [0, 1, 2], "three records")

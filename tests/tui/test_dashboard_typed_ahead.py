@@ -82,4 +82,4 @@ async def test_enter_reads_with_all_that_was_typed(desk, clerk) -> None:
     await until(pilot, lambda: isinstance(app.focused, Input), "a field")
     together(app, ["ctrl+u", *"1505", "backspace", "0", "enter"])
     await until(pilot, lambda: len(clerk.ran) > 1, "reading anew")
-    assert clerk.ran[-1] == ["tail", "orders", "--format", "json", "--from", "1500"]
+    assert clerk.ran[-1][-2:] == ["--from", "1500"]

@@ -6,6 +6,8 @@ nothing is read. Must never commit an offset or write anything.
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -16,7 +18,7 @@ from tui.gone import unread_text
 from tui.later import call_after
 from tui.pages.base import Desk, Page, Subject
 from tui.record_screens import ReadScreen, RecordScreen
-from tui.records import Record, read_record
+from tui.records import Progress, Record, read_progress, read_record
 from tui.table import Column, LiveTable
 from tui.words import command
 
@@ -26,6 +28,10 @@ KEPT_CHARACTERS_MAX = 64_000_000
 BURST = 200
 PAINT_S = 0.1
 FIRST = {"from": "-50", "grep": "", "where": ""}
+# Where the column that tells of transactions stands: hidden while no record is of one.
+FATE, HIDDEN = 3, 1_000_000
+UNDECIDED = {"open", "held"}
+COMMITTED = "--isolation-level=read_committed"
 
 
 class RecordsPage(Page):
@@ -34,11 +40,15 @@ class RecordsPage(Page):
     KIND, TITLE, DEFAULT_TABLE = "records", "Records", "records"
     HELP = (
         "The last records and those that come. Space pauses, f reads from another place (an "
-        "offset, the last N, a time) or only some, / narrows what is shown, Enter opens one."
+        "offset, the last N, a time) or only some, / narrows what is shown, Enter opens one. "
+        "Records of aborted and open transactions, and those held behind an open one, are marked "
+        "so; o reads only what is committed (read_committed), m shows the commits and aborts."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "Pause", id="records.pause"),
         Binding("f", "read_from", "Read from", id="records.from"),
+        Binding("o", "committed", "Only committed", id="records.committed"),
+        Binding("m", "markers", "Commits and aborts", id="records.markers"),
     ]
 
     def __init__(self, desk: Desk, subject: str = "") -> None:
@@ -49,6 +59,13 @@ class RecordsPage(Page):
         self.reading = dict(FIRST)
         self.read = 0
         self.paused = False
+        # Whether only what is committed is read, and whether control records are shown.
+        self.committed = self.markers = False
+        # How far each partition is decided, as it was told last.
+        self._progress: dict[int, Progress] = {}
+        # Of each partition the records that are not decided, as numbers since reading began.
+        self._undecided: dict[int, list[int]] = {}
+        self._dropped = 0
         self._talk = ""
         self._version = 0
         self._due = False
@@ -70,12 +87,16 @@ class RecordsPage(Page):
         """Draw the table."""
         self._due = False
         table = self.tables["records"]
-        table.set_rows(list(self.records), self._version)
+        table.set_rows([r for r in self.records if self.markers or not r.control], self._version)
         notes = [f"from {self.reading['from'] or 'end'}"]
+        if self.committed:
+            notes.append("only committed")
         notes += [
             f"{name} {self.reading[name]}" for name in ("grep", "where") if self.reading[name]
         ]
         notes.append(f"{count(self.read)} read")
+        if self.committed:
+            notes += _left_out_words(list(self._progress.values()))
         if self.paused:
             notes.append("⏸ paused")
         subject = self.page_subject()
@@ -100,6 +121,7 @@ class RecordsPage(Page):
         self._sizes.clear()
         self._kept = 0
         self.read, self._talk = 0, ""
+        self._progress, self._undecided, self._dropped = {}, {}, 0
         self._version += 1
         if self.desk.commander is None:
             self._talk = "records cannot be read here"
@@ -112,7 +134,9 @@ class RecordsPage(Page):
         wanted = self.reading
         only = [f"--{name}={wanted[name]}" for name in ("grep", "where") if wanted[name]]
         since = wanted["from"] or "end"
-        return command("tail", self.about, "--format", "json", "--from", since, *only)
+        level = [COMMITTED] if self.committed else []
+        kind = "--format", "json", "--control-records"
+        return command("tail", self.about, *kind, "--from", since, *only, *level)
 
     async def _read(self) -> None:
         commander = self.desk.commander
@@ -146,21 +170,50 @@ class RecordsPage(Page):
         self._take(line)
 
     def _take(self, line: str) -> None:
-        record = read_record(line)
-        if record is None:
+        progress = read_progress(line)
+        record = read_record(line) if progress is None else None
+        if progress is not None:
+            self._progress[progress.partition] = progress
+            self._decide(progress.partition, progress.told)
+        elif record is None:
             self._talk = line.strip() or self._talk
         else:
             self.records.append(record)
             self._sizes.append(len(line))
             self._kept += len(line)
+            if record.fate:
+                self._show_fates()
+            if record.control:
+                self._decide(record.partition, record.told)
+            elif record.fate in UNDECIDED:
+                number = self._dropped + len(self.records) - 1
+                self._undecided.setdefault(record.partition, []).append(number)
             while len(self.records) > KEPT_MAX or (
                 self._kept > KEPT_CHARACTERS_MAX and len(self.records) > 1
             ):
                 self.records.popleft()
+                self._dropped += 1
                 self._kept -= self._sizes.popleft()
-            self.read += 1
+            self.read += not record.control
         self._version += 1
         self._soon()
+
+    def _decide(self, partition: int, control: Mapping[str, Any]) -> None:
+        """A control record decides of those before it, which were drawn as open or held."""
+        left = []
+        for number in self._undecided.pop(partition, ()):
+            index = number - self._dropped
+            if index >= 0:
+                self.records[index] = now = self.records[index].decided(control)
+                if now.fate in UNDECIDED:
+                    left.append(number)
+        if left:
+            self._undecided[partition] = left
+
+    def _show_fates(self) -> None:
+        columns = self.tables["records"].columns
+        if columns[FATE].wide:
+            columns[FATE] = replace(columns[FATE], wide=0)
 
     def on_show(self) -> None:
         """Go on when the page is seen again."""
@@ -183,6 +236,20 @@ class RecordsPage(Page):
     def action_read_from(self) -> None:
         """Read from another place, or only some records."""
         self.app.push_screen(ReadScreen(self.reading), self._answered)
+
+    def action_committed(self) -> None:
+        """Read only what is committed, or all again: from the same place anew."""
+        self.committed = not self.committed
+        self.paused = False
+        self._go.set()
+        self._begin()
+        self.paint()
+
+    def action_markers(self) -> None:
+        """Show where transactions ended, or hide that."""
+        self.markers = not self.markers
+        self._version += 1
+        self.paint()
 
     def _answered(self, answers: dict[str, str] | None) -> None:
         if answers is not None:
@@ -211,18 +278,33 @@ def _key(record: Record) -> tuple[str, int, int]:
     return record.topic, record.partition, record.offset
 
 
+def _left_out_words(parts: list[Progress]) -> list[str]:
+    """What a reader of what is committed does not show: without that it would look stuck."""
+    words = []
+    if left_out := sum(part.left_out for part in parts):
+        words.append(f"{count(left_out)} aborted left out")
+    if held := [part for part in parts if part.waits]:
+        first = min(held, key=lambda part: part.partition)
+        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        waits = f"waits at {first.partition}:{first.stable_end}{more} for an open transaction"
+        words.append(f"{waits}, {count(first.end - first.stable_end)} behind")
+    return words
+
+
 def _records_table() -> LiveTable[Record]:
     columns: list[Column[Record]] = [
         Column("part", 5, lambda r: str(r.partition), lambda r: r.partition, True),
         Column("offset", 12, lambda r: str(r.offset), lambda r: r.offset, True),
         Column("time", 25, lambda r: r.time, lambda r: r.time, wide=90),
+        Column("txn", 7, lambda r: r.fate, lambda r: r.fate, wide=HIDDEN),
         Column("key", 18, lambda r: r.key, lambda r: r.key),
         Column("value", 0, lambda r: r.value, lambda r: r.value),
     ]
     return LiveTable(
         columns,
         key=_key,
-        search=lambda r: f"{r.partition} {r.offset} {r.key} {r.value}",
+        search=lambda r: f"{r.partition} {r.offset} {r.fate} {r.key} {r.value}",
+        row_class=lambda r: "dim" if r.fate and r.fate != "held" else "",
         title="Records",
         sort_column=None,
         follow_end=True,
