@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -120,6 +121,15 @@ class ManifestFile:
         """Replace what is known of a broker."""
         assert self.manifest is not None, "begin() comes first"
         self.manifest = self.manifest.with_broker(record)
+        save_manifest(self.manifest)
+
+    def forget(self, broker_ids: Iterable[int]) -> None:
+        """These brokers belong to the cluster no longer."""
+        gone = set(broker_ids)
+        if self.manifest is None or gone.isdisjoint(self.manifest.brokers):
+            return
+        kept = {each: known for each, known in self.manifest.brokers.items() if each not in gone}
+        self.manifest = replace(self.manifest, brokers=kept)
         save_manifest(self.manifest)
 
     def forget_process(self, broker_id: int) -> None:

@@ -84,6 +84,7 @@ class UpResult:
     """What `up` did: `changed` is False when everything was as the file asks already.
 
     `waits_for` says what else has to run before the cluster serves, when that is known; else "".
+    `left` are brokers that the file no longer named, and that were stopped.
     """
 
     changed: bool
@@ -93,6 +94,7 @@ class UpResult:
     restarted: tuple[int, ...] = ()
     plan: Plan | None = None
     waits_for: str = ""
+    left: tuple[int, ...] = ()
 
     @property
     def brokers(self) -> tuple[BrokerStatus, ...]:
@@ -105,6 +107,7 @@ class UpResult:
             "changed": self.changed,
             "started": list(self.started),
             "restarted": list(self.restarted),
+            "left": list(self.left),
             "elapsed_ms": self.elapsed_ms,
             "waits_for": self.waits_for or None,
             **self.status.to_json(),

@@ -36,6 +36,7 @@ from clusters.phases import CHANGE, LOOK, Connect, Phase, Progress, Record, Run
 from clusters.phases.base import Node
 from clusters.phases.gate import gate_stop
 from clusters.phases.host_checks import CheckResult
+from clusters.phases.leaving import Leave
 from clusters.phases.plan_model import Plan
 from clusters.phases.roll import Roll, controller_last
 from clusters.phases.start import Start
@@ -125,6 +126,7 @@ class Operations:
     async def plan(self) -> Plan:
         """What `up` would do. Changes nothing."""
         async with self._run(self._ids(), lock=None) as run:
+            run.takes_out = True
             await self._ship_list(run)
             await self._phases(run, LOOK)
             return await self._ordered(run, run.plan)
@@ -182,6 +184,7 @@ class Operations:
     ) -> UpResult:
         async with self._run(targets, lock=command) as run, self._audited(run, command):
             run.force, run.auto_rollback = force, auto_rollback
+            run.takes_out = not only_starts
             await self._ship_list(run)
             await self._note_others(run)
             try:
@@ -244,6 +247,7 @@ class Operations:
             changed=bool(run.started) or (run.plan is not None and run.plan.changes),
             started=tuple(each for each in run.started if each not in run.rolled),
             restarted=tuple(run.rolled),
+            left=tuple(run.left),
             status=await self._status_of(run, STATUS_TIMEOUT_MS),
             elapsed_ms=self._elapsed_ms(),
             plan=run.plan,
@@ -440,7 +444,9 @@ class Operations:
         outcome, detail = "failed", ""
         try:
             yield
-            acted = run.started or run.rolled or (run.plan is not None and run.plan.changes)
+            acted = (
+                run.started or run.rolled or run.left or (run.plan is not None and run.plan.changes)
+            )
             outcome = "done" if acted else "unchanged"
         except (Interrupted, asyncio.CancelledError) as error:
             outcome, detail = "interrupted", str(error)
@@ -456,7 +462,7 @@ class Operations:
             entry = audit.new_entry(
                 command,
                 outcome,
-                brokers=tuple(sorted({*run.started, *run.rolled})),
+                brokers=tuple(sorted({*run.started, *run.rolled, *run.left})),
                 elapsed_ms=self._elapsed_ms(),
                 spec=self._spec.source,
                 detail=detail,
@@ -497,4 +503,6 @@ class Operations:
 def _needed(plan: Plan) -> list[Phase]:
     """The phases of a change; a roll alone needs no starts, starts alone no roll."""
     left_out: set[str] = set() if plan.restarts else {Roll.title}
+    if not plan.leaves:
+        left_out.add(Leave.title)
     return [phase for phase in CHANGE if phase.title not in left_out]

@@ -243,6 +243,8 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.restarts:
         order = ", ".join(str(each) for each in plan.restarts)
         lines.append(f"Restarts go one at a time, the controller last: {order}.")
+    for broker_id in plan.leaves:
+        lines.append(f"broker {broker_id}: stop (the file no longer names it), and forget it")
     return lines
 
 

@@ -105,6 +105,12 @@ class Run:
     auto_rollback: bool = False
     nodes: dict[int, Node] = field(default_factory=dict)
     unreachable: dict[int, str] = field(default_factory=dict)
+    # Brokers that run and that the file no longer names; filled where they are to be taken out.
+    leaving: dict[int, Node] = field(default_factory=dict)
+    takes_out: bool = False
+    left: list[int] = field(default_factory=list)
+    # Brokers of other machines that the file no longer names and that were not found running.
+    gone: list[int] = field(default_factory=list)
     # Brokers of this machine beside the targets: whether they run.
     others_run: dict[int, bool] = field(default_factory=dict)
     # Set when what was started has to wait for other brokers: which, and what is missing.
@@ -116,6 +122,11 @@ class Run:
     rolled: list[int] = field(default_factory=list)
     log_positions: dict[int, int] = field(default_factory=dict)
     controller_id: int = -1
+
+    @property
+    def voters(self) -> frozenset[int]:
+        """The voters that the file names."""
+        return frozenset(host.id for host in self.spec.hosts if "controller" in host.roles)
 
     def host(self, broker_id: int) -> HostSpec:
         """The host of a broker."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from clusters.errors import CheckFailed
 from clusters.phases.base import Node, Run
 from clusters.phases.host_checks import CheckResult, check_hosts
+from clusters.phases.leaving import find_leaving, leaving_failures
 from clusters.spec.loader import new_cluster_id
 
 FREE_BYTES_MIN = 64 << 20
@@ -20,7 +21,11 @@ class Checks:
     async def run(self, run: Run) -> None:
         """Fill `run.cluster_id`. Raises CheckFailed with every failure."""
         failures = _identity(run)
-        failures += await _strangers(run)
+        if run.takes_out:
+            await find_leaving(run)
+            failures += await leaving_failures(run)
+        else:
+            failures += await _strangers(run)
         for node in run.nodes.values():
             if node.connection.is_local and not node.found.running:
                 failures += await _folders(run, node)
@@ -103,8 +108,8 @@ async def _strangers(run: Run) -> list[str]:
             failures.append(
                 f"Broker {broker_id} of the cluster {run.spec.name} runs (pid "
                 f"{record.process.pid}), but {run.spec.source or 'the file'} does not name it. "
-                f"Move its replicas away and stop it while the file still names it (`logctl broker "
-                f"stop {broker_id}`), or take all of them down (`logctl cluster down`)."
+                "`logctl cluster up` takes it out of the cluster, once its replicas are moved "
+                "away; `logctl cluster down` takes all of them down."
             )
     return failures
 

@@ -59,10 +59,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacles:
-    """Why a broker must not be stopped: what may pass by itself, and what never will."""
+    """Why a broker must not be stopped: what may pass by itself, and what never will.
+
+    `pause` is what stops for the moment of a restart and is no reason against it.
+    """
 
     passing: tuple[str, ...]
     lasting: tuple[str, ...]
+    pause: str = ""
 
 
 def unheard(before: QuorumInfo, now: QuorumInfo) -> frozenset[int]:
@@ -81,11 +85,20 @@ def unheard(before: QuorumInfo, now: QuorumInfo) -> frozenset[int]:
 
 
 def obstacles(
-    reading: Reading, broker_id: int, silent: AbstractSet[int] = frozenset()
+    reading: Reading,
+    broker_id: int,
+    silent: AbstractSet[int] = frozenset(),
+    *,
+    named: AbstractSet[int] = frozenset(),
 ) -> Obstacles:
-    """What would break if a broker stopped now and those that are `silent` were lost already."""
+    """What would break if a broker stopped now and those that are `silent` were lost already.
+
+    `named` are the voters of the cluster file. One that it does not name any more and that does not
+    run is counted by the quorum until the others have their new settings.
+    """
     passing: list[str] = []
     lasting: list[str] = []
+    pause = ""
     for partition in reading.partitions:
         if broker_id not in partition.isr:
             continue
@@ -104,13 +117,22 @@ def obstacles(
                 if voter.id not in {broker_id, *silent} and _close(reading, voter.id)
             ]
             majority = len(voters) // 2 + 1
-            if len(ready) < majority:
+            lost = {voter.id for voter in voters} - {broker_id, *ready}
+            others = {voter.id for voter in voters}
+            if len(ready) < majority and len(lost) == 1 and others - lost == named:
+                # One voter less: its majorities and the new ones have a voter in common.
+                pause = (
+                    f"broker {min(lost)}, which the file no longer names, does not run, and the "
+                    f"quorum still counts it: until broker {broker_id} is back nobody is elected, "
+                    "and topics and settings do not change"
+                )
+            elif len(ready) < majority:
                 text = (
                     f"only {len(ready)} of {len(voters)} voters would be left in the quorum, "
                     f"{majority} are needed"
                 )
                 (lasting if len(voters) - 1 < majority else passing).append(text)
-    return Obstacles(passing=tuple(passing), lasting=tuple(lasting))
+    return Obstacles(passing=tuple(passing), lasting=tuple(lasting), pause=pause)
 
 
 def missing_after(reading: Reading, broker_id: int, *, is_broker: bool) -> str:
@@ -213,7 +235,7 @@ async def find_obstacles(run: Run, node: Node) -> Obstacles:
     """
     reading = await read_cluster(run, without=node.id)
     before = reading.quorum
-    found = obstacles(reading, node.id)
+    found = obstacles(reading, node.id, named=run.voters)
     if before is None or found.passing or found.lasting:
         return found
     deadline = asyncio.get_running_loop().time() + HEARD_WITHIN_S
@@ -223,7 +245,7 @@ async def find_obstacles(run: Run, node: Node) -> Obstacles:
             if (now.leader_id, now.leader_epoch) != (before.leader_id, before.leader_epoch):
                 before = now
             silent = unheard(before, now) - {node.id}
-            broken = obstacles(replace(reading, quorum=now), node.id, silent)
+            broken = obstacles(replace(reading, quorum=now), node.id, silent, named=run.voters)
             reasons = (*broken.passing, *broken.lasting)
             if not reasons:
                 return broken
@@ -259,6 +281,8 @@ async def gate_before(run: Run, node: Node, phase: str) -> None:
                 run.say(phase, "warning", f"forced: {reason}", node.id)
             return
         if not reasons:
+            if found.pause:
+                run.say(phase, "warning", found.pause, node.id)
             return
         shown = _some(reasons)
         if found.lasting:
@@ -288,7 +312,7 @@ async def gate_roll(run: Run, ids: Sequence[int]) -> None:
         reading = await read_cluster(run)
     except LogctlError:
         return  # the gate of the first broker waits, and tells
-    refused = {each: obstacles(reading, each).lasting for each in ids}
+    refused = {each: obstacles(reading, each, named=run.voters).lasting for each in ids}
     lines = [f"broker {each}: {_some(found)}" for each, found in refused.items() if found]
     if lines:
         raise GateClosed(

@@ -37,6 +37,7 @@ class MakePlan:
             restarts=tuple(each.id for each in brokers if each.action == "restart"),
             upload_bytes=size * len(uploads),
             version=run.release.version if run.release is not None else "",
+            leaves=tuple(run.leaving),
         )
         if run.plan.starts and len(run.plan.starts) < len(brokers):
             idle = [str(each.id) for each in brokers if each.action in {"none", "restart"}]

@@ -51,18 +51,21 @@ class BrokerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A whole run. `starts` happen at once, `restarts` one after the other, in this order."""
+    """A whole run. `starts` happen at once, `restarts` one after the other, in this order; then
+    `leaves` are stopped, which the file no longer names.
+    """
 
     brokers: tuple[BrokerPlan, ...]
     starts: tuple[int, ...]
     restarts: tuple[int, ...]
     upload_bytes: int
     version: str
+    leaves: tuple[int, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Whether anything is done at all."""
-        return any(broker.changes for broker in self.brokers)
+        return bool(self.leaves) or any(broker.changes for broker in self.brokers)
 
     @property
     def state_digest(self) -> str:
@@ -82,6 +85,7 @@ class Plan:
             "upload_bytes": self.upload_bytes,
             "starts": list(self.starts),
             "restarts": list(self.restarts),
+            "leaves": list(self.leaves),
             "brokers": [broker.to_json() for broker in self.brokers],
         }
 

@@ -48,6 +48,9 @@ class Record:
                 record = record_of(run, node, None)
             if run.manifest.record(node.id) != record:
                 run.manifest.put(record)
+        # Nobody looks for them on their machines again.
+        left = [each for each in run.left if not run.leaving[each].connection.is_local]
+        run.manifest.forget([*left, *run.gone])
         use_context(
             Context(
                 name=run.spec.name,

@@ -16,6 +16,7 @@ from clusters.errors import GateClosed, Interrupted, OperationError
 from clusters.phases.base import Node, Run
 from clusters.phases.explain import explain
 from clusters.phases.gate import gate_after, gate_before, gate_roll
+from clusters.phases.leaving import lead_elsewhere
 from clusters.phases.start import start_node
 
 REQUEST_MS = 3_000
@@ -29,6 +30,7 @@ class Roll:
     async def run(self, run: Run) -> None:
         """Fill `run.rolled`. Raises OperationError at the first failure."""
         assert run.plan is not None
+        await lead_elsewhere(run)
         order = await controller_last(run, run.plan.restarts)
         await gate_roll(run, order)
         for position, broker_id in enumerate(order):
@@ -40,6 +42,7 @@ class Roll:
         before = node.found.installed.generation
         reasons = "; ".join(run.plan.of(node.id).reasons) or "asked for"
         run.say(self.title, "start", f"restarting broker {node.id}: {reasons}", node.id)
+        await lead_elsewhere(run)
         await gate_before(run, node, self.title)
         try:
             await restart_node(run, node, self.title)

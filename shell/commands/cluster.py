@@ -79,6 +79,9 @@ def _tell(session: Session, result: UpResult) -> ExitCode:
     if result.restarted:
         restarted = ", ".join(str(broker_id) for broker_id in result.restarted)
         session.output.say(f"Restarted broker {restarted} in {result.elapsed_ms} ms.")
+    if result.left:
+        left = ", ".join(str(broker_id) for broker_id in result.left)
+        session.output.say(f"Stopped broker {left}, which the file no longer names.")
     write_result(session, result.to_json(), lambda: [_brokers_table(result.status)])
     context = session.doors.current_context()
     if context is not None:

@@ -114,6 +114,31 @@ def test_a_voter_that_died_with_all_records_does_not_count():
     assert obstacles(silent, 2).passing == ()
 
 
+def test_a_voter_that_left_the_file_and_does_not_run_holds_up_no_roll():
+    four = {1: 1000, 2: 1000, 3: 1000, 4: 1000}
+    up = {1: "up", 2: "up", 3: "up", 4: "fenced"}
+    left = reading(ends=four, states=up)
+    refused = obstacles(left, 2)
+    assert refused.passing == ("only 2 of 4 voters would be left in the quorum, 3 are needed",)
+    found = obstacles(left, 2, named={1, 2, 3})
+    assert (found.passing, found.lasting) == ((), ())
+    assert "broker 4, which the file no longer names, does not run" in found.pause
+    running = reading(ends=four, states=up | {4: "up"})
+    assert obstacles(running, 2, named={1, 2, 3}).pause == "", "it votes on until all are rolled"
+
+
+def test_only_one_voter_may_be_missing_and_all_others_must_be_ready():
+    four = {1: 1000, 2: 1000, 3: 1000, 4: 1000}
+    behind = reading(ends=four | {3: 400}, states={1: "up", 2: "up", 3: "up", 4: "fenced"})
+    assert obstacles(behind, 2, named={1, 2, 3}).passing
+    still_named = reading(ends=four, states={1: "up", 2: "up", 3: "fenced", 4: "up"})
+    assert obstacles(still_named, 2, named={1, 2, 3, 4}).passing
+    five = reading(ends=four | {5: 1000}, states={1: "up", 2: "up", 3: "up", 4: "fenced"})
+    assert obstacles(five, 2, {5}, named={1, 2, 3}).passing, "two at once could decide alone"
+    swapped = reading(ends=four, states={1: "up", 2: "up", 3: "up", 4: "fenced"})
+    assert obstacles(swapped, 2, named={1, 2, 3, 5}).passing, "one goes, another comes"
+
+
 def test_a_broker_is_whole_only_when_it_is_in_sync_everywhere():
     whole = reading(partition((1, 2, 3), (1, 3, 2)))
     assert missing_after(whole, 2, is_broker=True) == ""
