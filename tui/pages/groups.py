@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.content import Content
 
@@ -44,7 +45,10 @@ class GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class LagRow:
-    """A partition that a group reads; `share` is its part of the group's lag, 0 to 1."""
+    """A partition that a group reads; `share` is its part of the group's lag, 0 to 1.
+
+    `between` says who had it while a rebalance gives it to nobody, "" when none is under way.
+    """
 
     topic: str
     partition: int
@@ -53,6 +57,12 @@ class LagRow:
     lag: int | None
     member: str
     share: float
+    between: str = ""
+
+    @property
+    def reader(self) -> str | Text:
+        """Who reads it, as it is drawn."""
+        return self.member or (Text(self.between, "dim") if self.between else "nobody")
 
 
 def group_rows(store: Store) -> list[GroupRow]:
@@ -216,6 +226,9 @@ class GroupPage(Page):
 
     def __init__(self, desk: Desk, subject: str = "") -> None:
         super().__init__(desk, subject)
+        # Who read what when the group last stood still, and when that was told.
+        self._owners: dict[tuple[str, int], str] = {}
+        self._owned_ms = 0
         self.add_text("facts", f"Group {subject}".replace("[", "\\["))
         self.add_table(self._lag_table())
         self.add_text("members", "Members")
@@ -240,11 +253,11 @@ class GroupPage(Page):
                 Column(
                     "share", 10, lambda r: "█" * round(r.share * 10), lambda r: -r.share, wide=70
                 ),
-                Column("member", 24, lambda r: r.member or "nobody", lambda r: r.member),
+                Column("member", 24, lambda r: r.reader, lambda r: r.member),
             ],
             key=lambda r: (r.topic, r.partition),
             search=lambda r: f"{r.topic}-{r.partition} {r.member}",
-            row_class=lambda r: "" if r.member else "warning",
+            row_class=lambda r: "" if r.member or r.between else "warning",
             title="Lag",
             query_table="lags",
             fields=lambda r: {
@@ -288,8 +301,7 @@ class GroupPage(Page):
             self.tables["lags"].set_rows([], detail.failures)
             self.tables["lags"].set_title("Lag", "")
             return
-        names = {m.member_id: m.client_id for m in getattr(detail.value, "members", ())}
-        shared = shared_readers(detail.value) if detail.value is not None else {}
+        owners = self._owners_of(detail, lag)
         everything = sum(each.lag or 0 for each in lag.value or ())
         rows = [
             LagRow(
@@ -298,9 +310,9 @@ class GroupPage(Page):
                 committed=each.committed,
                 end=each.end,
                 lag=each.lag,
-                member=shared.get((each.topic, each.partition))
-                or (names.get(each.member, each.member) if each.member else ""),
+                member=owners.get((each.topic, each.partition), ""),
                 share=(each.lag or 0) / everything if everything else 0.0,
+                between=self._between(detail.value, (each.topic, each.partition)),
             )
             for each in lag.value or ()
         ]
@@ -314,6 +326,27 @@ class GroupPage(Page):
         if self.size.width >= PLOTS_WIDTH:
             self._plot("history", store.lags.get(name), rates=False)
             self._plot("reading", store.commits.get(name), rates=True)
+
+    def _owners_of(self, detail: Answer, lag: Answer) -> dict[tuple[str, int], str]:
+        """Who reads what now, by the same answer that tells whether the group rebalances."""
+        if detail.value is None:
+            return {(p.topic, p.partition): p.member for p in lag.value or () if p.member}
+        shared = shared_readers(detail.value)
+        owners = shared or {
+            key: member.client_id for member in detail.value.members for key in member.partitions
+        }
+        if detail.value.state not in MOVING:
+            self._owners, self._owned_ms = owners, detail.at_ms or 0
+        return owners
+
+    def _between(self, detail: Any, key: tuple[str, int]) -> str:
+        """What is said of a partition that nobody has because the group rebalances."""
+        if detail is None or detail.state not in MOVING:
+            return ""
+        if (owner := self._owners.get(key)) is None:
+            return "rebalancing"
+        ago = age(self.desk.now_ms() - self._owned_ms)
+        return f"was {owner}, {ago} ago"
 
     def _lag_note(self, lag: Answer) -> str:
         """Its age, what was not told of it, or that there may be topics that are not told of."""
@@ -378,7 +411,8 @@ class GroupPage(Page):
             held = held_text(member.partitions)
             instance = f" ({member.instance_id})" if member.instance_id else ""
             prose.append(f"{member.client_id}{instance}", "accent")
-            prose.append(f" {member.host}", "dim").append(f"  {held or 'holds nothing'}\n")
+            nothing = "rebalancing" if detail.state in MOVING else "holds nothing"
+            prose.append(f" {member.host}", "dim").append(f"  {held or nothing}\n")
         if detail is not None and not detail.members:
             prose.append("none: nobody is reading\n", "warning")
         return prose.append(note, "warning").content()
