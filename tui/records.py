@@ -15,6 +15,7 @@ HEX_LINES_MAX = 4_096
 BYTES_SHOWN = 48
 TEXT_MAX = 16_000_000
 # How a transaction ends, by its control record.
+WAITS = "waits"
 ENDS = {"commit": "committed", "abort": "aborted"}
 # What keeps a record from those who read what is committed alone.
 UNSEEN = {
@@ -45,6 +46,14 @@ class Progress:
         """As a control record that ends no transaction."""
         return {"control": "progress", "last_stable_offset": self.stable_end}
 
+    def place(self, topic: str) -> "Record | None":
+        """As a row where reading stands, when that waits for an open transaction."""
+        if not self.waits:
+            return None
+        told = {"topic": topic, "partition": self.partition, "offset": self.stable_end}
+        told |= {"control": WAITS, "behind": self.end - self.stable_end}
+        return Record(topic, self.partition, self.stable_end, told)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -67,10 +76,12 @@ class Record:
 
     @property
     def value(self) -> str:
-        """Its value in one line; ∅ for a tombstone, what it ended for a control record."""
+        """Its value in one line; ∅ for a tombstone, what it says for a control record."""
+        if self.control == WAITS:
+            return f"— {self.told.get('behind')} offsets wait for an open transaction —"
         if self.control:
             ended = ENDS.get(self.control, self.control)
-            return f"— {ended}: the transaction of producer {(self.producer or (-1,))[0]} —"
+            return f"— {ended}, producer {(self.producer or (-1,))[0]} —"
         return "∅" if self.told.get("value") is None else _told(self.told, "value", "encoding")
 
     @property
@@ -93,7 +104,7 @@ class Record:
     def producer(self) -> tuple[int, int] | None:
         """Producer id and epoch of its transaction; None without one."""
         told = self.told if self.control else self.told.get("transaction")
-        if not isinstance(told, Mapping):
+        if not isinstance(told, Mapping) or "producer_id" not in told:
             return None
         return int(told.get("producer_id", -1)), int(told.get("producer_epoch", -1))
 
@@ -222,6 +233,9 @@ def whole(record: Record, *, as_hex: bool = False) -> str:
         f"timestamp  {record.time}",
         f"key        {record.key if told.get('key') is not None else '(none)'}",
     ]
+    if record.control == WAITS:
+        said = "readers of read_committed wait here until a transaction has ended"
+        return "\n".join([*lines[:3], f"behind     {told.get('behind')} offsets", said])
     if record.producer is not None:
         ids = "producer {} epoch {}".format(*record.producer)
         state = (told.get("transaction") or {}).get("state", record.control)

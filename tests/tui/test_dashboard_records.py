@@ -110,7 +110,7 @@ async def test_transactions_show_how_they_end_once_that_is_read(reading) -> None
     assert app.page.read == 6, "what ends transactions is no record"
     await pilot.press("m")
     assert fates(app)[-2:] == [(6, "commit"), (7, "abort")]
-    assert "aborted: the transaction of producer 8" in table.render_line(8).text
+    assert "— aborted, producer 8 —" in table.render_line(8).text
     await pilot.press("m")
     assert len(fates(app)) == 6
     await pilot.press("end", "enter")
@@ -130,11 +130,16 @@ async def test_only_what_is_committed_and_what_that_leaves_out(reading) -> None:
     table = app.table("records")
     told = {"left_out": 12_345, "high_watermark": 170, "waits": True}
     reader.lines.put_nowait(control("progress", 160, 160, **told))
-    said = "12.3k aborted left out  waits at 0:160 for an open transaction, 10 behind"
-    await until(pilot, lambda: said in table.note, "what is left out")
+    await until(pilot, lambda: "12.3k aborted left out" in table.note, "what is left out")
     assert "only committed" in table.note
+    assert fates(app) == [(160, "waits")]
+    assert "10 offsets wait for an open transaction" in table.render_line(1).text
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, RecordScreen), "why it waits")
+    assert "wait here" in str(app.screen.query_one("#record-text", Static).render())
+    await pilot.press("escape")
     reader.lines.put_nowait(control("progress", 170, 170, **(told | {"waits": False})))
-    await until(pilot, lambda: "waits" not in table.note, "it has ended")
+    await until(pilot, lambda: fates(app) == [], "it has ended")
     await pilot.press("o")
     await until(pilot, lambda: len(reader.ran) == 3, "all again")
     assert reader.ran[2] == [*TAIL, "-50"]

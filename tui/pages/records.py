@@ -87,7 +87,7 @@ class RecordsPage(Page):
         """Draw the table."""
         self._due = False
         table = self.tables["records"]
-        table.set_rows([r for r in self.records if self.markers or not r.control], self._version)
+        table.set_rows(self._rows(), self._version)
         notes = [f"from {self.reading['from'] or 'end'}"]
         if self.committed:
             notes.append("only committed")
@@ -95,8 +95,9 @@ class RecordsPage(Page):
             f"{name} {self.reading[name]}" for name in ("grep", "where") if self.reading[name]
         ]
         notes.append(f"{count(self.read)} read")
-        if self.committed:
-            notes += _left_out_words(list(self._progress.values()))
+        left_out = sum(each.left_out for each in self._progress.values())
+        if self.committed and left_out:
+            notes.append(f"{count(left_out)} aborted left out")
         if self.paused:
             notes.append("⏸ paused")
         subject = self.page_subject()
@@ -106,6 +107,16 @@ class RecordsPage(Page):
         if self._talk:
             notes.append(self._talk)
         table.set_title(f"Records of {self.about}".replace("[", "\\["), "  ".join(notes))
+
+    def _rows(self) -> list[Record]:
+        """The records, and where reading stands while that waits for an open transaction."""
+        rows = [each for each in self.records if self.markers or not each.control]
+        if self.committed:
+            topic = self.about.partition(":")[0]
+            for _, progress in sorted(self._progress.items()):
+                if (place := progress.place(topic)) is not None:
+                    rows.append(place)
+        return rows
 
     def page_subject(self) -> Subject | None:
         """What is read."""
@@ -175,6 +186,8 @@ class RecordsPage(Page):
         if progress is not None:
             self._progress[progress.partition] = progress
             self._decide(progress.partition, progress.told)
+            if progress.waits:
+                self._show_fates()
         elif record is None:
             self._talk = line.strip() or self._talk
         else:
@@ -276,19 +289,6 @@ class RecordsPage(Page):
 
 def _key(record: Record) -> tuple[str, int, int]:
     return record.topic, record.partition, record.offset
-
-
-def _left_out_words(parts: list[Progress]) -> list[str]:
-    """What a reader of what is committed does not show: without that it would look stuck."""
-    words = []
-    if left_out := sum(part.left_out for part in parts):
-        words.append(f"{count(left_out)} aborted left out")
-    if held := [part for part in parts if part.waits]:
-        first = min(held, key=lambda part: part.partition)
-        more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-        waits = f"waits at {first.partition}:{first.stable_end}{more} for an open transaction"
-        words.append(f"{waits}, {count(first.end - first.stable_end)} behind")
-    return words
 
 
 def _records_table() -> LiveTable[Record]:
