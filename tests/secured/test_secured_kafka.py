@@ -387,6 +387,8 @@ async def test_the_right_that_the_metadata_log_needs_is_named(kafka) -> None:
     async with ClusterFeed(place, security=security_of(kafka, "nobody", "SCRAM-SHA-512")) as feed:
         await until(lambda: feed.status.mode == "sampled", "the feed samples")
         assert "needs CLUSTER_ACTION on the cluster" in feed.status.message
+        way = "logctl acl add User:nobody --cluster --operation cluster-action"
+        assert f"allowed by: {way}" in feed.status.message
         assert feed.status.message.startswith("sampled: may miss changes (localhost:")
 
 

@@ -1,4 +1,5 @@
-"""The dashboard on three secured nodes of Apache Kafka: a controller that is killed, a throttled move.
+"""The dashboard on three secured nodes of Apache Kafka: a controller that is killed, a throttled
+move, a user who may see little.
 
 One file, so that one worker starts one cluster.
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from clusters import state
-from clusters.admin import AdminClient
+from clusters.admin import Acl, AdminClient
 from clusters.admin.throttles import throttles
 from clusters.polls import Poll
 from clusters.watch import ClusterFeed, EventKind
@@ -25,6 +26,8 @@ from tests.secured.certificates import Certificates
 from tests.secured.conftest import properties_of, security_of
 from tests.secured.secured_kafka import SecuredThree, secret_file
 from tui.app import DashboardApp
+from tui.attention import troubles
+from tui.rights import limit_note
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 WAIT_S = 60.0
@@ -165,3 +168,40 @@ async def test_a_throttled_move_is_followed_and_leaves_nothing_behind(three, log
         assert (code, "The throttle is removed." in said) == (0, True), said
         assert not await throttles(admin)
         assert [each.replicas for each in await admin.partitions(["heavy"])] == [(other,)]
+
+
+async def test_who_may_see_little_is_told_of_the_rest_and_how_to_see_it(three) -> None:
+    operator, places = security_of(three, "operator"), three.places("SASL")
+    async with AdminClient(places, security=operator) as admin:
+        for name in ("seen", "unseen"):
+            await admin.create_topic(name, 1, 1)
+        rule = {"principal": "User:viewer", "host": "*", "operation": "describe"}
+        await admin.create_acls(
+            [Acl(**rule, permission="allow", resource="topic", name="seen", pattern="literal")]
+        )
+    app = dashboard(three, "viewer")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(lambda: app.store.view.topics, "topics")
+        assert [row.name for row in app.store.view.topics] == ["seen"]
+        assert app.store.status.mode == "sampled"
+        way = "logctl acl add User:viewer --cluster --operation describe"
+        assert f"allowed by: {way}" in app.store.status.message
+
+        def denied() -> list[str]:
+            found = [each for each in troubles(app.store, 0) if each.todo == way]
+            return [each.words for each in found]
+
+        said = "may not describe the cluster: no log, quorum, sizes"
+        await until(lambda: denied() == [said], "what is not told")
+        await until(lambda: limit_note(app.store, "topic"), "that there may be more topics")
+        await pilot.press("3")
+        note = "only those that User:viewer may describe"
+        await until(lambda: app.page.KIND == "topics", "the topics")
+        await until(lambda: app.page.tables["topics"].note == note, "the note")
+        app.run_command("topic unseen")
+        await until(lambda: len(app._notifications), "an answer")
+        [told] = [each.message for each in app._notifications]
+        assert told == (
+            'There is no topic "unseen". Did you mean "seen"?'
+            " Only those that User:viewer may describe are listed."
+        )
