@@ -199,6 +199,33 @@ async def test_reading_from_another_place_starts_anew(reading) -> None:
     await until(pilot, lambda: offsets(app) == [], "a fresh start")
 
 
+async def test_an_interrupted_reader_adds_nothing_to_what_the_next_one_reads(
+    cluster, open_dashboard
+) -> None:
+    class Stubborn(Reader):
+        """Tells what was in its pipe also after it is interrupted."""
+
+        async def run(self, words: Sequence[str], on_line: Any) -> int:
+            try:
+                return await super().run(words, on_line)
+            except asyncio.CancelledError:
+                if (told := on_line(line(99))) is not None:
+                    told.close()
+                raise
+
+    reader = Stubborn()
+    app = open_dashboard(cluster, commander=reader)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: "orders" in app.known_names()["topic"], "the topic is known")
+        app.run_command("records orders")
+        await until(pilot, lambda: bool(reader.ran), "the reader")
+        await pilot.press("o")
+        await until(pilot, lambda: (len(reader.ran), reader.ended) == (2, 1), "another reader")
+        reader.lines.put_nowait(line(3))
+        await until(pilot, lambda: offsets(app) == [3], "only what the second one reads")
+
+
 async def test_a_record_in_full_and_its_bytes(reading) -> None:
     app, pilot, reader = reading
     reader.lines.put_nowait(line(7, '{"total": 12, "sku": "A1"}'))

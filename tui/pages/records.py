@@ -67,6 +67,8 @@ class RecordsPage(Page):
         self._undecided: dict[int, list[int]] = {}
         self._dropped = 0
         self._talk = ""
+        # Stands for the reader whose lines are shown.
+        self._reader: object = None
         self._version = 0
         self._due = False
         self._burst = 0
@@ -134,6 +136,7 @@ class RecordsPage(Page):
         self.read, self._talk = 0, ""
         self._progress, self._undecided, self._dropped = {}, {}, 0
         self._version += 1
+        self._reader = None
         if self.desk.commander is None:
             self._talk = "records cannot be read here"
             self.paint()
@@ -152,8 +155,14 @@ class RecordsPage(Page):
     async def _read(self) -> None:
         commander = self.desk.commander
         assert commander is not None
-        code = await commander.run(self._words(), self._hear)
-        if code:
+        self._reader = own = object()
+
+        def hear(line: str) -> Any:
+            # One that was interrupted may have lines left: they are of another place.
+            return self._hear(line) if self._reader is own else None
+
+        code = await commander.run(self._words(), hear)
+        if code and self._reader is own:
             self._talk = self._talk or f"the reader ended with code {code}"
         self._soon()
 
@@ -175,10 +184,12 @@ class RecordsPage(Page):
         return self.paused or not self.display
 
     async def _later(self, line: str) -> None:
+        own = self._reader
         while self._held:
             self._go.clear()
             await self._go.wait()
-        self._take(line)
+        if self._reader is own:
+            self._take(line)
 
     def _take(self, line: str) -> None:
         progress = read_progress(line)
@@ -227,6 +238,11 @@ class RecordsPage(Page):
         columns = self.tables["records"].columns
         if columns[FATE].wide:
             columns[FATE] = replace(columns[FATE], wide=0)
+
+    def on_unmount(self) -> None:
+        """The reader ends at once, also while it is paused."""
+        self._reader = None
+        self._go.set()
 
     def on_show(self) -> None:
         """Go on when the page is seen again."""
