@@ -65,7 +65,9 @@ def _is_there(app: "DashboardApp", place: Place) -> bool | None:
     """None while it cannot be told yet."""
     if place.kind == "group":
         answer = app.store.answer(Poll("group", place.subject))
-        return False if answer.code == ErrorCode.group_id_not_found else answer.value and True
+        # What else there may be to say of it is told on its page.
+        known = answer.value is not None or answer.code is not None
+        return answer.code != ErrorCode.group_id_not_found if known else None
     view = app.store.view
     if not view.brokers or view.is_behind:
         return None

@@ -186,3 +186,18 @@ async def test_enter_and_enter_again_after_the_question_does_it(desk, clerk) -> 
     await breathe(pilot, REPEAT_S)
     await pilot.press("enter")
     await until(pilot, lambda: len(clerk.ran) == 2, "it was agreed to")
+
+
+async def test_who_lets_go_closes_it_and_goes_on(desk, clerk) -> None:
+    """A press after that closes what was done, and the key after it is for the page."""
+    app, pilot = desk
+    await pilot.press("E")
+    screen = await question(app, pilot)
+    await hold_enter(app, 0.25, 0.033, 0.8)
+    await until(pilot, lambda: not app.ahead.held, "all keys")
+    assert screen.phase is Phase.DONE
+    await breathe(pilot, LATE_S)
+    enter(app, time.monotonic())
+    await until(pilot, lambda: app.screen is not screen, "it closes")
+    await pilot.press("h")
+    await until(pilot, lambda: app.place.kind == "commands", "the page")
