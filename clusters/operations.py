@@ -41,6 +41,7 @@ from clusters.phases.plan_model import Plan
 from clusters.phases.roll import Roll, controller_last
 from clusters.phases.start import Start
 from clusters.phases.verify import Verify
+from clusters.phases.voters import lacking_majority
 from clusters.plans import restart_plan, rollback_plan, starts_only
 from clusters.removal import destroy_cluster
 from clusters.spec import ClusterSpec, load_spec
@@ -155,6 +156,19 @@ class Operations:
         """
         self._known(broker_id)
         return await self._up((broker_id,), f"broker start {broker_id}", only_starts=True)
+
+    async def plan_start(self, broker_id: int) -> tuple[Plan, str]:
+        """What `start_broker` would do, and which voters it would wait for; "" for none.
+
+        Changes nothing. Raises LogctlError subclasses for what the start would be refused for.
+        """
+        self._known(broker_id)
+        async with self._run((broker_id,), lock=None) as run:
+            await self._note_others(run)
+            await self._phases(run, LOOK)
+            assert run.plan is not None
+            run.others_run[broker_id] = True
+            return starts_only(run.plan), await lacking_majority(run)
 
     async def restart(
         self,

@@ -18,6 +18,9 @@ _FORCE = Option(
 _DRY_RUN = Option(
     ("--dry-run",), "Show what it would mean for partitions and the quorum.", kind=Kind.FLAG
 )
+_TRY_START = Option(
+    ("--dry-run",), "Look for all that would refuse the start; change nothing.", kind=Kind.FLAG
+)
 
 
 async def _tried(session: Session, broker_id: int, doing: str) -> ExitCode | None:
@@ -74,14 +77,19 @@ def _hangs(broker_id: int, cluster_state: str | None) -> str:
 
 
 async def _tried_start(session: Session, broker_id: int) -> ExitCode | None:
-    status = await open_operations(session, None, lambda _: None).status()
+    operations = open_operations(session, None, lambda _: None)
+    status = await operations.status()
     broker = next((each for each in status.brokers if each.id == broker_id), None)
     if broker is None:
         known = ", ".join(str(each.id) for each in status.brokers)
         raise Failed(f"There is no broker {broker_id} in {status.spec_path}; it has {known}.")
     if broker.state != "running":
+        with refusals():
+            _, waits_for = await operations.plan_start(broker_id)
         doing = f"Broker {broker_id} ({broker.state}) would be started"
         session.output.say(f"{doing}; nothing was changed.")
+        if waits_for:
+            session.output.warn(f"{waits_for}.")
     elif broker.cluster_state in (None, "up"):
         session.output.say(f"Broker {broker_id} runs already; there is nothing to do.")
     else:
@@ -98,6 +106,8 @@ async def _restart(
     dry_run: bool,
 ) -> ExitCode | None:
     if dry_run:
+        with refusals():
+            await open_operations(session, None, lambda _: None).plan_restart((id,))
         return await _tried(session, id, "restarted, once that is safe")
     with refusals():
         result = await open_operations(session, None).restart((id,), force=force)
@@ -124,12 +134,14 @@ async def _kill(session: Session, *, id: int, dry_run: bool) -> ExitCode | None:
     return None
 
 
-def _changing(verb: str, summary: str, run: Any, *options: Option) -> Command:
+def _changing(
+    verb: str, summary: str, run: Any, *options: Option, dry_run: Option = _DRY_RUN
+) -> Command:
     return Command(
         name=f"broker {verb}",
         summary=summary,
         arguments=(_ID,),
-        options=(*options, _DRY_RUN),
+        options=(*options, dry_run),
         examples=(f"broker {verb} 2", f"broker {verb} 2 --dry-run"),
         run=run,
         changes=True,
@@ -138,7 +150,7 @@ def _changing(verb: str, summary: str, run: Any, *options: Option) -> Command:
 
 COMMANDS = (
     _changing("stop", "Stop a broker: it hands its partitions over first.", _stop, _FORCE),
-    _changing("start", "Start a broker that was stopped or killed.", _start),
+    _changing("start", "Start a broker that was stopped or killed.", _start, dry_run=_TRY_START),
     _changing("restart", "Restart a broker, and wait until it is in sync again.", _restart, _FORCE),
     _changing("kill", "Kill a broker as a crash would (kill -9), for drills.", _kill),
 )

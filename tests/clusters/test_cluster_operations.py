@@ -268,6 +268,23 @@ def test_what_several_hosts_say_is_said_once():
     ]
 
 
+async def test_trying_a_start_finds_what_the_start_is_refused_for(monkeypatch):
+    spec = spec_of()
+    plan, waits_for = await Operations(spec).plan_start(2)
+    assert plan.starts == (2,)
+    assert "2 are needed to elect a controller" in waits_for
+    assert "Start broker 1 or 3, too" in waits_for
+    monkeypatch.setattr("clusters.phases.checks.FREE_BYTES_MIN", 1 << 60)
+    real = await failures(Operations(spec).start_broker(2))
+    tried = await failures(Operations(spec).plan_start(2))
+    for told in (real, tried):  # others write to that disk: the number is another each time
+        assert "Broker 2: only " in told
+        assert "MiB are free at" in told
+    with pytest.raises(OperationError, match="There is no broker 9"):
+        await Operations(spec).plan_start(9)
+    assert load_manifest("unit") is None, "nothing was changed"
+
+
 async def test_an_unknown_broker_is_named():
     with pytest.raises(OperationError, match="There is no broker 9"):
         await Operations(spec_of()).stop_broker(9)

@@ -7,9 +7,26 @@ from types import SimpleNamespace
 
 import pytest
 
+from clusters.errors import CheckFailed
 from shell.commands import broker_process
 from shell.exits import ExitCode
 from shell.output import Output
+
+
+class Stopped:
+    """A machine on which broker 2 does not run; `refusal` is what stands in the way of its start."""
+
+    def __init__(self, refusal: str = "", waits_for: str = "") -> None:
+        self.refusal, self.waits_for = refusal, waits_for
+
+    async def status(self) -> SimpleNamespace:
+        broker = SimpleNamespace(id=2, state="stopped", cluster_state=None)
+        return SimpleNamespace(brokers=[broker], spec_path="spec.yaml")
+
+    async def plan_start(self, _: int) -> tuple[None, str]:
+        if self.refusal:
+            raise CheckFailed([self.refusal])
+        return None, self.waits_for
 
 
 class Operations:
@@ -41,3 +58,17 @@ async def test_a_process_that_the_cluster_does_not_hear_is_told(
     said = stderr.getvalue()
     assert ("`broker restart 2` ends it" in said) is (code is not None)
     assert "already" in said or (code and f"it is {cluster_state}" in said)
+
+
+async def test_trying_a_start_says_what_would_refuse_it(monkeypatch) -> None:
+    stderr = io.StringIO()
+    session = SimpleNamespace(output=Output(stdout=io.BytesIO(), stderr=stderr))
+    monkeypatch.setattr(broker_process, "open_operations", lambda *_: Stopped("no room"))
+    with pytest.raises(CheckFailed, match="no room"):
+        await broker_process._start(session, id=2, dry_run=True)
+    assert "would be started" not in stderr.getvalue()
+    alone = Stopped(waits_for="1 of 3 voters run")
+    monkeypatch.setattr(broker_process, "open_operations", lambda *_: alone)
+    assert await broker_process._start(session, id=2, dry_run=True) is None
+    assert "would be started; nothing was changed" in stderr.getvalue()
+    assert "1 of 3 voters run." in stderr.getvalue()
