@@ -29,9 +29,10 @@ STYLES_MAX = 4096
 class _Candidates:
     """What can make a difference among the rules that may be for widgets of some names."""
 
-    __slots__ = ("by_order", "by_parity", "focus_within", "hover", "states")
+    __slots__ = ("by_order", "by_parity", "focus_within", "hover", "rules", "states")
 
-    def __init__(self, rules: set[RuleSet]) -> None:
+    def __init__(self, rules: list[RuleSet]) -> None:
+        self.rules = rules
         states: set[str] = set().union(*[each.pseudo_classes for each in rules])
         self.states = tuple(states)
         # What Textual looks at a widget again for.
@@ -100,14 +101,15 @@ class RememberingStylesheet(Stylesheet):
         names = frozenset(rules_map.keys() & node._selector_names)
         candidates = self._known.candidates.get(names)
         if candidates is None:
-            candidates = _Candidates({rule for name in names for rule in rules_map[name]})
+            # By their ids: a rule says in Python what its hash is.
+            mine = {id(rule) for name in names for rule in rules_map[name]}
+            every = self._known.rules
+            candidates = _Candidates([rule for rule in every if id(rule) in mine])
             self._known.candidates[names] = candidates
         key = _key_of(node, names, candidates.states)
         looks = self._known.looks.get(key)
         if looks is None:
-            self._found.append(None)
-            super().apply(node, animate=animate)
-            self._known.looks[key] = _as_kept(self._found.pop() or {})
+            self._find(node, candidates, key, animate=animate)
             return
         node._has_hover_style = candidates.hover
         node._has_focus_within = candidates.focus_within
@@ -116,6 +118,19 @@ class RememberingStylesheet(Stylesheet):
         if looks:
             self._take_kept(node, looks, animate=animate)
         self._process_component_classes(node)
+
+    def _find(
+        self, node: DOMNode, candidates: _Candidates, key: tuple[Any, ...], *, animate: bool
+    ) -> None:
+        """Have Textual ask the rules that there can be for a node, and remember what it found."""
+        every, self._rules = self._rules, candidates.rules
+        self._found.append(None)
+        try:
+            super().apply(node, animate=animate)
+        finally:
+            self._rules = every
+            looks = self._found.pop()
+        self._known.looks[key] = _as_kept(looks or {})
 
     def replace_rules(  # type: ignore[override]
         self, node: DOMNode, rules: RulesMap, animate: bool = False
