@@ -264,6 +264,9 @@ class Elections(Node):
         if isinstance(role, Unattached | Follower) and now_ms >= role.election_at_ms:
             if self.installing:
                 role.election_at_ms = now_ms + self._election_timeout_ms()
+            elif isinstance(role, Follower) and self._listens_first(role):
+                role.slept = True
+                role.election_at_ms = now_ms + self.config.late_grace_ms
             else:
                 if isinstance(role, Follower):
                     self.failed_rounds += 1
@@ -278,6 +281,15 @@ class Elections(Node):
             due = [p for p, at in sorted(role.ballot.retry_at_ms.items()) if now_ms >= at]
             for peer in due:
                 self._ask(role.ballot, peer, pre_vote=isinstance(role, Prospective))
+
+    def _listens_first(self, role: Follower) -> bool:
+        """Whether it was this node that was silent: its leader may have answered long ago.
+
+        Several that slept on one machine would else grant each other's pre-votes.
+        """
+        if role.slept or role.unreachable or role.resigned:
+            return False
+        return self._now_ms - role.election_at_ms > self.config.late_ms
 
     def _election_wakeup_ms(self) -> int | None:
         role = self.role

@@ -121,7 +121,7 @@ class Following(Leading):
         if isinstance(role, Follower):
             role.contact_at_ms = self._now_ms
             role.has_fetched = True
-            role.unreachable = False
+            role.unreachable = role.slept = False
             if not role.resigned:
                 role.election_at_ms = self._now_ms + self._follower_timeout_ms()
         return True

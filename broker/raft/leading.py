@@ -307,11 +307,17 @@ class Leading(Elections):
         if others_needed <= 0 or not role.replicas:
             return None
         heard = [max(r.fetch_at_ms, role.elected_at_ms) for r in role.replicas.values()]
-        return sorted(heard, reverse=True)[others_needed - 1] + self.config.fetch_timeout_ms
+        lost_at_ms = sorted(heard, reverse=True)[others_needed - 1] + self.config.fetch_timeout_ms
+        return max(lost_at_ms, role.grace_until_ms)
 
     def _run_leader_timers(self, role: Leader) -> None:
         lost_at_ms = self._quorum_lost_at_ms(role)
-        if lost_at_ms is not None and self._now_ms >= lost_at_ms:
+        if lost_at_ms is None or lost_at_ms > max(self._now_ms, role.grace_until_ms):
+            role.grace_until_ms = 0
+        elif role.grace_until_ms == 0 and self._now_ms - lost_at_ms > self.config.late_ms:
+            # It was this node that slept: their fetches wait in its sockets.
+            role.grace_until_ms = self._now_ms + self.config.late_grace_ms
+        elif self._now_ms >= lost_at_ms:
             self._trace("no fetches from a majority")
             self._resign(role)
             return

@@ -80,6 +80,8 @@ class Follower:
     """nobody listens at the leader's address"""
     resigned: bool = False
     """the leader said that it has given up this epoch"""
+    slept: bool = False
+    """this node was late to give up the leader, and listens first; once until it hears it"""
     fetching: Fetching = field(default_factory=Fetching)
 
 
@@ -120,6 +122,8 @@ class Leader:
     begin_at_ms: dict[int, int] = field(default_factory=dict)
     """voters that have not shown that they know this leader -> when to tell them (again)"""
     begin_waiting: dict[int, int] = field(default_factory=dict)
+    grace_until_ms: int = 0
+    """this node was late to resign, and listens first; 0 while it hears a majority"""
 
 
 @dataclass(slots=True)

@@ -72,6 +72,13 @@ class QuorumConfig:
     also finds the leader when there is one."""
     failover_delay_ms_max: int = 50
     """After the leader's listener refused a connection: pre-vote within this time."""
+    late_ms: int = 100
+    """A time limit that is noticed this much too late was slept through: by this process, or by
+    the machine."""
+    late_grace_ms: int = 750
+    """Then what others said meanwhile waits in the sockets: how long there is to hear it. Longer
+    than a fetch waits: one that timed out during the sleep is sent again and parked at the leader.
+    """
     observer_session_ms: int = 300_000
     """An observer that has not fetched for this long is forgotten."""
     snapshot_log_bytes: int = 20 * 1024 * 1024

@@ -287,3 +287,45 @@ def full_isr(world: World) -> bool:
     """Whether every broker sees all replicas in sync."""
     states = [p.broker.publisher.image.partition(TOPIC, 0) for p in world.processes.values()]
     return all(state is not None and len(state.isr) == 3 for state in states)
+
+
+@pytest.mark.parametrize("seconds", [2.6, 30])
+@pytest.mark.parametrize("who", ["a follower", "both followers", "the leader", "everybody"])
+def test_whoever_sleeps_the_quorum_keeps_its_leader_if_nobody_could_miss_it(
+    who: str, seconds: float
+) -> None:
+    """KIP-996, Raft thesis 9.6; and of several that slept none believes the others, who slept, too.
+
+    A leader alone is missed, by two who hear each other: then, and only then, there is another.
+    """
+
+    async def story(world: World) -> None:
+        await until(lambda: active_controller(world) > 0)
+        leader = active_controller(world)
+        followers = [node for node in world.nodes if node != leader]
+        epoch = world.processes[leader].broker.quorum.leader.epoch
+        await asyncio.sleep(3)
+        sleepers = {
+            "a follower": followers[:1],
+            "both followers": followers,
+            "the leader": [leader],
+            "everybody": [*world.nodes],
+        }[who]
+        for node in sleepers:
+            world.pause(world.processes[node])
+        await asyncio.sleep(seconds)
+        for node in sleepers:
+            world.resume(world.processes[node])
+        await asyncio.sleep(5)
+        quorums = [process.broker.quorum for process in world.processes.values()]
+        (now,) = {quorum.leader for quorum in quorums}
+        if who == "the leader":
+            assert now.leader_id in followers
+            assert now.epoch == epoch + 1
+        elif who == "both followers":
+            # Their leader has missed them and resigned: it comes back, or one of them, at once.
+            assert now.epoch <= epoch + 1
+        else:
+            assert (now.leader_id, now.epoch) == (leader, epoch)
+
+    play(story)

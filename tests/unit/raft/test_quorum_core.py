@@ -176,6 +176,32 @@ def test_a_follower_whose_leader_is_silent_grants_pre_votes() -> None:
     assert answer.granted
 
 
+def test_a_follower_that_slept_listens_before_it_asks_for_votes() -> None:
+    node = Driven().follow(leader_id=2)
+    (send,) = node.sent(ms.FetchRequest)
+    node.step(ev.Tick(), 20_000)
+    assert node.sent(ms.VoteRequest) == [], "the answer may wait in its socket"
+    node.fetched(send)
+    assert node.core.leader == LeaderAndEpoch(2, 1)
+    node.step(ev.Tick(), 500)
+    assert node.sent(ms.VoteRequest) == []
+
+
+def test_a_follower_that_sleeps_again_and_again_gives_its_leader_up_all_the_same() -> None:
+    node = Driven().follow(leader_id=2)
+    node.step(ev.Tick(), 5_000)
+    assert node.sent(ms.VoteRequest) == []
+    node.step(ev.Tick(), 5_000)
+    assert [each.request.pre_vote for each in node.sent(ms.VoteRequest)] == [True, True]
+
+
+def test_a_follower_that_knows_its_leader_gone_does_not_listen_for_it() -> None:
+    node = Driven().follow(leader_id=2)
+    node.step(ev.LeaderUnreachable(leader_id=2))
+    node.step(ev.Tick(), 5_000)
+    assert node.sent(ms.VoteRequest) != []
+
+
 def test_refused_pre_votes_lead_back_to_the_leader() -> None:
     node = Driven(state=ElectionState(epoch=4))
     node.timeout()
@@ -299,6 +325,32 @@ def test_fetches_of_a_majority_keep_the_leader_and_silence_ends_it() -> None:
     node.step(ev.Tick(), 2000)
     assert not node.core.is_leader
     assert [s.to for s in node.sent(ms.EndQuorumEpochRequest)] == [2, 3]
+
+
+def test_a_leader_that_slept_listens_before_it_resigns() -> None:
+    node = Driven().win()
+    for replica in (2, 3):
+        node.ask(fetch(replica, 0, 0))
+    node.step(ev.Tick(), 20_000)  # stopped, or without the processor: its followers wait in sockets
+    assert node.core.is_leader
+    node.ask(fetch(2, 0, 0), after_ms=100)
+    node.step(ev.Tick(), 1_900)
+    assert node.core.is_leader, "a majority was heard"
+    node.step(ev.Tick(), 20_000)
+    wakeup = node.core.next_wakeup_ms()
+    assert wakeup is not None
+    assert node.now < wakeup <= node.now + 750, "listening is bounded"
+    node.step(ev.Tick(), 751)
+    assert not node.core.is_leader, "nobody was heard"
+
+
+def test_a_leader_that_sleeps_again_and_again_resigns_all_the_same() -> None:
+    node = Driven().win()
+    node.ask(fetch(2, 0, 0))
+    for _ in range(2):
+        assert node.core.is_leader
+        node.step(ev.Tick(), 5_000)
+    assert not node.core.is_leader
 
 
 def test_epochs_of_a_fetch_are_checked() -> None:
