@@ -312,8 +312,10 @@ class DashboardApp(Following):
     async def _save(self, rows: list[Any], columns: list[Any], name: str, kind: str) -> None:
         text = await in_slices(writing(rows, columns, kind))
         if self.is_web:
-            # A browser saves on the machine of who looks; Textual says it when it has it.
+            # A browser saves on the machine of who looks, in a folder that it chooses.
             self.deliver_text(io.StringIO(text), save_filename=os.path.basename(name))
+            told = f"sent {len(rows)} rows to this browser: {os.path.basename(name)}"
+            self.notify(f"{told}, where it keeps downloads", markup=False)
             return
         try:
             path = keep(text, name)

@@ -123,6 +123,12 @@ def test_a_browser_changes_the_brokers_copies_and_saves(tmp_path, bootstrap, bro
         assert "audit" in picture
         page.until_shown("Saved screenshot")
         assert len(page.page.context.pages) == 1
+        with page.page.expect_download(timeout=WAIT_S * 1000) as saving:
+            keyboard.type(":save no/such/names.csv")
+            keyboard.press("Enter")
+        assert saving.value.suggested_filename == "names.csv"
+        assert '"audit"' in Path(saving.value.path()).read_text()
+        page.until_shown("sent 2 rows to this browser:", "names.csv")
 
         keyboard.press("Home")
         keyboard.press("y")
