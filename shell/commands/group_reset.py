@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -129,11 +130,10 @@ async def _reset(
 ) -> ExitCode | None:
     target = read_target(to, round(time.time() * 1000))
     saved = _read_file(target.path) if target.kind == "file" else {}
+    if to_file is not None:
+        _check_new(to_file)
     async with session.admin() as admin:
         committed = await _committed_of_idle(admin, group, new_allowed=bool(topic or saved))
-        if to_file is not None:
-            _write_file(to_file, committed)
-            session.output.say(f"Saved {len(committed)} committed offsets to {to_file}.")
         partitions = await _chosen(admin, topic, sorted({*saved} or {*committed}))
         if not partitions:
             raise Failed(
@@ -153,11 +153,18 @@ async def _reset(
                 hint="Name those that answer with --topic TOPIC:PARTITION.",
             )
         if dry_run:
+            if to_file is not None:
+                session.output.say(
+                    f"{len(committed)} committed offsets would be saved to {to_file}."
+                )
             session.output.say("Nothing was changed.")
             return None
     confirm(session, f"This sets {len(moving)} committed offsets of group {group}.")
     async with session.admin() as admin:
-        await _committed_of_idle(admin, group, new_allowed=True)
+        committed = await _committed_of_idle(admin, group, new_allowed=True)
+        if to_file is not None:
+            _write_file(to_file, committed)
+            session.output.say(f"Saved {len(committed)} committed offsets to {to_file}.")
         await admin.commit_offsets(group, {(c.topic, c.partition): c.after for c in moving})
     session.output.say(f"Set {len(moving)} committed offsets of group {group}.")
     return None
@@ -264,13 +271,22 @@ def _read_file(path: str) -> dict[Partition, int]:
         ) from None
 
 
+def _check_new(path: str) -> None:
+    """A second reset must not write over what the first one would be taken back by."""
+    if os.path.exists(path):
+        raise Failed(
+            f"{path} exists already, and may hold what is needed to go back.",
+            hint="Name another file.",
+        )
+
+
 def _write_file(path: str, committed: Mapping[Partition, int]) -> None:
     entries = [
         {"topic": topic, "partition": index, "offset": offset}
         for (topic, index), offset in sorted(committed.items())
     ]
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "x", encoding="utf-8") as file:
             json.dump(entries, file, indent=2)
             file.write("\n")
     except OSError as error:
@@ -294,7 +310,10 @@ COMMANDS = (
                 many=True,
             ),
             Option(
-                ("--to-file",), "First save what is committed now.", kind=Kind.FILE, metavar="FILE"
+                ("--to-file",),
+                "First save what is committed now in a file that is not there yet.",
+                kind=Kind.FILE,
+                metavar="FILE",
             ),
             DRY_RUN,
         ),

@@ -397,7 +397,12 @@ def test_offsets_are_saved_and_brought_back(engine, tmp_path):
     assert run(bootstrap, "group reset keeper --to 3 --topic kept --yes")[0] == 0
     path = tmp_path / "before.json"
     words = f"group reset keeper --to earliest --to-file {path} --yes"
+    code, _, err = run(bootstrap, f"{words} --dry-run")
+    assert (code, "1 committed offsets would be saved to" in err) == (0, True)
+    assert not path.exists()
     assert run(bootstrap, words)[0] == 0
+    code, _, err = run(bootstrap, f"group reset keeper --to latest --to-file {path} --yes")
+    assert (code, "may hold what is needed to go back" in err) == (1, True)
     assert json.loads(path.read_text()) == [{"topic": "kept", "partition": 0, "offset": 3}]
     code, out, _ = run(bootstrap, f"group reset keeper --to file:{path} --yes")
     assert (code, json.loads(out)[0]["after"]) == (0, 3)
