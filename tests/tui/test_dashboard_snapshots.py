@@ -31,6 +31,7 @@ from clusters.admin import (
     PartitionLag,
     ReplicaSize,
 )
+from clusters.admin.denied import Rights
 from clusters.polls import PollKind
 from tui.action_screen import ActionScreen, Phase
 from tui.app import DashboardApp
@@ -83,6 +84,7 @@ def answers(cluster) -> None:
     replica = {"offset_lag": 0, "is_future": False}
     cluster.polled.update(
         {
+            "rights": Rights("User:ANONYMOUS", frozenset()),
             "ends": dict.fromkeys(keys, 1_000),
             "ranges": lambda topic: {key: (10, 1_000) for key in keys if key[0] == topic},
             "groups": Gathered(
