@@ -139,7 +139,13 @@ class TypedAhead(App[int]):
         late = monotonic_ms() - event.time * 1000 > HELD_MS_MAX
         return ready is None or (late and self.ahead.is_late()) or ready(event)
 
+    def is_meant(self, event: events.Event) -> bool:
+        """Whether a key is to be done at all, whatever is on the screen."""
+        return True
+
     def _is_meant(self, event: events.Event) -> bool:
+        if not self.is_meant(event):
+            return False
         meant: Callable[[events.Event], bool] | None = getattr(self.screen, "is_meant", None)
         return meant is None or leaves(event) or meant(event)
 

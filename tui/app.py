@@ -62,6 +62,8 @@ from tui.table import LiveTable
 
 TICK_S = 0.5
 PROBLEM_S = 15
+# What leaves a mark, a file, a step of a story.
+ONCE = ("mark", "picture", "next")
 
 
 class DashboardApp(Following):
@@ -138,6 +140,18 @@ class DashboardApp(Following):
         """Give the process back as it was."""
         if self._collector is not None:
             self._collector.end()
+
+    def is_meant(self, event: events.Event) -> bool:
+        """What a key does that is held down is wanted once where each time leaves something."""
+        typed = len(self.screen_stack) > 1 or isinstance(self.focused, Input)
+        if typed or not isinstance(event, events.Key):
+            return True
+        press = self.presses.find(event.key, event.time)
+        return press is None or not press.is_repeat or event.key not in self._once_keys()
+
+    def _once_keys(self) -> set[str]:
+        bound = {each.id: each for each in keys.bindings_of(DashboardApp)}
+        return {key for name in ONCE for key in self._chosen.keys_of(bound[name])}
 
     async def on_stands(self, message: Stands) -> None:
         """A page was made: it has the keys, unless somebody types into the line."""

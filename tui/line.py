@@ -185,7 +185,7 @@ class WordsLine(Box):
         self._choices, self._choice = [], -1
 
     def _tell_choices(self) -> None:
-        if self._table is not None or not self.value:
+        if self._table is not None:
             self.border_subtitle = ""
             return
         choices = self._choices or self._fitting(self.value)

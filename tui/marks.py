@@ -14,6 +14,8 @@ from clusters.watch.events import ClusterEvent, EventKind
 from clusters.watch.slices import STEPS, Work
 
 MARKS_MAX = 9
+# Own marks that follow one another so soon are one, where nothing changed in between.
+HELD_MS = 1_000
 # Who has pressed no key for so long was away.
 AWAY_MS = 180_000
 START, LOOKED, OWN = "the dashboard began", "you last pressed a key", "you marked it"
@@ -64,7 +66,14 @@ class Marks:
             self.all.append(mark)
 
     def add(self, mark: Mark) -> None:
-        """Remember a moment; of those that somebody set the oldest go, the beginning stays."""
+        """Remember a moment; of those that somebody set the oldest go, the beginning stays.
+
+        A key that is held down sets one mark, not so many that those before are gone.
+        """
+        last = self.all[-1] if self.all else None
+        same = last is not None and last.why == OWN == mark.why and last.image is mark.image
+        if same and last is not None and mark.at_ms - last.at_ms < HELD_MS:
+            self.all.pop()
         self.all = [each for each in self.all if not (each.why == LOOKED == mark.why)]
         self.all.append(mark)
         self.all.sort(key=lambda each: each.at_ms)

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 # Of Textual's own: keys are told by our help, and one panel alone would hide the first line, which
 # tells whether anything that is shown is so now.
 WITHOUT = frozenset({"Keys", "Maximize", "Minimize"})
+# Pages about one thing.
+GO_TO = ("broker", "topic", "group", "records")
 
 
 def own_commands(app: "DashboardApp", pages: Sequence[tuple[str, str]]) -> Iterator[SystemCommand]:
     """`pages` are (kind, title) of the main pages."""
     for kind, title in pages:
         yield SystemCommand(title, f"Open {title.lower()}", lambda k=kind: app.action_main(k))
+    for word in GO_TO:
+        # The name is still to be typed.
+        yield SystemCommand(
+            f"{word.capitalize()} …", f":{word} NAME", lambda w=word: app.type_command(f"{w} ")
+        )
     yield SystemCommand("Help", "What this page shows, and every key", app.action_help)
     yield SystemCommand("Contexts", "Go to another cluster", app.action_contexts)
     yield SystemCommand("Changes", "What is otherwise than at a mark", app.action_changes)

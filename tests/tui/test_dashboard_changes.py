@@ -110,6 +110,23 @@ def test_the_oldest_marks_go_and_the_beginning_stays(cluster: Any) -> None:
     assert marks.all[-1].at_ms == cluster.now_ms
 
 
+def test_a_key_that_is_held_sets_one_mark(cluster: Any) -> None:
+    marks = Marks()
+    marks.begin(moment(cluster, START))
+    mine = moment(cluster)
+    marks.add(mine)
+    cluster.now_ms += 5_000
+    for _ in range(30):
+        cluster.now_ms += 33
+        marks.add(moment(cluster))
+    assert [mark.at_ms for mark in marks.all[:2]] == [marks.all[0].at_ms, mine.at_ms]
+    assert len(marks.all) == 3
+    # What changed in between is told apart, however soon it comes.
+    cluster.change("orders", 0, leader=2)
+    marks.add(moment(cluster))
+    assert len(marks.all) == 4
+
+
 async def test_the_page_follows_and_steps_between_marks(cluster: Any, open_dashboard: Any) -> None:
     app = open_dashboard(cluster)
     async with app.run_test(size=(120, 36)) as pilot:

@@ -201,3 +201,27 @@ async def test_who_lets_go_closes_it_and_goes_on(desk, clerk) -> None:
     await until(pilot, lambda: app.screen is not screen, "it closes")
     await pilot.press("h")
     await until(pilot, lambda: app.place.kind == "commands", "the page")
+
+
+async def test_a_key_that_saves_saves_no_hundred_files(desk, monkeypatch, tmp_path) -> None:
+    """The press and, before it is known what it is, its first repeat."""
+    app, pilot = desk
+    monkeypatch.chdir(tmp_path)
+    saved = []
+    monkeypatch.setattr(app, "action_picture", lambda: saved.append(1))
+    for at_s in held(0.25, 0.033, 20, time.monotonic() - 1.0):
+        event = events.Key("ctrl+s", None)
+        event.time = at_s
+        app.post_message(event)
+    await until(pilot, lambda: not app.message_queue_size and not app.ahead.awaits, "all keys")
+    assert 1 <= len(saved) <= 2
+
+
+async def test_letters_that_are_held_are_typed(desk) -> None:
+    app, pilot = desk
+    await pilot.press("slash")
+    for at_s in held(0.25, 0.033, 8, time.monotonic() - 1.0):
+        event = events.Key("n", "n")
+        event.time = at_s
+        app.post_message(event)
+    await until(pilot, lambda: app._bar.value == "n" * 9, "all of them")

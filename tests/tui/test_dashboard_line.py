@@ -119,6 +119,21 @@ async def test_tab_completes_and_offers_the_next(running) -> None:
     assert bar.cursor_position == len("topic orders")
 
 
+async def test_an_empty_line_says_where_one_can_go(running) -> None:
+    app, pilot = running
+    bar = app.query_one("#bar", Input)
+    await pilot.press("colon")
+    await until(pilot, lambda: bar.display, "the line")
+    assert str(bar.border_subtitle).startswith("Tab: overview  brokers  topics  groups  quorum")
+    await pilot.press("tab", "tab")
+    await until(pilot, lambda: bar.value == "brokers", "the second of them")
+    await pilot.press("enter")
+    await until(pilot, lambda: app.place == Place("brokers"), "its page")
+    await pilot.press("slash")
+    await until(pilot, lambda: bar.display, "the line")
+    assert not bar.border_subtitle
+
+
 async def test_what_was_said_comes_back(running) -> None:
     app, pilot = running
     bar = app.query_one("#bar", Input)

@@ -18,6 +18,7 @@ async def test_the_palette_names_what_each_action_is_about_and_no_more(
         assert "Create topic" in told
         assert told["Elect all preferred"].help == ":elect-all"
         assert "Delete topic orders" in told
+        assert told["Group …"].help == ":group NAME"
         assert told["Delete group …"].help == ":delete-group NAME"
         # Help says every key; one panel alone would be without the line that says "lost".
         assert "Help" in told
@@ -27,6 +28,9 @@ async def test_the_palette_names_what_each_action_is_about_and_no_more(
         await until(pilot, lambda: app.screen.query("#action-command"), "its command")
         command = app.screen.query_one("#action-command", Static)
         assert str(command.content).endswith("logctl partition elect")
+        await pilot.press("escape")
+        told["Topic …"].callback()
+        await until(pilot, lambda: app._bar.value == "topic ", "the line, for its name")
         await pilot.press("escape")
         told["Help"].callback()
         await until(pilot, lambda: "Help" in type(app.screen).__name__, "the help")
