@@ -44,7 +44,7 @@ async def test_the_longest_name_leaves_the_numbers_where_they_belong(
     cluster, open_dashboard, width
 ) -> None:
     """The row under the cursor tells all of it on the border, and its page does."""
-    topic = "o" * 249
+    topic = "long-" + "o" * 243 + "z"
     cluster.create_topic(topic, 3)
     app = open_dashboard(cluster)
     async with app.run_test(size=(width, 30)) as pilot:
@@ -61,10 +61,25 @@ async def test_the_longest_name_leaves_the_numbers_where_they_belong(
         await pilot.press("k", "enter")
         await until(pilot, lambda: app.place.kind == "topic", "the topic's page")
         await until(pilot, lambda: app.page.is_mounted, "its tables")
-        drawn = "".join(
-            cell for line in app.screen._compositor.render_strips() for cell in line.text
-        )
-        assert drawn.count("o") >= (249 if width == 250 else 60)
+        facts = app.page.texts["facts"]
+        await until(pilot, lambda: "3 partitions x 3" in seen(facts), "its facts")
+        assert topic in "".join(seen(facts).split())
+
+
+def seen(panel) -> str:
+    return "\n".join(panel.render_line(y).text for y in range(panel.size.height))
+
+
+@pytest.mark.parametrize("width", [80, 250])
+async def test_a_name_that_fits_stands_in_the_title_alone(cluster, open_dashboard, width) -> None:
+    app = open_dashboard(cluster, start="topic orders")
+    async with app.run_test(size=(width, 30)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.page.is_mounted, "the page")
+        facts = app.page.texts["facts"]
+        await until(pilot, lambda: "6 partitions x 3" in seen(facts), "its facts")
+        assert "orders" not in seen(facts)
+        assert facts.outer_size.height <= 5
 
 
 async def shown(app, pilot, name: str, rows: int):

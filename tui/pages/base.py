@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+from rich.cells import cell_len, chop_cells
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
@@ -20,6 +22,10 @@ from tui.panel import Frame, Panel
 from tui.rings import forget_lines
 from tui.store import FRESH_MS, STALE_MS, Store
 from tui.table import LiveTable
+
+# Of a panel's width its title has less by so many cells, and so high are facts beside a name.
+TITLE_EDGES = 2
+FACTS_HEIGHT = 5
 
 
 class Place(NamedTuple):
@@ -86,6 +92,7 @@ class Page(Frame):
     # All of it lies under its parts: to draw it costs as much as to draw them.
     BLANK = True
     _size_painted = Size(0, 0)
+    _name_lines: Sequence[str] = ()
     KIND: ClassVar[str] = ""
     TITLE: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
@@ -211,6 +218,18 @@ class Page(Frame):
 
     def come_from(self, row: Any) -> None:
         """Put the cursor on what a row of another page was about, where that is shown here."""
+
+    def tell_facts(self, facts: Content) -> None:
+        """Draw them, below the name of what this page is about where the title cuts it."""
+        panel = self.texts["facts"]
+        width, title = panel.size.width, f"{self.TITLE} {self.about}"
+        lines = chop_cells(self.about, width) if 0 < width < cell_len(title) + TITLE_EDGES else ()
+        if lines != self._name_lines:
+            self._name_lines = lines
+            panel.styles.height = "auto" if lines else None
+            panel.styles.max_height = FACTS_HEIGHT + len(lines) if lines else None
+        name = Content("".join(f"{line}\n" for line in lines)).stylize("bold")
+        panel.update(name + facts if lines else facts)
 
     def note(self, answer: Answer, fresh_ms: int = 2 * STALE_MS) -> str:
         """What is to be said of an answer's age; "" while it is fresh."""

@@ -321,7 +321,7 @@ class GroupPage(Page):
         # Nobody knows where reading begins there: the client's auto.offset.reset decides.
         unread = sum(each.committed is None and bool(each.end) for each in lag.value or ())
         known = everything if lag.value else None
-        self.texts["facts"].update(self._facts(detail.value, known, unread))
+        self.tell_facts(self._facts(detail.value, known, unread))
         self.texts["members"].update(self._members(detail.value, self.note(detail, FRESH_MS)))
         if self.size.width >= PLOTS_WIDTH:
             self._plot("history", store.lags.get(name), rates=False)

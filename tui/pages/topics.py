@@ -158,7 +158,7 @@ class TopicPage(Page):
             for name in ("rates", "settings", "readers"):
                 self.texts[name].update("")  # of what was there before
             return
-        self.texts["facts"].update(self._facts(row, ranges))
+        self.tell_facts(self._facts(row, ranges))
         self.texts["rates"].update(self._plot())
         self.texts["settings"].update(self._settings())
         self.texts["readers"].update(self._readers())
