@@ -258,7 +258,14 @@ def _reset(subject: Subject | None, values: Values) -> list[str]:
     topics = [
         word for each in values["topics"].split() for word in ("--topic", each.replace("*", ""))
     ]
-    return command("group reset", _name(subject), "--to", values["to"], *topics)
+    saved = _option("--to-file", values["saved"])
+    return command("group reset", _name(subject), "--to", values["to"], *topics, *saved)
+
+
+def _forget(subject: Subject | None, values: Values) -> list[str]:
+    group, partitions = _name(subject), split_words(values["topics"])
+    hyphen = any(each.startswith("-") for each in (group, *partitions))
+    return ["group", "delete-offsets", *(["--"] if hyphen else []), group, *partitions]
 
 
 def _produce(subject: Subject | None, values: Values) -> list[str]:
@@ -472,7 +479,6 @@ ACTIONS: list[Action] = [
         ),
         words=_produce,
         preview=_produce_preview,
-        dry_run=False,
         yes=False,
     ),
     Action(
@@ -481,8 +487,19 @@ ACTIONS: list[Action] = [
         title="Reset offsets",
         kinds=frozenset({"group"}),
         fields=lambda _: (
-            Field("to", "To", "earliest", "earliest, latest, 1500, -100, @-1h", required=True),
+            Field(
+                "to",
+                "To",
+                "earliest",
+                "earliest, latest, 1500, +50, -100, @-1h, file:before.json",
+                required=True,
+            ),
             Field("topics", "Only these topics or partitions", hint="all; orders payments:3"),
+            Field(
+                "saved",
+                "First save what is committed in",
+                hint="no file; before.json, to go back by file:before.json",
+            ),
         ),
         words=_reset,
     ),
@@ -493,6 +510,18 @@ ACTIONS: list[Action] = [
         kinds=frozenset({"group"}),
         words=lambda subject, _: command("group delete", _name(subject)),
         typed=True,
+    ),
+    Action(
+        name="forget-offsets",
+        key="F",
+        title="Forget offsets",
+        kinds=frozenset({"group"}),
+        fields=lambda _: (
+            Field(
+                "topics", "Of these topics or partitions", hint="orders payments:3", required=True
+            ),
+        ),
+        words=_forget,
     ),
     _broker("stop", "X", "Stop broker"),
     _broker("start", "B", "Start broker"),

@@ -72,6 +72,11 @@ CASES = {
         "partition move orders:0=3,1 --throttle 10MiB --wait",
         {"brokers": "3 1", "throttle": "10MiB"},
     ),
+    "forget-offsets": Case(
+        BILLING,
+        "group delete-offsets billing orders payments:3",
+        {"topics": "orders payments:3"},
+    ),
     "throttle": Case(ORDERS, "partition throttle 10MiB", {"rate": "10MiB"}),
     "cancel-move": Case(ORDERS, "partition move --cancel orders:0"),
     "produce": Case(
@@ -82,8 +87,8 @@ CASES = {
     ),
     "reset-offsets": Case(
         BILLING,
-        "group reset billing --to -100 --topic orders",
-        {"to": "-100", "topics": "orders"},
+        "group reset billing --to -100 --topic orders --to-file before.json",
+        {"to": "-100", "topics": "orders", "saved": "before.json"},
     ),
     "delete-group": Case(BILLING, "group delete billing", typed="billing"),
     "stop-broker": Case(BROKER, "broker stop 2", preview="Broker 2 holds 9 replicas and leads 3"),
@@ -237,9 +242,10 @@ async def refused_by_the_cluster(person: Person, clerk: Clerk) -> None:
 
 async def agree(person: Person, screen: ActionScreen, clerk: Clerk) -> None:
     """Enter, with the name where it is asked for; Enter alone does nothing then."""
-    typed = screen.query_one("#action-typed", Input)
-    assert typed.display is bool(person.case.typed)
+    asked = [each for each in screen.query("#action-typed").results(Input) if each.display]
+    assert len(asked) == bool(person.case.typed)
     if person.case.typed:
+        (typed,) = asked
         before = len(clerk.ran)
         for wrong in ("", person.case.typed[:-1]):
             typed.value = wrong
