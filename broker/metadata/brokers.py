@@ -72,9 +72,11 @@ class Brokers:
         )
         self.sessions[broker_id] = Session(epoch=record.broker_epoch, contact_ms=now_ms)
         records: list[MetadataRecord] = [record]
-        if existing is not None and not same and not existing.fenced:
-            # It died and came back before anybody noticed: fenced again, it holds nothing.
-            records += self._cluster.stopped({broker_id})
+        if existing is not None and not same:
+            # It died and came back, maybe before anybody noticed or all was moved. It is fenced and
+            # holds nothing, in one step: what it reads up to here must not have it lead with a log
+            # that may have lost its end.
+            records += self._cluster.stopped_all({broker_id})
         answer = reply(error_code=ErrorCode.none, broker_epoch=record.broker_epoch)
         return Decision(records, answer)
 

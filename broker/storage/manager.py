@@ -375,11 +375,11 @@ class LogManager:
         )
 
         def write() -> None:
+            files = [(name, encode_offsets(offsets)) for name, offsets in contents]
             with self._checkpoint_lock:
                 if turn < self._checkpoint_written:
                     return
-                for name, offsets in contents:
-                    data = encode_offsets(offsets)
+                for name, data in files:
                     self._disk.write_atomic(f"{self.data_dir}/{name}", data)
                 self._checkpoint_written = turn
 

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -167,13 +168,25 @@ def test_a_broker_with_many_partitions_is_fenced_at_once_and_its_places_go_in_pi
 def test_a_broker_is_not_let_in_again_before_it_has_lost_its_places(world):
     world.create("t", 1_000, 3)
     world.do(world.controller.broker_gone(2, world.now_ms))
-    world.restart(2)
     answers = []
     while not answers or answers[-1].is_fenced:
         answers.append(world.beat(2))
         inside = [s for s in world.image.topics["t"].partitions if 2 in s.isr]
         assert answers[-1].is_fenced or not inside
     assert len(answers) > 2
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_new_process_holds_nothing_as_of_its_registration(world, noticed):
+    """Else it would take roles by it, with a log that may have lost its end."""
+    world.create("t", 1_000, 3)
+    if noticed:
+        world.do(world.controller.broker_gone(2, world.now_ms))
+        assert [s for s in world.image.topics["t"].partitions if 2 in s.isr]
+    else:
+        world.controller.broker_disconnected(2)
+    assert world.restart(2).error_code == ErrorCode.none
+    assert all(2 not in (s.leader, *s.isr) for s in world.image.topics["t"].partitions)
 
 
 def test_a_new_controller_finishes_what_another_began(world):
