@@ -270,10 +270,16 @@ def _forget(subject: Subject | None, values: Values) -> list[str]:
 
 def _produce(subject: Subject | None, values: Values) -> list[str]:
     place = subject.partition if subject is not None else None
+    key, headers = values["key"], split_words(values["headers"])
+    # A hyphen at the beginning, or two alone, stay within their option: the look is no writing.
     options = [
-        *_option("--key", values["key"]),
+        *([f"--key={key}"] if key.startswith("-") else _option("--key", key)),
         *(["--partition", str(place)] if place is not None else []),
-        *_settings(values["headers"], "--header"),
+        *(
+            word
+            for each in headers
+            for word in ([f"--header={each}"] if each.startswith("-") else ["--header", each])
+        ),
     ]
     if _name(subject).startswith("-"):
         return ["produce", *options, "--", _name(subject), values["value"]]

@@ -67,7 +67,9 @@ def kept_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if is_record and not (before == "--header" and is_pair):
             kept[number] = HIDDEN
             hidden.append(word)
-        elif is_pair and (is_record or any(part in name.lower() for part in SENSITIVE)):
+        elif is_pair and (
+            is_record or name in RECORD_OPTIONS or any(part in name.lower() for part in SENSITIVE)
+        ):
             kept[number] = f"{name}={HIDDEN}"
             hidden.append(value)
     return kept, [each for each in hidden if each]

@@ -127,6 +127,7 @@ def test_the_same_list_until_something_is_new(path) -> None:
         ("produce a --key k -- v", "produce a --key (hidden) -- (hidden)"),
         ("produce --header s=1 -- -a v", "produce --header s=(hidden) -- -a (hidden)"),
         ("produce a -- --key", "produce a -- (hidden)"),
+        ("produce a --key=-k -- v", "produce a --key=(hidden) -- (hidden)"),
         ("config set broker 1 ssl.key.password=x", "config set broker 1 ssl.key.password=(hidden)"),
         ("topic alter a --config my.secret=y", "topic alter a --config my.secret=(hidden)"),
     ],

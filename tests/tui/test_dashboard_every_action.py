@@ -17,6 +17,7 @@ from tui.action_screen import ActionScreen, Phase
 from tui.actions import ACTIONS, Action
 from tui.help import HelpScreen
 from tui.pages.base import Place
+from tui.words import with_flag
 
 # Small, for each step is drawn.
 SIZE = (80, 24)
@@ -216,7 +217,7 @@ async def shown_and_left(person: Person, clerk: Clerk, words: list[str]) -> None
     screen = await person.ready()
     assert command(screen) == "$ " + shlex.join(["logctl", *words])
     assert person.case.preview in said(screen)
-    dry = [*(word for word in words if word != "--wait"), "--dry-run"]
+    dry = with_flag([word for word in words if word != "--wait"], "--dry-run")
     assert clerk.ran == ([dry] if person.action.dry_run else [])
     await person.pilot.press("ctrl+y")
     assert person.app.clipboard == shlex.join(["logctl", *words])
