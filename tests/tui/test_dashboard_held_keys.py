@@ -1,6 +1,8 @@
 """A key that is held down agrees to nothing: not by its repeats, not by the first of them either."""
 
 import asyncio
+import os
+import select
 import time
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 from textual import events
 
 from tests.tui.piloting import Clerk, until
+from tests.tui.test_dashboard_terminal import Terminal, dashboard
 from tui.action_screen import ActionScreen, Phase
+from tui.done import DoneLog
 from tui.pressing import DELAY_S, LATE_S, REPEAT_S, Press, Presses
 
 # As terminals send a key that is held: seconds until the first repeat, and between repeats.
@@ -225,3 +229,55 @@ async def test_letters_that_are_held_are_typed(desk) -> None:
         event.time = at_s
         app.post_message(event)
     await until(pilot, lambda: app._bar.value == "n" * 9, "all of them")
+
+
+# -- in a terminal
+
+
+def hold(terminal: Terminal, delay_s: float, every_s: float, seconds: float) -> None:
+    """Send Enter as a keyboard does, and read meanwhile what is drawn."""
+    for at_s in held(delay_s, every_s, int((seconds - delay_s) / every_s), time.monotonic()):
+        rest(terminal, at_s)
+        terminal.send(b"\r")
+
+
+def rest(terminal: Terminal, until_s: float) -> None:
+    while (left_s := until_s - time.monotonic()) > 0:
+        if select.select([terminal.master], [], [], left_s)[0]:
+            terminal.output += os.read(terminal.master, 65_536)
+
+
+# Commands that a cluster would answer at once, and the one that changes something never ends.
+CLERK = """
+import asyncio
+from shell.commander import ProcessCommander
+
+async def run(self, words, on_line):
+    on_line("3 leaders would move.")
+    if "--dry-run" not in words:
+        await asyncio.Event().wait()
+    return 0
+
+ProcessCommander.run = run
+"""
+
+
+def test_enter_that_is_held_in_a_terminal_agrees_to_nothing(tmp_path) -> None:
+    log = DoneLog(str(tmp_path / "STATE" / "logctl" / "dashboard-commands.jsonl"))
+    with dashboard(tmp_path, {}, fault=CLERK) as terminal:
+
+        def seen(what: str) -> None:
+            terminal.read_until(lambda: what in terminal.words, what)
+
+        seen("LOST")
+        terminal.send(b":elect-all")
+        seen("elect-all")
+        hold(terminal, 0.25, 0.033, 1.2)
+        seen("Enter does it")
+        seen("was down since before")
+        assert log.entries() == []
+        rest(terminal, time.monotonic() + LATE_S + 0.05)
+        terminal.send(b"\r")
+        seen("under way")
+        terminal.send(b"\x03")
+        terminal.read_until(lambda: [each.ended for each in log.entries()] == ["interrupted"], "it")

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.tui.piloting import Clerk, until
 from tui.actions import ACTIONS
 from tui.app import known_keys_now
@@ -27,25 +25,23 @@ def signs_in(text: str) -> set[str]:
     return {*words, *(word.rstrip(";,.") for word in words)}
 
 
-@pytest.mark.parametrize("kind", PAGES)
-async def test_help_names_every_key_that_is_active_on_a_page(
-    cluster, open_dashboard, kind: str
-) -> None:
-    app = open_dashboard(cluster, commander=Clerk(), start=f"{kind} {SUBJECTS.get(kind, '')}")
+async def test_help_names_every_key_that_is_active_on_a_page(cluster, open_dashboard) -> None:
+    app = open_dashboard(cluster, commander=Clerk())
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
         await until(pilot, lambda: bool(app.store.view.topics), "the cluster")
-        await until(pilot, lambda: app.page.is_mounted and app.focused is not None, "the page")
-        help_screen = help_of(app.page, app.offers(), known_keys_now(), Chosen())
-        text = help_screen._text(84).plain
-        signs = signs_in(text)
-        active = {sign(key) for key in app.screen.active_bindings}
-        active |= {sign(key) for offer in app.offers() for key in offer.keys}
-        assert active - signs == set()
-        assert app.page.HELP
-        for binding in vars(type(app.page)).get("BINDINGS", ()):
-            line = next(each for each in text.splitlines() if each.endswith(binding.description))
-            assert all(sign(key) in line.split() for key in binding.key.split(","))
+        for kind in PAGES:
+            app.open_place(Place(kind, SUBJECTS.get(kind, "")))
+            table = app.page.main_table()
+            await until(pilot, lambda table=table: table.has_focus, f"the page {kind}")
+            text = help_of(app.page, app.offers(), known_keys_now(), Chosen())._text(84).plain
+            active = {sign(key) for key in app.screen.active_bindings}
+            active |= {sign(key) for offer in app.offers() for key in offer.keys}
+            assert active - signs_in(text) == set(), kind
+            assert app.page.HELP, kind
+            for binding in vars(type(app.page)).get("BINDINGS", ()):
+                ends = [each for each in text.splitlines() if each.endswith(binding.description)]
+                assert all(sign(key) in ends[0].split() for key in binding.key.split(",")), kind
 
 
 def test_the_reference_names_every_key_and_id() -> None:

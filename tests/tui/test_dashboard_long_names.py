@@ -27,12 +27,10 @@ def test_other_names_are_cut_at_their_end() -> None:
 async def test_partitions_of_a_long_topic_are_told_apart(cluster, open_dashboard) -> None:
     topic = "a-topic-with-a-name-that-is-much-longer-than-any-column-for-it"
     cluster.create_topic(topic, 12)
-    app = open_dashboard(cluster)
+    app = open_dashboard(cluster, start=f"topic {topic}")
     async with app.run_test(size=(80, 24)) as pilot:
         await cluster.tell(replaying=True)
-        await until(pilot, lambda: app.store.view.topics, "topics")
-        await pilot.press("colon", *f"topic {topic}", "enter")
-        await until(pilot, lambda: app.place.kind == "topic", "the topic's page")
+        await until(pilot, lambda: app.page.is_mounted, "the topic's page")
         table = app.page.tables["partitions"]
         await until(pilot, lambda: len(table.shown) == 12, "its partitions")
         drawn = [table.render_line(y).text.split(" ")[1] for y in range(1, 8)]
