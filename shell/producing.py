@@ -473,9 +473,12 @@ async def _dry_run(session: Session, plan: Plan, partitions: int) -> ExitCode:
                 bad += 1
                 if bad <= _TOLD_FAILURES:
                     session.output.error(problem)
+    noun = "record" if good == 1 else "records"
+    pieces = "piece of the input makes" if bad == 1 else "pieces of the input make"
+    refused = f"; {bad} {pieces} no record" if bad else ""
     session.output.say(
-        f"Would write {good} records ({format_bytes(size_bytes)}) to {plan.topic}; "
-        f"{bad} pieces of the input make no record. Nothing was written."
+        f"Would write {good} {noun} ({format_bytes(size_bytes)}) to {plan.topic}{refused}. "
+        "Nothing was written."
     )
     session.output.document(
         {"topic": plan.topic, "records": good, "bytes": size_bytes, "failed": bad},

@@ -56,7 +56,7 @@ from tui.palette import WITHOUT, own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
 from tui.saved import SavedContext
-from tui.saving import SavingProblem, file_kind, keep, writing
+from tui.saving import SavingProblem, file_kind, free_name, keep, writing
 from tui.starting import arrive, start_place
 from tui.table import LiveTable
 
@@ -315,7 +315,8 @@ class DashboardApp(Following):
     def action_save(self) -> None:
         """Begin to say where the rows that are shown are to be saved."""
         if (table := self.page.focused_table()) is not None:
-            self.type_command(f"save {table.id}.csv")
+            name = f"{table.id}.csv" if self.is_web else free_name(str(table.id))
+            self.type_command(f"save {name}")
 
     def save_rows(self, name: str) -> None:
         """Save the rows that are shown as a file. Raises SavingProblem."""

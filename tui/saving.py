@@ -8,6 +8,7 @@ spreadsheet would compute: whoever writes a record or names a topic would run fo
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from clusters.watch.slices import STEPS, Work
 from tui.copying import row_as_json
 from tui.table import SIGN, Column
 
+NAMES_MAX = 1_000
 KINDS = (".csv", ".jsonl", ".json")
 # What begins a formula, also as wide letters; and what follows the sign of a plain number.
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
@@ -66,6 +68,15 @@ def _cell(drawn: str) -> str:
     if cell.startswith(FORMULA) and NUMBER.fullmatch(cell) is None:
         return f"'{cell}"
     return cell
+
+
+def free_name(stem: str, kind: str = ".csv") -> str:
+    """A name that no file of this folder has: orders.csv, or orders-2.csv beside that."""
+    for number in range(1, NAMES_MAX):
+        name = f"{stem}{kind}" if number == 1 else f"{stem}-{number}{kind}"
+        if not os.path.lexists(name):
+            break
+    return name
 
 
 def keep(text: str, name: str) -> Path:

@@ -60,6 +60,17 @@ async def test_events_are_saved_as_watch_writes_them(opened: Any) -> None:
     assert lines == [event.to_json() for event in app.table("events").shown]
 
 
+async def test_a_second_file_is_offered_another_name(opened: Any) -> None:
+    app, pilot = opened
+    app.run_command("topics")
+    for name in ("topics.csv", "topics-2.csv", "topics-3.csv"):
+        await pilot.press("w")
+        assert app._bar.value == f"save {name}"
+        await pilot.press("enter")
+        await until(pilot, lambda name=name: told(app).endswith(f"/{name}"), name)
+    assert len(list(Path().iterdir())) == 3
+
+
 async def test_what_cannot_be_saved_is_told_and_nothing_written(opened: Any) -> None:
     app, pilot = opened
     app.run_command("topics")
