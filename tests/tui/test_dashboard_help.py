@@ -8,7 +8,7 @@ from tui.actions import ACTIONS
 from tui.app import known_keys_now
 from tui.help import help_of
 from tui.keys import ALWAYS, Chosen, sign
-from tui.pages import PAGES
+from tui.pages import PAGES, Place
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SUBJECTS = {
