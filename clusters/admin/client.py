@@ -41,6 +41,7 @@ from clusters.admin.model import (
 from clusters.admin.opening import Opener
 from clusters.admin.placement import PlacementCalls
 from clusters.admin.quotas import QuotaCalls
+from clusters.admin.rights import RightsCalls
 from clusters.admin.scram_users import UserCalls
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ _RIGHTS_NOT_TOLD = -(2**31)
 MIN_ISR = "min.insync.replicas"
 
 
-class AdminClient(GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, QuotaCalls):
+class AdminClient(
+    GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, QuotaCalls, RightsCalls
+):
     """Use as `async with AdminClient(["127.0.0.1:9092"]) as admin:`. Safe for concurrent calls.
 
     Every call ends within `timeout_ms` and raises LogctlError subclasses: ClusterUnreachable when

@@ -82,8 +82,7 @@ def denied_words(
     `who` is the principal, None when only the brokers know it; `name` is the topic or group.
     """
     resource = _RESOURCES.get(int(code))
-    needs = _OPERATIONS.get(api_key)
-    operation = needs.get(resource or "") if isinstance(needs, dict) else needs
+    operation = _operation(api_key, code)
     if resource is None or operation is None or (resource != "cluster" and not name):
         return code_words(code, message)
     what = "the cluster" if resource == "cluster" else f'the {resource} "{name}"'
@@ -114,6 +113,17 @@ def without_way(words: str) -> tuple[str, str]:
     """Words of a refusal without the command that would allow it, and that command ("": none)."""
     said, _, way = words.partition(_WAY)
     return said, way
+
+
+def needed(api_key: ApiKey, code: int) -> str | None:
+    """The operation that a request refused with a code lacks, as the command line writes it."""
+    operation = _operation(api_key, code)
+    return None if operation is None else _option(operation)
+
+
+def _operation(api_key: ApiKey, code: int) -> str | None:
+    needs = _OPERATIONS.get(api_key)
+    return needs.get(_RESOURCES.get(int(code), "")) if isinstance(needs, dict) else needs
 
 
 def _option(operation: str) -> str:

@@ -183,6 +183,9 @@ async def _delete(session: Session, *, groups: Sequence[str], dry_run: bool) -> 
                 detail = await admin.group(name)
                 count = len(await admin.group_offsets(name))
                 word = "would be refused: it has members" if detail.members else "can be deleted"
+                from broker.protocol.api_keys import ApiKey
+
+                await admin.check_group(ApiKey.DELETE_GROUPS, name)
                 session.output.say(f"Group {name} {word}; {count} committed offsets.")
             return None
         failed = False
@@ -212,6 +215,10 @@ async def _delete_offsets(
         )
         shown = ", ".join(f"{topic}:{index}" for topic, index in chosen)
         if dry_run:
+            from broker.protocol.api_keys import ApiKey
+
+            await admin.check_group(ApiKey.OFFSET_DELETE, group)
+            await admin.check_topics(ApiKey.OFFSET_DELETE, {topic for topic, _ in chosen})
             session.output.say(f"Would forget what {group} committed for {shown}.")
             return
         await admin.delete_group_offsets(group, chosen)

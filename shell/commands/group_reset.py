@@ -153,6 +153,10 @@ async def _reset(
                 hint="Name those that answer with --topic TOPIC:PARTITION.",
             )
         if dry_run:
+            from broker.protocol.api_keys import ApiKey
+
+            await admin.check_group(ApiKey.OFFSET_COMMIT, group)
+            await admin.check_topics(ApiKey.OFFSET_COMMIT, {each.topic for each in moving})
             if to_file is not None:
                 session.output.say(
                     f"{len(committed)} committed offsets would be saved to {to_file}."

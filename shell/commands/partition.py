@@ -191,6 +191,9 @@ async def _elect(
                 goal = "any live replica" if unclean else f"broker {each.replicas[0]}"
                 now = "nobody" if each.is_offline else f"broker {each.leader}"
                 session.output.say(f"{each.topic}:{each.partition}: from {now} to {goal}")
+            from broker.protocol.api_keys import ApiKey
+
+            await admin.check_cluster(ApiKey.ELECT_LEADERS)
             session.output.say(f"{len(wanted)} partitions would change; nothing was changed.")
             return None
         if unclean:

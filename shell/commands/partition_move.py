@@ -124,6 +124,9 @@ async def _move(
             await _tell_throttle(session, admin, copies, rate, amount)
         _tell_preferred(session, plan, before)
         if dry_run:
+            from broker.protocol.api_keys import ApiKey
+
+            await admin.check_cluster(ApiKey.ALTER_PARTITION_REASSIGNMENTS)
             session.output.say("Nothing was changed.")
             return None
     confirm(session, f"This moves replicas of {len(plan)} partitions.")

@@ -169,6 +169,9 @@ async def _delete(session: Session, *, topic: str, dry_run: bool) -> None:
     async with session.admin() as admin:
         if dry_run:
             await admin.topic(topic, offsets=False)
+            from broker.protocol.api_keys import ApiKey
+
+            await admin.check_topics(ApiKey.DELETE_TOPICS, [topic])
             session.output.say(f"Topic {topic} would be deleted; nothing was changed.")
         else:
             await admin.delete_topic(topic)

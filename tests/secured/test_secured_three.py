@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from broker.protocol.api_keys import ApiKey
 from clusters import state
-from clusters.admin import Acl, AdminClient
+from clusters.admin import Acl, AdminClient, AdminError
 from clusters.admin.throttles import throttles
 from clusters.polls import Poll
 from clusters.watch import ClusterFeed, EventKind
@@ -179,6 +180,14 @@ async def test_who_may_see_little_is_told_of_the_rest_and_how_to_see_it(three) -
         await admin.create_acls(
             [Acl(**rule, permission="allow", resource="topic", name="seen", pattern="literal")]
         )
+        await admin.check_topics(ApiKey.DELETE_TOPICS, ["seen"])
+        await admin.check_cluster(ApiKey.ELECT_LEADERS)
+    async with AdminClient(places, security=security_of(three, "viewer")) as viewer:
+        # What a dry run asks.
+        with pytest.raises(AdminError, match="Would be refused: User:viewer may not Delete the to"):
+            await viewer.check_topics(ApiKey.DELETE_TOPICS, ["seen"])
+        with pytest.raises(AdminError, match="Would be refused: User:viewer may not Alter the clu"):
+            await viewer.check_cluster(ApiKey.ELECT_LEADERS)
     app = dashboard(three, "viewer")
     async with app.run_test(size=(120, 40)) as pilot:
         await until(lambda: app.store.view.topics, "topics")

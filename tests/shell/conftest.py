@@ -148,6 +148,15 @@ class FakeAdmin:
     async def lacking_rights(self):
         return frozenset()
 
+    async def check_topics(self, api_key, names):
+        """Everything is allowed."""
+
+    async def check_cluster(self, api_key):
+        """Everything is allowed."""
+
+    async def check_group(self, api_key, name):
+        """Everything is allowed."""
+
     async def partitions(self, topics=None, *, min_isr=False):
         return [
             PlacedPartition(
