@@ -108,6 +108,13 @@ class ActionScreen(Dialog[int | None]):
         self._progressing = False
         self._looked: Values = {}
         self.phase = Phase.ASKING
+        self._boxes: dict[str, Box] = {}
+        # Where the name is to be typed that is destroyed, by an action that does so.
+        self._typed: Box | None = None
+        self._command = Static(id="action-command", markup=False)
+        self._scroll = VerticalScroll(id="action-scroll")
+        self._lines = Static(id="action-said", markup=False)
+        self._hint = Static(id="action-hint", markup=False)
 
     def compose(self) -> ComposeResult:
         """Title, questions, command, what it says, what to press."""
@@ -116,28 +123,32 @@ class ActionScreen(Dialog[int | None]):
             # Where it acts comes first, as large as the colour of its context is meant to be.
             named = badge(desk.cluster, desk.color, no_color=self.app.no_color)
             title = named + " " + title
+        for field in self._fields:
+            box = Box(field.default, placeholder=field.hint, id=f"field-{field.name}")
+            box.border_title = field.title + (" *" if field.required else "")
+            self._boxes[field.name] = box
+        if self.action.typed:
+            self._typed = Box(placeholder=f"type {self._about} to go on", id="action-typed")
+            self._typed.display = False
+        # Before the first layout: what changes after it has all laid out once more.
+        self._draw()
         with Vertical(id="action"):
             yield Static(title, id="action-title", markup=False)
-            for field in self._fields:
-                box = Box(field.default, placeholder=field.hint, id=f"field-{field.name}")
-                box.border_title = field.title + (" *" if field.required else "")
-                yield box
-            yield Static("", id="action-command", markup=False)
-            with VerticalScroll(id="action-scroll"):
-                yield Static("", id="action-said", markup=False)
-            typed = Box(placeholder=f"type {self._about} to go on", id="action-typed")
-            typed.display = False
-            yield typed
-            yield Static("", id="action-hint", markup=False)
+            yield from self._boxes.values()
+            yield self._command
+            with self._scroll:
+                yield self._lines
+            if self._typed is not None:
+                yield self._typed
+            yield self._hint
 
     def on_mount(self) -> None:
         """Begin with the questions, or at once with what it would do."""
-        self._draw()
         if not self._fields:
             # Nothing was asked yet, so nothing can have been answered.
             self._look()
             return
-        self.set_focus(self.query_one(f"#field-{self._fields[0].name}", Input))
+        self.set_focus(self._boxes[self._fields[0].name])
 
     @property
     def words(self) -> list[str]:
@@ -145,15 +156,12 @@ class ActionScreen(Dialog[int | None]):
         return self.action.words(self._about, self._values())
 
     def _values(self) -> Values:
-        return {
-            field.name: self.query_one(f"#field-{field.name}", Input).value.strip()
-            for field in self._fields
-        }
+        return {name: box.value.strip() for name, box in self._boxes.items()}
 
     def _draw(self) -> None:
         command = self._commander.shown(self.words)
-        self.query_one("#action-command", Static).update(f"$ {command}")
-        self.query_one("#action-said", Static).update("\n".join(self._said))
+        self._command.update(f"$ {command}")
+        self._lines.update("\n".join(self._said))
         before, hints = HINTS[self.phase]
         if self.phase is Phase.DONE and self._code is not None:
             known = {0: "done", INTERRUPTED: "interrupted"}
@@ -163,13 +171,13 @@ class ActionScreen(Dialog[int | None]):
             # Beside what agrees, too: on a small screen the title may have gone out of sight.
             named = badge_text(desk.cluster, desk.color, no_color=self.app.no_color)
             hint = named.append(" ", "").append(hint)
-        self.query_one("#action-hint", Static).update(hint)
-        self.query_one("#action-scroll").display = bool(self._said)
+        self._hint.update(hint)
+        self._scroll.display = bool(self._said)
         self.set_class(self.phase is Phase.DONE and bool(self._code), "failed")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The command follows what is typed; what was shown before no longer holds."""
-        if event.input.id == "action-typed":
+        if event.input is self._typed:
             return
         # The news of a letter may come after the Enter that was typed after it.
         stale = self._values() != self._looked
@@ -177,7 +185,7 @@ class ActionScreen(Dialog[int | None]):
             self.workers.cancel_group(self, "look")
             self.phase = Phase.ASKING
             self._said = []
-            self.query_one("#action-typed", Input).display = False
+            self._show_typed(False)
         self._draw()
 
     def is_ready_for(self, event: events.Event) -> bool:
@@ -258,7 +266,7 @@ class ActionScreen(Dialog[int | None]):
         self._looked = self._values()
         missing = [f for f in self._fields if f.required and not self._values()[f.name]]
         if missing:
-            self.query_one(f"#field-{missing[0].name}", Input).focus()
+            self._boxes[missing[0].name].focus()
             self._said = [f"{missing[0].title} is needed."]
             self._draw()
             return
@@ -288,8 +296,7 @@ class ActionScreen(Dialog[int | None]):
         """What is known without asking, and whether that may be old."""
         store, old = self._desk.store, []
         if store.status.mode in ("lost", "slow"):
-            since = age(self._desk.wall_ms() - store.status.last_contact_ms)
-            old = [f"⚠ The cluster has not been heard for {since}: this is how it was."]
+            old = [_unheard(self._desk.wall_ms(), store.status.last_contact_ms)]
         return [*old, *self.action.preview(store.view, self._about)]
 
     def _ready(self) -> None:
@@ -297,11 +304,14 @@ class ActionScreen(Dialog[int | None]):
         # What was typed before the question was on the screen is no answer to it.
         self.call_after_refresh(self._show_question)
         self._looked_ms = self._desk.now_ms()
-        if self.action.typed:
-            typed = self.query_one("#action-typed", Input)
-            typed.display = True
-            typed.focus()
+        self._show_typed(True)
         self._draw()
+
+    def _show_typed(self, shown: bool) -> None:
+        if self._typed is not None:
+            self._typed.display = shown
+            if shown:
+                self._typed.focus()
 
     def _show_question(self) -> None:
         self._seen_s = time.monotonic()
@@ -311,16 +321,15 @@ class ActionScreen(Dialog[int | None]):
     def _agree(self) -> None:
         if self._seen_s is None:
             return
-        typed = self.query_one("#action-typed", Input)
-        if self.action.typed and typed.value.strip() != str(self._about):
-            typed.value = ""
+        if self._typed is not None and self._typed.value.strip() != str(self._about):
+            self._typed.value = ""
             self.notify(f"Not done: type {self._about} to go on.", severity="warning", markup=False)
             return
         if self._has_changed():
             self.notify("Not done: look again, things have changed.", severity="warning")
             self._look()
             return
-        typed.display = False
+        self._show_typed(False)
         self.phase, self._said = Phase.DOING, []
         for box in self.query(Input):
             box.disabled = True
@@ -370,7 +379,7 @@ class ActionScreen(Dialog[int | None]):
         # Once it is left its parts go one by one, while lines may still come.
         if self.is_current:
             self._draw()
-            self.query_one("#action-scroll", VerticalScroll).scroll_end(animate=False)
+            self._scroll.scroll_end(animate=False)
 
     # -- leaving
 
@@ -397,3 +406,12 @@ class ActionScreen(Dialog[int | None]):
         command = self._commander.shown(self.words)
         self.app.copy_to_clipboard(command)
         self.notify(f"copied: {command}", markup=False)
+
+
+def _unheard(now_ms: int, last_contact_ms: int) -> str:
+    """That what is known of the cluster is old, or nothing; 0 where it was never heard."""
+    if not last_contact_ms:
+        return "⚠ The cluster has not been heard yet: nothing is known of it."
+    return (
+        f"⚠ The cluster has not been heard for {age(now_ms - last_contact_ms)}: this is how it was."
+    )

@@ -184,12 +184,9 @@ class HelpScreen(Dialog[None]):
         """One scrolled page."""
         down, up = sign(self.key_of("help.down")), sign(self.key_of("help.up"))
         self._scroll.border_subtitle = f"{up} {down} scroll   Escape closes".replace("[", "\\[")
+        self._write(self.app.size.width)
         with self._scroll:
             yield self._said
-
-    def on_mount(self) -> None:
-        """Write it for the width that there is."""
-        self._write(self.app.size.width)
 
     def on_resize(self, event: events.Resize) -> None:
         """Write it anew for another width."""
@@ -199,7 +196,10 @@ class HelpScreen(Dialog[None]):
         width = max(10, min(84, width) - EDGES)
         if width != self._written:
             self._written = width
-            self._said.update(self._text(width))
+            text = self._text(width)
+            # Its lines are broken already: so its height is known, and need not be worked out.
+            self._said.styles.height = text.plain.count("\n") + 1
+            self._said.update(text)
 
     def on_click(self, event: events.Click) -> None:
         """A click beside it closes it."""

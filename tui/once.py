@@ -95,8 +95,9 @@ class DrawnOnce(_Drawn):
         self._resumed = True
 
     def _screen_resized(self, size: Size) -> None:
-        # Textual lays out what lies under a dialog whenever one is opened.
-        if self.is_current or size != self._size:
+        # Textual lays out once more what has just got this size, and what lies under a dialog
+        # whenever one is opened.
+        if size != self._size:
             super()._screen_resized(size)
 
     def _compositor_refresh(self) -> None:

@@ -151,7 +151,7 @@ class Person:
         for name, text in self.case.answers.items():
             screen.query_one(f"#field-{name}", Input).value = text
         await self.pilot.pause()
-        if screen.query("Input").exclude("#action-typed"):
+        if any(each.id != "action-typed" for each in screen.query("Input")):
             await self.pilot.press("enter")
 
     async def reach(self, screen: ActionScreen, phase: Phase) -> None:
