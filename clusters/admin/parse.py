@@ -175,6 +175,9 @@ def placed(metadata: Struct) -> list[PlacedPartition]:
 
 def config_entries(result: Struct) -> list[ConfigEntry]:
     """Settings of one resource, sorted by name."""
+    # Its parser is loaded only when settings are read.
+    from clusters.admin.documentation import plain_text
+
     entries = [
         ConfigEntry(
             name=each.name,
@@ -183,7 +186,7 @@ def config_entries(result: Struct) -> list[ConfigEntry]:
             read_only=bool(each.read_only),
             is_sensitive=bool(each.is_sensitive),
             type=CONFIG_TYPES.get(each.get("config_type", 0), "unknown"),
-            documentation=each.get("documentation"),
+            documentation=plain_text(each.get("documentation")),
             synonyms=[
                 (
                     synonym.name,
