@@ -179,15 +179,17 @@ async def _delete(session: Session, *, groups: Sequence[str], dry_run: bool) -> 
 
     async with session.admin() as admin:
         if dry_run:
+            refused = False
             for name in groups:
                 detail = await admin.group(name)
                 count = len(await admin.group_offsets(name))
                 word = "would be refused: it has members" if detail.members else "can be deleted"
+                refused |= bool(detail.members)
                 from broker.protocol.api_keys import ApiKey
 
                 await admin.check_group(ApiKey.DELETE_GROUPS, name)
                 session.output.say(f"Group {name} {word}; {count} committed offsets.")
-            return None
+            return ExitCode.FAILED if refused else None
         failed = False
         for name in dict.fromkeys(groups):
             try:

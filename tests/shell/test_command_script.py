@@ -384,6 +384,8 @@ async def test_groups_of_the_newest_protocol_are_described(engine):
         assert (data["state"], data["members"][0]["client_id"]) == ("Stable", "newcomer")
         assert [row["partition"] for row in data["partitions"]] == [0, 1]
         assert (data["generation"] is None) == (PROTOCOLS[name] == "classic")
+        code, _, err = await asyncio.to_thread(run, bootstrap, "group delete newcomers --dry-run")
+        assert (code, "would be refused: it has members" in err) == (1, True), err
     finally:
         await asyncio.to_thread(consumer.close)
     groups = json.loads((await asyncio.to_thread(run, bootstrap, "group list"))[1])
