@@ -293,9 +293,15 @@ def _produce_preview(_: "ClusterView", subject: Subject | None) -> Sequence[str]
     return (f"Appends one record to {_name(subject)}{place}. A record cannot be taken back.",)
 
 
+def _unknown(node: int) -> Sequence[str]:
+    return (f"What broker {node} holds is not known: the cluster was not heard yet.",)
+
+
 def _broker_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
     """What loses a replica for a while, and what would refuse writes."""
     node = int(_name(subject))
+    if not view.brokers:
+        return _unknown(node)
     touched = [row for row in view.partitions if node in row.replicas]
     leads = sum(1 for row in touched if row.leader == node)
     alone = [row for row in touched if row.isr and set(row.isr) == {node}]
@@ -317,6 +323,8 @@ def _broker_preview(view: "ClusterView", subject: Subject | None) -> Sequence[st
 def _start_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
     """What a broker that comes back brings along."""
     node = int(_name(subject))
+    if not view.brokers:
+        return _unknown(node)
     state = next((row.state for row in view.brokers if row.id == node), "not known")
     if state == "up":
         return (f"Broker {node} is up: nothing is to be started.",)
@@ -349,6 +357,8 @@ def _unclean_preview(view: "ClusterView", subject: Subject | None) -> Sequence[s
 def _unregister_preview(view: "ClusterView", subject: Subject | None) -> Sequence[str]:
     """What still counts on a broker that is to be forgotten."""
     node = int(_name(subject))
+    if not view.brokers:
+        return _unknown(node)
     state = next((row.state for row in view.brokers if row.id == node), "not known")
     touched = [row for row in view.partitions if node in row.replicas]
     if not touched:

@@ -1,6 +1,7 @@
 """What a dialog shows before it acts: warnings stay, and what has changed since is shown anew."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from textual.widgets import Input, Static
@@ -94,6 +95,22 @@ async def test_a_cluster_that_does_not_answer_is_said_beside_what_it_was(desk, c
     await until(pilot, lambda: app.store.status.mode == "lost", "the loss")
     screen = await agreeing(app, pilot, "stop-broker 2")
     assert "⚠ The cluster has not been heard for 7 s: this is how it was." in said(screen)
+
+
+async def test_nothing_is_made_up_of_a_cluster_that_was_never_heard(
+    cluster, open_dashboard
+) -> None:
+    cluster.status = replace(cluster.status, mode="lost", last_contact_ms=0)
+    app = open_dashboard(cluster, commander=Talker())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.store.status.mode == "lost", "that nobody answers")
+        for command in ("stop-broker 2", "start-broker 2", "unregister-broker 2"):
+            screen = await agreeing(app, pilot, command)
+            assert "⚠ The cluster has not been heard yet: nothing is known of it." in said(screen)
+            assert "What broker 2 holds is not known" in said(screen)
+            assert "No partition would" not in said(screen)
+            await pilot.press("escape")
+            await until(pilot, lambda: len(app.screen_stack) == 1, "the page")
 
 
 async def test_the_longest_name_leaves_room_to_type_it_on_the_smallest_screen(
