@@ -1,11 +1,13 @@
 """All settings of a topic or broker: where each comes from, what holds without it, setting it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from broker.protocol import metadata_records as rec
 from clusters.admin import ConfigEntry
-from clusters.polls import Questions
+from clusters.polls import PollKind, Questions
 from tests.tui.piloting import Clerk, until
 from tui.action_screen import ActionScreen, Phase
 from tui.commands import CommandProblem, completions, read_command
@@ -42,6 +44,35 @@ async def opened(cluster: Any, open_dashboard: Any):
         app.run_command("settings orders")
         await until(pilot, lambda: len(app.table("settings").shown) == 3, "the settings")
         yield app, pilot, clerk
+
+
+async def test_a_change_is_asked_for_as_soon_as_it_is_in_the_log(
+    cluster: Any, open_dashboard: Any, monkeypatch: Any
+) -> None:
+    kinds, values = cluster.kinds, {"retention.ms": "1000"}
+
+    def entries(_: str) -> list[ConfigEntry]:
+        return [ConfigEntry(name=n, value=v, source="topic") for n, v in values.items()]
+
+    def seldom() -> dict[str, PollKind]:
+        return {name: replace(kind, every_ms=3_600_000) for name, kind in kinds().items()}
+
+    monkeypatch.setattr(cluster, "kinds", seldom)
+    cluster.polled["settings"] = entries
+    app = open_dashboard(cluster)
+    async with app.run_test(size=SIZE) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.store.view.topics, "the cluster")
+        app.run_command("settings orders")
+        await until(pilot, lambda: len(app.table("settings").shown) == 1, "the settings")
+        values["retention.ms"] = "2000"
+        cluster.apply(
+            rec.ConfigRecord(
+                resource_type=2, resource_name="orders", name="retention.ms", value="2000"
+            )
+        )
+        await cluster.tell()
+        await until(pilot, lambda: "2000" in app.table("settings").shown[0].said, "the new value")
 
 
 def facts(app: Any) -> list[str]:

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
+from broker.protocol.image import RESOURCE_BROKER, RESOURCE_TOPIC
 from clusters.admin import ConfigEntry
 from clusters.polls import Poll
 from tui.drawing import said_value
@@ -95,6 +96,8 @@ class SettingsPage(Page):
         self._kind, _, self._owner = subject.partition(" ")
         self._poll = Poll("settings", subject)
         self._own = False
+        # What the metadata log has of them, as it was when they were asked for last.
+        self._logged: tuple[Any, ...] | None = None
         self.add_table(_settings_table())
         self.add_text("facts")
 
@@ -122,11 +125,22 @@ class SettingsPage(Page):
 
     def paint(self) -> None:
         """Draw settings, and what is said of one."""
+        self._ask_for_changes()
         answer, table = self.store.answer(self._poll), self.tables["settings"]
         rows = setting_rows(self._kind, self._owner, answer.value or ())
         table.set_rows(rows, (answer.at_ms,))
         table.set_title(f"Settings of {self.about}", self.note(answer, 30_000))
         self._explain()
+
+    def _ask_for_changes(self) -> None:
+        """Ask again at once when the metadata log has something else."""
+        configs = self.store.view.image.configs
+        kind = RESOURCE_BROKER if self._kind == "broker" else RESOURCE_TOPIC
+        # "" are the settings of all brokers, which topics begin with as well.
+        logged = configs.get((kind, self._owner)), configs.get((RESOURCE_BROKER, ""))
+        if self._logged is not None and logged != self._logged:
+            self.call_later(self.run_action, "app.again")
+        self._logged = logged
 
     def on_live_table_moved(self) -> None:
         """Tell of another setting."""
