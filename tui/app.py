@@ -56,7 +56,7 @@ from tui.palette import WITHOUT, own_commands
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
 from tui.saved import SavedContext
-from tui.saving import SavingProblem, file_kind, free_name, keep, writing
+from tui.saving import SavingProblem, file_kind, free_name, keep, row_count, writing
 from tui.starting import arrive, start_place
 from tui.table import LiveTable
 
@@ -329,7 +329,7 @@ class DashboardApp(Following):
         if self.is_web:
             # A browser saves on the machine of who looks, in a folder that it chooses.
             self.deliver_text(io.StringIO(text), save_filename=os.path.basename(name))
-            told = f"sent {len(rows)} rows to this browser: {os.path.basename(name)}"
+            told = f"sent {row_count(rows)} to this browser: {os.path.basename(name)}"
             self.notify(f"{told}, where it keeps downloads", markup=False)
             return
         try:
@@ -337,7 +337,7 @@ class DashboardApp(Following):
         except SavingProblem as problem:
             self.notify(str(problem), severity="error", markup=False)
         else:
-            self.notify(f"saved {len(rows)} rows as {path}", markup=False)
+            self.notify(f"saved {row_count(rows)} as {path}", markup=False)
 
     def action_hold(self) -> None:
         """Hold the screen still to be read in peace; again: go on."""

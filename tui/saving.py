@@ -37,6 +37,11 @@ def file_kind(name: str) -> str:
     return kind
 
 
+def row_count(rows: Sequence[Any]) -> str:
+    """How many rows, in words."""
+    return "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+
+
 def writing(rows: Sequence[Any], columns: Sequence[Column[Any]], kind: str) -> Work[str]:
     """The text of a file, as work in slices. `columns` are those of CSV, whatever their width."""
     if kind == ".csv":
