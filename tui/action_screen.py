@@ -30,6 +30,8 @@ from tui.pressing import Press, Presses
 from tui.words import with_flag
 
 LINES_MAX = 500
+# Of them the log of what was done has so many: an error and what to do about it.
+KEPT_LINES = 4
 # For so long is what was shown good enough to be agreed to.
 LOOKED_MS_MAX = 60_000
 # A click so soon after a question is the second of two that began before it.
@@ -356,7 +358,7 @@ class ActionScreen(Dialog[int | None]):
         try:
             code = await self._commander.run(words, self._hear)
         finally:
-            said = self._said[-1] if self._said else ""
+            said = "\n".join(self._said[-KEPT_LINES:])
             log.end(id_, code, max(0, self._desk.wall_ms() - began_ms), said)
         self._end(code)
 

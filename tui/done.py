@@ -19,7 +19,7 @@ HIDDEN = "(hidden)"
 # Of two such files the older goes.
 FILE_BYTES_MAX = 256 * 1024
 COMMAND_MAX = 4_000
-SAID_MAX = 300
+SAID_MAX = 600
 # As a shell tells it.
 INTERRUPTED = 130
 # What they take is of a record, and stands in no log.
@@ -30,7 +30,7 @@ RECORD_OPTIONS = ("--key", "--header")
 class Done:
     """A command that was begun at `at_ms` (since 1970); `code` is None while no end is known.
 
-    `took_ms` is how long it ran, `said` its last line; `is_here` tells one of this dashboard.
+    `took_ms` is how long it ran, `said` its last lines; `is_here` tells one of this dashboard.
     """
 
     id: str

@@ -194,6 +194,27 @@ async def test_what_an_action_ran_is_on_the_page_and_in_the_file(desk, state_hom
     assert DoneLog(str(file)).entries()[0].command == "logctl partition elect"
 
 
+async def test_the_last_lines_are_kept(cluster, open_dashboard) -> None:
+    """An error says what to do next on a line of its own."""
+
+    class Failing(Clerk):
+        async def run(self, words, on_line) -> int:
+            for number in range(6):
+                on_line(f"line {number}")
+            return 0 if "--dry-run" in words else 1
+
+    app = open_dashboard(cluster, commander=Failing())
+    async with app.run_test(size=(140, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: bool(app.store.view.topics), "the cluster")
+        (await act(app, pilot, "elect-all")).dismiss(1)
+        assert app.done.entries()[0].said.splitlines() == [f"line {n}" for n in (2, 3, 4, 5)]
+        await pilot.press("h")
+        await until(pilot, lambda: app.place == Place("commands"), "the page")
+        await until(pilot, lambda: "line 5" in str(app.page.texts["facts"].content), "all of it")
+        assert "✖ failed (1)" in str(app.page.texts["facts"].content)
+
+
 async def test_the_value_of_a_record_stands_nowhere(desk, state_home) -> None:
     app, pilot = desk
     await act(app, pilot, "produce orders", *"hunter2", "enter")
