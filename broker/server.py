@@ -474,9 +474,9 @@ class Broker:
             previous_epoch=self.logs.clean_shutdown_epoch,
         )
 
-    def _snapshot(self) -> tuple[int, int, list[MetadataRecord]]:
+    def _snapshot(self) -> tuple[int, int, Callable[[], list[MetadataRecord]]]:
         image = self.publisher.image
-        return image.offset + 1, image.epoch, image_records(image)
+        return image.offset + 1, image.epoch, lambda: image_records(image)
 
     async def _start_parts(self) -> None:
         await self.quorum.start()

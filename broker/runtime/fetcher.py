@@ -43,6 +43,8 @@ GAPS_BELIEVED = 3
 # So many partitions are named in one fetch at most: a leader reads them in one turn of its loop,
 # and after a restart there are thousands.
 PARTITIONS_TOLD_AT_ONCE = 1_000
+# Some ten milliseconds of appending, more when logs are cut.
+ANSWERS_AT_ONCE = 100
 # How often every partition is looked at for a change that nobody reports (a moved log start).
 SWEEP_MS = 1_000
 # Errors that end by themselves when leader and follower have the same metadata.
@@ -415,8 +417,12 @@ class PeerFetcher:
             raise ConnectionFailed(connection.address, f"Fetch was refused: {response.error_code}")
         appended: list[Slot] = []
         out_of_range: list[Slot] = []
+        count = 0
         for topic in response.responses:
             for answer in topic.partitions:
+                count += 1
+                if not count % ANSWERS_AT_ONCE:
+                    await asyncio.sleep(0)
                 slot = self._slots.get((topic.topic_id, answer.partition_index))
                 if slot is None or slot.asked is None:
                     continue

@@ -56,7 +56,8 @@ logger = logging.getLogger("logd.quorum")
 
 RESIGN_WAIT_MS = 500
 STORAGE_WAIT_MS = 5000
-SnapshotSource = Callable[[], tuple[int, int, Sequence[MetadataRecord]]]
+Records = Callable[[], Sequence[MetadataRecord]]
+SnapshotSource = Callable[[], tuple[int, int, Records]]
 
 
 class NotQuorumLeader(LogctlError):
@@ -239,7 +240,10 @@ class MetadataQuorum:
         self._delivery.add(listener)
 
     def set_snapshot_source(self, source: SnapshotSource) -> None:
-        """``source()`` gives (end offset, epoch, records) of the state as delivered so far."""
+        """``source()`` gives (end offset, epoch, records) of the state as delivered so far.
+
+        ``records()`` makes them from what does not change any more; it is called in a thread.
+        """
         self._snapshot_source = source
 
     def append(self, epoch: int, records: Sequence[MetadataRecord]) -> int:
@@ -531,13 +535,11 @@ class MetadataQuorum:
         self._snapshotting = True
         self._spawn(self._write_snapshot(SnapshotId(end_offset, epoch), records), self._tasks)
 
-    async def _write_snapshot(
-        self, snapshot_id: SnapshotId, records: Sequence[MetadataRecord]
-    ) -> None:
+    async def _write_snapshot(self, snapshot_id: SnapshotId, records: Records) -> None:
         timestamp_ms = self._delivery.last_timestamp_ms
         snapshots = self._log.snapshots
         try:
-            await self._offload.run(lambda: snapshots.write(snapshot_id, records, timestamp_ms))
+            await self._offload.run(lambda: snapshots.write(snapshot_id, records(), timestamp_ms))
             if self._active:
                 self._log.newest_snapshot = snapshot_id
                 self._step(ev.SnapshotWritten(snapshot_id=snapshot_id))

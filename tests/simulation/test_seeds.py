@@ -53,6 +53,8 @@ PIECES = {
     "broker.metadata.cluster.MOVED_AT_ONCE_MAX": 1,
     "broker.protocol.image._RECORDS_AT_ONCE": 1,
     "broker.runtime.controller.AT_ONCE_RECORDS_MAX": 0,
+    "broker.runtime.fetcher.ANSWERS_AT_ONCE": 1,
+    "broker.runtime.fetcher.PARTITIONS_TOLD_AT_ONCE": 1,
     "broker.runtime.publisher.AT_ONCE_RECORDS_MAX": 0,
     "broker.runtime.publisher.PARTITIONS_A_PIECE": 1,
     "broker.runtime.quorum_delivery.PIECES_A_TURN": 1,

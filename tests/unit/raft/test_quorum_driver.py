@@ -378,7 +378,7 @@ async def test_snapshots_are_written_trimmed_to_fetched_and_loaded(tmp_path: Pat
     for node in cluster.nodes.values():
         heard = node.heard
         node.quorum.set_snapshot_source(
-            lambda heard=heard: (heard.position, heard.epoch, list(heard.records))
+            lambda heard=heard: (heard.position, heard.epoch, list(heard.records).copy)
         )
     for first in range(0, 100, 10):
         await write(leader, first, 10)
