@@ -62,6 +62,7 @@ from tui.table import LiveTable
 
 TICK_S = 0.5
 PROBLEM_S = 15
+PALETTE = "palette"
 # What leaves a mark, a file, a step of a story.
 ONCE = ("mark", "picture", "next")
 
@@ -450,7 +451,9 @@ class DashboardApp(Following):
     def action_command_palette(self) -> None:
         """All commands, to be searched."""
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            if not self.is_screen_installed(PALETTE):
+                self.install_screen(Palette(id="--command-palette"), PALETTE)
+            self.push_screen(PALETTE)
 
     def type_command(self, begun: str) -> None:
         """Go on typing after `:` with what is begun."""

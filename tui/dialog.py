@@ -10,9 +10,11 @@ from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual import events
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
+from textual.command import CommandInput, CommandPalette
 from textual.screen import ModalScreen
+from textual.widgets import Input
 
 from tui.ahead import LEAVING
 from tui.dimmed import OverPage
@@ -71,20 +73,43 @@ class Dialog(DrawnOnce, OverPage, ModalScreen[T]):
 
 
 class Palette(DrawnOnce, OverPage, CommandPalette):
-    """Textual's list of all commands, closed at once."""
+    """Textual's list of all commands, closed at once, and kept for the next time.
+
+    To make its parts takes longer than all else until it stands.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]
     HORIZONTAL_BREAKPOINTS = []
+    _was_left = False
 
     def is_ready_for(self, event: events.Event) -> bool:
         """Whether a key may be done: what chooses from the list waits until there is one."""
         if not isinstance(event, events.Key) or event.is_printable or event.key in WORDS:
             return True
-        return all(each.is_finished or each.node is not self for each in self.workers)
+        return not self._searches()
 
     async def on_key(self, event: events.Key) -> None:
         """Keep a key that came while this was open, and arrives once it is not."""
         _keep(self, event)
+
+    def on_screen_resume(self) -> None:
+        """List what can be done now, as for the first time."""
+        if self._was_left:
+            self._was_left, self._selected_command = False, None
+            self._gather_commands("")
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close it, with nothing typed: what is typed the next time may come before it is drawn."""
+        self._was_left = True
+        with self.prevent(Input.Changed):
+            self.query_one(CommandInput).value = ""
+        return super().dismiss(result)
+
+    def _searches(self) -> bool:
+        return any(each.node is self and not each.is_finished for each in self.workers)
+
+    def _is_awaited(self) -> bool:
+        return self._searches() or super()._is_awaited()
 
 
 def _keep(dialog: ModalScreen[T], event: events.Key) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from textual.css.model import RuleSet
 from textual.events import ScreenResume
 from textual.geometry import Size
 from textual.reactive import Reactive
@@ -35,7 +36,9 @@ WAIT_S_MAX = 0.025
 class DrawnOnce(_Drawn):
     """Stands before the kind of screen that a class is otherwise."""
 
-    _draws = _lays_out = _resumed = False
+    _draws = _lays_out = False
+    # The rules that it got its looks from.
+    _known_looks: list[RuleSet] | None = None
     _timer: Timer | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -90,9 +93,10 @@ class DrawnOnce(_Drawn):
             self._lays_out = False
 
     def _on_screen_resume(self, event: ScreenResume) -> None:
-        # It got its looks when it was made.
-        event.refresh_styles = event.refresh_styles and self._resumed
-        self._resumed = True
+        # It got its looks when it was made, or when it was shown last, unless they are others now.
+        known, self._known_looks = self._known_looks, self.app.stylesheet.rules
+        same = known is None or known is self._known_looks
+        event.refresh_styles = event.refresh_styles and not same
 
     def _screen_resized(self, size: Size) -> None:
         # Textual lays out once more what has just got this size, and what lies under a dialog
