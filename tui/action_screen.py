@@ -51,6 +51,7 @@ class Phase(Enum):
 
 
 COPY = ("dialog.copy", "copies the command", "screen.copy")
+LOOK_BACK = ("dialog.up", "looks back", "screen.look(-1)")
 LEAVE = ("dialog.leave", "leaves", "screen.leave")
 # What stands before, and keys with what they do and the action of a click on them.
 HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
@@ -89,6 +90,9 @@ class ActionScreen(Dialog[int | None]):
         chosen_only("field(1)", "Next field", "dialog.next"),
         chosen_only("field(-1)", "Field before", "dialog.before"),
         Binding("ctrl+y", "copy", "Copy the command", id="dialog.copy"),
+        # The field has the focus: without these what lies further up is seen with a mouse alone.
+        Binding("pageup", "look(-1)", "Look back in what it says", id="dialog.up"),
+        Binding("pagedown", "look(1)", "Look on in what it says", id="dialog.down"),
     ]
 
     def __init__(
@@ -168,7 +172,7 @@ class ActionScreen(Dialog[int | None]):
         if self.phase is Phase.DONE and self._code is not None:
             known = {0: "done", INTERRUPTED: "interrupted"}
             before = known.get(self._code, f"failed (exit code {self._code})")
-        hint = self.hint(before, hints)
+        hint = self.hint(before, (*hints, *([LOOK_BACK] if self._is_long() else ())))
         if self.phase is Phase.AGREEING and (desk := self._desk).color:
             # Beside what agrees, too: on a small screen the title may have gone out of sight.
             named = badge_text(desk.cluster, desk.color, no_color=self.app.no_color)
@@ -319,6 +323,12 @@ class ActionScreen(Dialog[int | None]):
         self._seen_s = time.monotonic()
         # On a small screen not all may be seen: the command and what agrees to it must be.
         self.query_one("#action").scroll_end(animate=False)
+        if self._is_long():
+            self._draw()
+
+    def _is_long(self) -> bool:
+        """Whether not all of what is said is seen at once."""
+        return self._scroll.is_attached and self._scroll.max_scroll_y > 0
 
     def _agree(self) -> None:
         if self._seen_s is None:
@@ -402,6 +412,12 @@ class ActionScreen(Dialog[int | None]):
                     await worker.wait()
         self._said.append("Interrupted. What the cluster had begun, it may still finish.")
         self._end(INTERRUPTED)
+
+    def action_look(self, step: int) -> None:
+        """Go a page back or on in what was said; at its end in the whole dialog."""
+        at, most = self._scroll.scroll_offset.y, self._scroll.max_scroll_y
+        part = self._scroll if (at > 0 if step < 0 else at < most) else self.query_one("#action")
+        part.scroll_relative(y=step * max(1, part.size.height - 1), animate=False)
 
     def action_copy(self) -> None:
         """Copy the command (OSC 52)."""

@@ -58,6 +58,7 @@ OVER: tuple[tuple[str, str], ...] = (
     ("dialog.leave", "leave without doing anything; interrupt what is under way"),
     ("dialog.next dialog.before", "the next field, the one before"),
     ("dialog.copy", "copy the command"),
+    ("dialog.up dialog.down", "look back, look on in what a command says"),
     ("record.next record.before", "the next record, the one before"),
     ("record.down record.up", "scroll a record"),
     ("record.hex", "a record as bytes, as text again"),

@@ -592,7 +592,10 @@ async def read_from(b: Bench, key: str) -> None:
 
 
 async def dialog(b: Bench, key: str) -> None:
-    """Enter asks what is missing, Ctrl+Y copies the command, Escape leaves."""
+    """Enter asks what is missing, Ctrl+Y copies the command, Escape leaves.
+
+    PageUp and PageDown move what is said, of which there is nothing yet.
+    """
     await b.at("topics")
     await b.press("C")
     screen = await b.screen(ActionScreen)
@@ -747,7 +750,10 @@ SEEN: dict[tuple[str, str], Check] = {
         },
     ),
     **each("ReadScreen", {"escape enter": read_from, "tab shift+tab": next_question}),
-    **each("ActionScreen", {"escape enter ctrl+y": dialog, "tab shift+tab": next_field}),
+    **each(
+        "ActionScreen",
+        {"escape enter ctrl+y pageup pagedown": dialog, "tab shift+tab": next_field},
+    ),
 }
 
 
