@@ -14,6 +14,7 @@ from tui.actions import ACTIONS, actions_for, offers
 from tui.model import ClusterView
 from tui.pages.base import Place, Subject
 from tui.pages.settings import setting_rows
+from tui.words import with_flag
 
 
 class Clerk:
@@ -262,7 +263,9 @@ def test_no_two_actions_share_a_key_or_a_word(kind) -> None:
     assert len({each.name for each in offered}) == len(offered)
 
 
-ANYWHERE = {"create-topic", "elect-all"}
+ANYWHERE = {"create-topic", "elect-all", "throttle"}
+# What is about a topic or partition has the key of electing all.
+HERE = {"create-topic", "throttle"}
 ON_PARTITION = {"elect", "elect-unclean", "move", "cancel-move", "produce"}
 ON_TOPIC = ON_PARTITION | {"alter-topic", "delete-topic"}
 ON_BROKER = {"stop-broker", "start-broker", "restart-broker", "unregister-broker"}
@@ -271,12 +274,12 @@ ON_BROKER = {"stop-broker", "start-broker", "restart-broker", "unregister-broker
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        (Place("overview"), ON_TOPIC | {"create-topic"}),
+        (Place("overview"), ON_TOPIC | HERE),
         (Place("brokers"), ON_BROKER | ANYWHERE),
-        (Place("broker", "2"), ON_TOPIC | ON_BROKER | {"create-topic"}),
-        (Place("topic", "orders"), ON_TOPIC | {"create-topic"}),
-        (Place("partitions"), ON_TOPIC | {"create-topic"}),
-        (Place("group", "billing"), {"reset-offsets", "delete-group"} | ANYWHERE),
+        (Place("broker", "2"), ON_TOPIC | ON_BROKER | HERE),
+        (Place("topic", "orders"), ON_TOPIC | HERE),
+        (Place("partitions"), ON_TOPIC | HERE),
+        (Place("group", "billing"), {"reset-offsets", "delete-group", "forget-offsets"} | ANYWHERE),
         (Place("quorum"), ON_BROKER | ANYWHERE),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, Place) else "",
@@ -343,7 +346,8 @@ def test_offsets_of_a_group_are_reset_by_its_command() -> None:
     )
     action = next(each for each in ACTIONS if each.name == "reset-offsets")
     words = action.words(
-        Subject("group", "payments", data=group), {"to": "-100", "topics": "orders pay:3"}
+        Subject("group", "payments", data=group),
+        {"to": "-100", "topics": "orders pay:3", "saved": ""},
     )
     assert words == [
         "group", "reset", "payments", "--to", "-100", "--topic", "orders", "--topic", "pay:3",
@@ -377,8 +381,9 @@ def test_every_action_is_a_command_that_exists(action) -> None:
     values = {field.name: field.default or "1" for field in action.fields(subject)}
     values |= {"settings": "retention.ms=1d", "headers": "a=b", "unset": "retention.ms"}
     words = action.words(subject, values)
-    extra = (["--dry-run"] if action.dry_run else []) + (["--yes"] if action.yes else [])
-    parse(build(all_commands()), [*extra, *words] if "--" in words else [*words, *extra])
+    for flag in (["--dry-run"] if action.dry_run else []) + (["--yes"] if action.yes else []):
+        words = with_flag(words, flag)
+    parse(build(all_commands()), words)
 
 
 async def test_enter_and_tab_do_not_overtake_letters_that_came_in_one_piece(desk, clerk) -> None:
