@@ -28,8 +28,8 @@ ISOLATION_LEVELS = (READ_UNCOMMITTED, READ_COMMITTED)
 _MARKERS = {0: ABORT, 1: COMMIT}
 _ENDS = {ABORT: ABORTED, COMMIT: COMMITTED}
 # Asking again how a transaction ended, where a leader has moved.
-_TRIES = 3
-_PAUSE_S = 0.2
+_TRIES = 10
+_PAUSE_S = 0.3
 _ASK_MAX_WAIT_MS = 0
 _ASK_MAX_BYTES = 1
 
