@@ -51,7 +51,7 @@ class Phase(Enum):
 
 
 COPY = ("dialog.copy", "copies the command", "screen.copy")
-LOOK_BACK = ("dialog.up", "looks back", "screen.look(-1)")
+LOOK_BACK = ("dialog.up", "more", "screen.look(-1)")
 LEAVE = ("dialog.leave", "leaves", "screen.leave")
 # What stands before, and keys with what they do and the action of a click on them.
 HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {

@@ -7,6 +7,8 @@ away what still holds for a move under way, unless that was asked for.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ FOLLOWER_REPLICAS = "follower.replication.throttled.replicas"
 RATES = (LEADER_RATE, FOLLOWER_RATE)
 REPLICAS = (LEADER_REPLICAS, FOLLOWER_REPLICAS)
 EVERY = "*"
+SEEN_S, SEEN_PAUSE_S = 3.0, 0.05
 
 Partition = tuple[str, int]
 # (partition, broker), as the settings of a topic list them.
@@ -207,9 +210,19 @@ async def let_go(
     if not moving:
         for broker in sorted(set(brokers) & {*known.rates, *known.unknown}):
             await admin.alter_configs("broker", str(broker), None, RATES)
-    left = await throttles(admin, topics)
-    mine = {broker: of for broker, of in left.rates.items() if broker in brokers}
-    return Throttles(mine, left.replicas), moving
+    deadline = time.monotonic() + SEEN_S
+    while True:
+        left = await throttles(admin, topics)
+        mine = {broker: of for broker, of in left.rates.items() if broker in brokers}
+        # Removed means committed; a broker shows it some milliseconds later.
+        lists = {
+            topic: of
+            for topic, of in left.replicas.items()
+            if any(pairs_of(text) is not None for text in of.values())
+        }
+        if moving or not (mine or lists) or time.monotonic() > deadline:
+            return Throttles(mine, lists), moving
+        await asyncio.sleep(SEEN_PAUSE_S)
 
 
 async def remove_all(admin: AdminClient, found: Throttles) -> None:

@@ -35,6 +35,8 @@ class Cluster:
         self.moving: list[tuple[str, int]] = []
         self.down: set[int] = set()
         self.refuses: object = None
+        # How often an owner is still told with what it had before all was removed.
+        self.late: dict[tuple[str, str], int] = {}
 
     async def topics(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(topic=name) for name in ("orders", "payments")]
@@ -46,6 +48,9 @@ class Cluster:
     async def configs(self, kind: str, name: str) -> list[ConfigEntry]:
         assert int(name) not in self.down
         of = self.settings.get((kind, name), {})
+        if not of and self.late.get((kind, name)):
+            self.late[kind, name] -= 1
+            of = RATES
         return [
             *(
                 ConfigEntry(name=key, value=value, source="dynamic broker")
@@ -128,6 +133,14 @@ async def test_a_move_is_held_back_and_nothing_is_left_of_it(cluster) -> None:
     left, _ = await let_go(cluster, {"orders"}, {1, 2, 3})
     assert not left
     assert cluster.held() == {}
+
+
+async def test_a_broker_that_shows_it_later_is_not_said_to_keep_it(cluster) -> None:
+    await hold_back(cluster, ORDERS, 1000)
+    cluster.late = {("broker", "3"): 4}
+    left, _ = await let_go(cluster, {"orders"}, {1, 2, 3})
+    assert not left
+    assert cluster.late == {("broker", "3"): 0}
 
 
 async def test_while_others_move_the_rates_stay_for_them(cluster) -> None:

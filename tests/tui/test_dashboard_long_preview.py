@@ -34,7 +34,7 @@ async def test_pages_of_a_preview_are_looked_at_with_keys(cluster, open_dashboar
         await pilot.press(*"2,3", "enter")
         await until(pilot, lambda: screen.phase is Phase.AGREEING, "the question")
         hint = screen.query_one("#action-hint")
-        await until(pilot, lambda: "PageUp looks back" in str(hint.render()), "how to look back")
+        await until(pilot, lambda: "PageUp more" in str(hint.render()), "how to look back")
 
         def drawn() -> str:
             strips = screen._compositor.render_strips()
