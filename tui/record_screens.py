@@ -114,7 +114,9 @@ class RecordScreen(Dialog[None]):
     def action_copy(self) -> None:
         """Copy the value (OSC 52); bytes that are no text as base64."""
         record = self.record
-        if record.value_bytes() is None:
+        if record.control:
+            self.notify("nothing to copy: a control record has no value", severity="warning")
+        elif record.value_bytes() is None:
             self.notify("nothing to copy: a tombstone has no value", severity="warning")
         elif record.is_text:
             self.app.copy_to_clipboard((record.value_bytes() or b"").decode(errors="replace"))

@@ -6,6 +6,7 @@ Between them stand control records: where a transaction ended, which decides of 
 import base64
 import binascii
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +80,7 @@ class Record:
     def value(self) -> str:
         """Its value in one line; ∅ for a tombstone, what it says for a control record."""
         if self.control == WAITS:
-            return f"— {self.told.get('behind')} offsets wait for an open transaction —"
+            return f"— open transaction, {self.told.get('behind')} behind —"
         if self.control:
             ended = ENDS.get(self.control, self.control)
             return f"— {ended}, producer {(self.producer or (-1,))[0]} —"
@@ -236,8 +237,13 @@ def whole(record: Record, *, as_hex: bool = False) -> str:
         f"key        {record.key if told.get('key') is not None else '(none)'}",
     ]
     if record.control == WAITS:
-        said = "readers of read_committed wait here until a transaction has ended"
-        return "\n".join([*lines[:3], f"behind     {told.get('behind')} offsets", said])
+        place = f"{record.topic}:{record.partition}"
+        said = [
+            f"behind     {told.get('behind')} offsets",
+            "readers of read_committed wait here until a transaction has ended",
+            f"`logctl producer list {shlex.quote(place)}` tells whose it is",
+        ]
+        return "\n".join([*lines[:3], *said])
     if record.producer is not None:
         ids = "producer {} epoch {}".format(*record.producer)
         state = (told.get("transaction") or {}).get("state", record.control)

@@ -133,10 +133,13 @@ async def test_only_what_is_committed_and_what_that_leaves_out(reading) -> None:
     await until(pilot, lambda: "12.3k aborted left out" in table.note, "what is left out")
     assert "only committed" in table.note
     assert fates(app) == [(160, "waits")]
-    assert "10 offsets wait for an open transaction" in table.render_line(1).text
+    assert "— open transaction, 10 behind —" in table.render_line(1).text
     await pilot.press("enter")
     await until(pilot, lambda: isinstance(app.screen, RecordScreen), "why it waits")
-    assert "wait here" in str(app.screen.query_one("#record-text", Static).render())
+    shown = str(app.screen.query_one("#record-text", Static).render())
+    assert "logctl producer list orders:0" in shown
+    await pilot.press("y")
+    assert [*app._notifications][-1].message == "nothing to copy: a control record has no value"
     await pilot.press("escape")
     reader.lines.put_nowait(control("progress", 170, 170, **(told | {"waits": False})))
     await until(pilot, lambda: fates(app) == [], "it has ended")
