@@ -106,6 +106,8 @@ async def test_one_line_names_the_rule_that_lacks_and_all_that_lacks_for_it(
             f"→ logctl acl add {WHO} --cluster --operation describe"
         )
         await until(pilot, lambda: said in screen(app), "the line")
+        only = f"only those that {WHO} may describe"
+        await until(pilot, lambda: only in screen(app), "that there may be more partitions")
 
 
 async def test_a_group_whose_topics_may_not_be_seen_has_not_caught_up(

@@ -26,7 +26,7 @@ from tui.panels import (
 )
 from tui.prose import Prose
 from tui.quorum import is_silent, standing
-from tui.rights import RIGHTS
+from tui.rights import RIGHTS, limit_note
 from tui.store import ENDS, FRESH_MS, LOG_DIRS, QUORUM
 
 # Room for panels beside one another, and for more than a few lines of each.
@@ -92,6 +92,7 @@ class OverviewPage(Page):
             self.tables["topics"].set_rows(view.topics, (view.version, sizes, ends))
         fit_grid(self.tables["partitions"], store)
         self.tables["partitions"].set_rows(view.partitions, view.version)
+        self.tables["partitions"].set_title("Partitions", limit_note(store, "topic"))
         self.tables["events"].set_rows(view.events, view.events_version)
         self.texts["attention"].update(self._attention())
         if self.size.width < MEDIUM_WIDTH:
