@@ -22,6 +22,7 @@ from textual.await_remove import AwaitRemove
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -53,6 +54,7 @@ from tui.pages.base import Desk, Stands
 from tui.pages.changes import clock_text
 from tui.painting import TABS
 from tui.palette import WITHOUT, own_commands
+from tui.ready import reading
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
 from tui.saved import SavedContext
@@ -63,6 +65,8 @@ from tui.table import LiveTable
 TICK_S = 0.5
 PROBLEM_S = 15
 PALETTE = "palette"
+# How long after the start is read what is not needed yet.
+READY_S = 1.5
 # What leaves a mark, a file, a step of a story.
 ONCE = ("mark", "picture", "next")
 
@@ -136,6 +140,12 @@ class DashboardApp(Following):
         self._begin(self._start)
         self.run_worker(arrive(self, self._start), group="start")
         self.set_interval(TICK_S, self._tick)
+        self.run_worker(self._make_ready(), group="ready")
+
+    async def _make_ready(self) -> None:
+        await asyncio.sleep(READY_S)
+        await in_slices(reading(self, self.stylesheet, self._other_theme()))
+        self._get_screen(self._palette())
 
     def on_unmount(self) -> None:
         """Give the process back as it was."""
@@ -301,8 +311,11 @@ class DashboardApp(Following):
 
     def action_next_theme(self) -> None:
         """The other of our themes."""
+        self.theme = self._other_theme().name
+
+    def _other_theme(self) -> Theme:
         dark = self.theme == preferences.DARK.name
-        self.theme = preferences.LIGHT.name if dark else preferences.DARK.name
+        return preferences.LIGHT if dark else preferences.DARK
 
     def action_settings(self) -> None:
         """All settings of the topic or broker under the cursor, or of that of the page."""
@@ -451,9 +464,15 @@ class DashboardApp(Following):
     def action_command_palette(self) -> None:
         """All commands, to be searched."""
         if not isinstance(self.screen, Palette):
-            if not self.is_screen_installed(PALETTE):
-                self.install_screen(Palette(id="--command-palette"), PALETTE)
-            self.push_screen(PALETTE)
+            self.push_screen(self._palette())
+
+    def _palette(self) -> Palette:
+        """The one there is: it takes longer to be made than a key may."""
+        if not self.is_screen_installed(PALETTE):
+            self.install_screen(Palette(id="--command-palette"), PALETTE)
+        palette = self.get_screen(PALETTE)
+        assert isinstance(palette, Palette)
+        return palette
 
     def type_command(self, begun: str) -> None:
         """Go on typing after `:` with what is begun."""

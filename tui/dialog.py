@@ -13,7 +13,8 @@ from textual import events
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.command import CommandInput, CommandPalette
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
 from textual.widgets import Input
 
 from tui.ahead import LEAVING
@@ -80,7 +81,6 @@ class Palette(DrawnOnce, OverPage, CommandPalette):
 
     BINDINGS: ClassVar[list[BindingType]] = [at_once("escape", "escape", "Close")]
     HORIZONTAL_BREAKPOINTS = []
-    _was_left = False
 
     def is_ready_for(self, event: events.Event) -> bool:
         """Whether a key may be done: what chooses from the list waits until there is one."""
@@ -92,15 +92,25 @@ class Palette(DrawnOnce, OverPage, CommandPalette):
         """Keep a key that came while this was open, and arrives once it is not."""
         _keep(self, event)
 
+    def _on_mount(self, event: events.Mount) -> None:
+        # What Textual's palette does here is done each time it is opened.
+        event.prevent_default()
+        for kind in (Screen, Widget):
+            kind._on_mount(self, event)
+
     def on_screen_resume(self) -> None:
-        """List what can be done now, as for the first time."""
-        if self._was_left:
-            self._was_left, self._selected_command = False, None
-            self._gather_commands("")
+        """List what can be done now."""
+        self.app.post_message(CommandPalette.Opened())
+        self._selected_command = None
+        self._calling_screen = below = self.app.screen_stack[-2]
+        style = self.get_visual_style("command-palette--highlight", partial=True)
+        self._providers = [kind(below, style) for kind in self._provider_classes]
+        for provider in self._providers:
+            provider._post_init()
+        self._gather_commands("")
 
     def dismiss(self, result: None = None) -> AwaitComplete:
         """Close it, with nothing typed: what is typed the next time may come before it is drawn."""
-        self._was_left = True
         with self.prevent(Input.Changed):
             self.query_one(CommandInput).value = ""
         return super().dismiss(result)

@@ -87,6 +87,19 @@ class RememberingStylesheet(Stylesheet):
         """Read all anew. Raises StylesheetParseError, and changes nothing then."""
         self.parse()
 
+    def reading(self, variables: dict[str, str] | None = None) -> Iterator[None]:
+        """Read what was not read yet, with the variables of another theme, a piece at each step."""
+        other = self
+        if variables is not None:
+            other = RememberingStylesheet(variables=variables)
+            other._texts = self._texts
+            other._take_texts(variables)
+        for place, (css, is_default, tie_breaker, scope) in list(self.source.items()):
+            other._parse_rules(
+                css, place, is_default_rules=is_default, tie_breaker=tie_breaker, scope=scope
+            )
+            yield
+
     def apply(
         self,
         node: DOMNode,
@@ -137,7 +150,8 @@ class RememberingStylesheet(Stylesheet):
     ) -> None:
         """Take what was found for a node, and hear what it is."""
         self._found[-1] = rules
-        super().replace_rules(node, rules, animate=animate)
+        with _once(node.styles.base):
+            super().replace_rules(node, rules, animate=animate)
 
     def _take_kept(self, node: DOMNode, rules: RulesMap, *, animate: bool) -> None:
         """Give a node these rules in place of those it had, and draw it anew at most once."""

@@ -69,6 +69,7 @@ class Painting(TypedAhead):
     _poller: Poller | None
     _pulse: Pulse | None
     _guide: Guide | None
+    stylesheet: RememberingStylesheet
 
     def __init__(self) -> None:
         super().__init__()

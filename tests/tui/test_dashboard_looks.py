@@ -111,3 +111,26 @@ async def test_a_broken_style_sheet_changes_nothing(desk) -> None:
     with pytest.raises(Exception, match=r".*"):
         app.stylesheet.reparse()
     assert app.stylesheet.rules == rules
+
+
+async def test_what_dialogs_and_the_other_theme_need_is_read_while_nobody_waits(desk) -> None:
+    app, pilot = desk
+    before = app.screen._compositor.render_strips()
+    await until(pilot, lambda: app.is_screen_installed("palette"), "all is read")
+    await until(pilot, lambda: app.get_screen("palette").is_mounted, "the palette is made")
+    assert [strip.text for strip in app.screen._compositor.render_strips()] == [
+        strip.text for strip in before
+    ]
+    sheet = app.stylesheet
+    texts = {*sheet.source}
+    pieces = sum(len(each.pieces) for each in sheet._texts.values())
+    for key, kind in DIALOGS.items():
+        await pilot.press(key)
+        await until(pilot, lambda kind=kind: isinstance(app.screen, kind), str(kind))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1, "the dialog is gone")
+    await pilot.press("T")
+    await until(pilot, lambda: app.theme == LIGHT.name, "the light theme")
+    await pilot.pause()
+    assert {*sheet.source} == texts
+    assert sum(len(each.pieces) for each in sheet._texts.values()) == pieces

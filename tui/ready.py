@@ -1,0 +1,52 @@
+"""What is read while nobody waits: the styles of dialogs, and those of the other theme.
+
+Textual reads a style sheet under the first key that needs it, which takes longer than a key may.
+Must change nothing that is seen, and must not be done before all that is seen first.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+from textual.app import App
+from textual.command import CommandInput, CommandList, SearchIcon
+from textual.containers import VerticalScroll
+from textual.dom import DOMNode
+from textual.theme import Theme
+from textual.widgets import LoadingIndicator
+from textual.widgets._toast import Toast, ToastHolder
+
+from tui.action_screen import ActionScreen
+from tui.dialog import Palette
+from tui.help import HelpScreen
+from tui.looks import RememberingStylesheet
+from tui.record_screens import ReadScreen, RecordScreen
+
+# What is not on the pages.
+KINDS: tuple[type[DOMNode], ...] = (
+    ActionScreen,
+    HelpScreen,
+    Palette,
+    RecordScreen,
+    ReadScreen,
+    VerticalScroll,
+    SearchIcon,
+    CommandInput,
+    CommandList,
+    LoadingIndicator,
+    ToastHolder,
+    Toast,
+)
+
+
+def reading(
+    app: App[Any], sheet: RememberingStylesheet, other: Theme
+) -> Generator[None, None, None]:
+    """Read them, a piece at each step; `other` is the theme that may be chosen next."""
+    for kind in KINDS:
+        # Textual asks a widget for the texts of its kind, and looks at nothing else of it.
+        for place, css, tie_breaker, scope in kind.__new__(kind)._get_default_css():
+            sheet.add_source(css, place, is_default_css=True, tie_breaker=tie_breaker, scope=scope)
+        yield from sheet.reading()
+    assert sheet.rules is not None
+    variables = app.get_theme_variable_defaults() | other.to_color_system().generate()
+    yield from sheet.reading(variables | other.variables)
