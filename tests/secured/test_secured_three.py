@@ -151,10 +151,10 @@ async def test_a_throttled_move_is_followed_and_leaves_nothing_behind(three, log
         ]
         other = next(node for node in three.ports if node not in before)
         move = ["partition", "move", f"heavy:0={other}", "--wait", "--throttle"]
-        process = logctl(*move, "200KB")
+        process = logctl(*move, "50KB")
         await until(lambda: app.store.view.health().moving, "the move is seen")
         assert app.store.throttles().topics == ("heavy",)
-        assert app.store.throttles().rate_words([*before, other]) == "at most 195 KiB/s"
+        assert app.store.throttles().rate_words([*before, other]) == "at most 48.8 KiB/s"
         assert app.store.left_throttled() == []
         process.send_signal(signal.SIGINT)
         code, said = await heard(process)
