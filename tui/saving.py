@@ -61,16 +61,18 @@ def _csv(rows: Sequence[Any], columns: Sequence[Column[Any]]) -> Work[str]:
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow([column.title for column in columns])
     for number, row in enumerate(rows, 1):
-        writer.writerow([_cell(str(column.draw(row))) for column in columns])
+        writer.writerow([_cell(column, row) for column in columns])
         if not number % STEPS:
             yield
     return text.getvalue()
 
 
-def _cell(drawn: str) -> str:
+def _cell(column: Column[Any], row: Any) -> str:
     """What is drawn without its sign; what a spreadsheet would take for a formula as text."""
-    cell = SIGN.sub("", drawn.strip())
-    if cell.startswith(FORMULA) and NUMBER.fullmatch(cell) is None:
+    cell = str(column.draw(row))
+    if not column.exact:
+        cell = SIGN.sub("", cell.strip())
+    if cell.lstrip(" ").startswith(FORMULA) and NUMBER.fullmatch(cell) is None:
         return f"'{cell}"
     return cell
 

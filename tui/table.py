@@ -40,7 +40,8 @@ class Column(Generic[R]):
 
     Without `fill` a column of width 0 takes no more than its longest cell so far, so that numbers
     stand near the names they are about. `wide`: shown only in tables of at least that many cells.
-    `numbered`: what is too long is cut before the number at its end, as in `orders-12`.
+    `numbered`: what is too long is cut before the number at its end, as in `orders-12`. `exact`: it
+    shows data of others, in which a sign at the beginning is no sign of ours.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Column(Generic[R]):
     wide: int = 0
     fill: bool = False
     numbered: bool = False
+    exact: bool = False
 
 
 def _apart(version: Any) -> Any:

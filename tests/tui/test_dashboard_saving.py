@@ -116,6 +116,21 @@ def test_no_cell_is_a_formula_to_a_spreadsheet_and_json_stays_exact(cell: str) -
     assert json.loads(lines) == {"value": cell}
 
 
+def test_data_keep_what_looks_like_a_sign_of_ours() -> None:
+    def column(title: str, *, exact: bool) -> Column[Any]:
+        return Column(title, 5, lambda row: row, lambda row: row, exact=exact)
+
+    columns = [column("sign", exact=False), column("value", exact=True)]
+    rows = ["# heading", " two spaces ", " =1+1", "✖ offline"]
+    text = at_once(writing(rows, columns, ".csv"))
+    assert [tuple(row) for row in csv.reader(text.splitlines())][1:] == [
+        ("heading", "# heading"),
+        ("two spaces", " two spaces "),
+        ("'=1+1", "' =1+1"),
+        ("offline", "✖ offline"),
+    ]
+
+
 @pytest.mark.parametrize("cell", ["-5", "+12", "-1,234.5", "-0.5 %", "1e-9", "-3e+7", "-", "100"])
 def test_numbers_stay_numbers(cell: str) -> None:
     column: Column[Any] = Column("value", 5, lambda row: row, lambda row: row)

@@ -313,8 +313,8 @@ def _records_table() -> LiveTable[Record]:
         Column("offset", 12, lambda r: str(r.offset), lambda r: r.offset, True),
         Column("time", 25, lambda r: r.time, lambda r: r.time, wide=90),
         Column("txn", 7, lambda r: r.fate, lambda r: r.fate, wide=HIDDEN),
-        Column("key", 18, lambda r: r.key, lambda r: r.key),
-        Column("value", 0, lambda r: r.value, lambda r: r.value),
+        Column("key", 18, lambda r: r.key, lambda r: r.key, exact=True),
+        Column("value", 0, lambda r: r.value, lambda r: r.value, exact=True),
     ]
     return LiveTable(
         columns,
