@@ -27,7 +27,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from clusters.watch.slices import in_slices
-from tui import keys, preferences
+from tui import keys, preferences, ready
 from tui.actions import (
     ACTIONS,
     Action,
@@ -54,7 +54,6 @@ from tui.pages.base import Desk, Stands
 from tui.pages.changes import clock_text
 from tui.painting import TABS
 from tui.palette import WITHOUT, own_commands
-from tui.ready import reading
 from tui.refusal import CSS as REFUSAL_CSS
 from tui.rings import forget_lines
 from tui.saved import SavedContext
@@ -144,8 +143,10 @@ class DashboardApp(Following):
 
     async def _make_ready(self) -> None:
         await asyncio.sleep(READY_S)
-        await in_slices(reading(self, self.stylesheet, self._other_theme()))
-        self._get_screen(self._palette())
+        await in_slices(ready.dialogs(self.stylesheet))
+        _, made = self._get_screen(self._palette())
+        await made
+        await in_slices(ready.theme(self, self.stylesheet, self._other_theme()))
 
     def on_unmount(self) -> None:
         """Give the process back as it was."""

@@ -38,15 +38,17 @@ KINDS: tuple[type[DOMNode], ...] = (
 )
 
 
-def reading(
-    app: App[Any], sheet: RememberingStylesheet, other: Theme
-) -> Generator[None, None, None]:
-    """Read them, a piece at each step; `other` is the theme that may be chosen next."""
+def dialogs(sheet: RememberingStylesheet) -> Generator[None, None, None]:
+    """Read what dialogs need, a piece at each step."""
     for kind in KINDS:
         # Textual asks a widget for the texts of its kind, and looks at nothing else of it.
         for place, css, tie_breaker, scope in kind.__new__(kind)._get_default_css():
             sheet.add_source(css, place, is_default_css=True, tie_breaker=tie_breaker, scope=scope)
         yield from sheet.reading()
     assert sheet.rules is not None
+
+
+def theme(app: App[Any], sheet: RememberingStylesheet, other: Theme) -> Generator[None, None, None]:
+    """Read what a theme needs that may be chosen, a piece at each step."""
     variables = app.get_theme_variable_defaults() | other.to_color_system().generate()
     yield from sheet.reading(variables | other.variables)

@@ -115,8 +115,8 @@ async def test_a_broken_style_sheet_changes_nothing(desk) -> None:
 
 async def test_what_dialogs_and_the_other_theme_need_is_read_while_nobody_waits(desk) -> None:
     app, pilot = desk
-    await until(pilot, lambda: app.is_screen_installed("palette"), "all is read")
-    await until(pilot, lambda: app.get_screen("palette").is_mounted, "the palette is made")
+    await until(pilot, lambda: app.is_screen_installed("palette"), "the palette is made")
+    await until(pilot, lambda: not any(w.group == "ready" for w in app.workers), "all is read")
     assert len(app.screen_stack) == 1
     sheet = app.stylesheet
     texts = {*sheet.source}
