@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from clusters.errors import CheckFailed
 from clusters.phases.base import Node, Run
 from clusters.phases.host_checks import CheckResult, check_hosts
-from clusters.phases.leaving import find_leaving, leaving_failures
+from clusters.phases.leaving import find_leaving, leaving_failures, voters_failures
 from clusters.spec.loader import new_cluster_id
 
 FREE_BYTES_MIN = 64 << 20
@@ -24,6 +24,7 @@ class Checks:
         if run.takes_out:
             await find_leaving(run)
             failures += await leaving_failures(run)
+            failures += voters_failures(run)
         else:
             failures += await _strangers(run)
         for node in run.nodes.values():

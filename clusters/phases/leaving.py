@@ -99,8 +99,8 @@ async def leaving_failures(run: Run) -> list[str]:
         for broker_id in run.leaving
         if (held := [each for each in reading.partitions if broker_id in each.replicas])
     ]
-    failures += _voters_failures(run, reading.quorum)
-    return failures
+    before = {voter.id for voter in reading.quorum.voters} if reading.quorum is not None else set()
+    return failures + _at_once(before, run)
 
 
 def _holding(run: Run, broker_id: int, held: list[PartitionReading]) -> str:
@@ -113,19 +113,41 @@ def _holding(run: Run, broker_id: int, held: list[PartitionReading]) -> str:
     )
 
 
-def _voters_failures(run: Run, quorum: QuorumInfo | None) -> list[str]:
-    if quorum is None:
-        return []
-    before = {voter.id for voter in quorum.voters}
+def voters_failures(run: Run) -> list[str]:
+    """Why the voters of the quorum cannot be changed as the file asks; [] when they can.
+
+    By what brokers with data have in their settings, also those that are stopped: new ones may be
+    up before them.
+    """
+    failures: list[str] = []
+    for node in run.nodes.values():
+        if node.found.running or node.found.owner is not None:
+            failures += _at_once(_voters_in(node.found.installed.configuration or ""), run)
+    return list(dict.fromkeys(failures))
+
+
+def _voters_in(configuration: str) -> set[int]:
+    """The voters of a settings file (`ID@HOST:PORT,...`)."""
+    for line in configuration.splitlines():
+        name, _, value = line.partition("=")
+        if name.strip() == "controller.quorum.voters":
+            ids = (voter.partition("@")[0].strip() for voter in value.split(","))
+            return {int(each) for each in ids if each.isdecimal()}
+    return set()
+
+
+def _at_once(before: set[int], run: Run) -> list[str]:
+    """Two brokers that come could elect each other, without the records of those that are there."""
     after = {host.id for host in run.spec.hosts if "controller" in host.roles}
     gone, new = sorted(before - after), sorted(after - before)
-    if not gone or len(gone) + len(new) < 2:
+    if not before or len(gone) + len(new) < 2:
         return []
     told = ", ".join([*(f"{each} goes" for each in gone), *(f"{each} comes" for each in new)])
     return [
         (
             f"More than one voter of the quorum would change at once ({told}), and two majorities "
-            "could decide without each other. Change one, run `up`, then change the next."
+            "could decide without each other. Change one, run `up`, then change the next; brokers "
+            "with `roles: [broker]` are no voters and may come and go together."
         )
     ]
 

@@ -198,3 +198,32 @@ async def test_one_voter_changes_at_a_time(monkeypatch, voters, hosts, said):
     failures = await leaving.leaving_failures(run_with(Driver(), hosts))
     assert bool(failures) is bool(said)
     assert said in "".join(failures)
+
+
+@pytest.mark.parametrize(
+    ("voters", "hosts", "said"),
+    [
+        ("1@h:1", (1, 2), ""),
+        ("1@h:1,2@h:2", (1, 2, 3), ""),
+        ("1@h:1,2@h:2,3@h:3", (1, 2, 3), ""),
+        ("1@h:1,2@old:2,3@h:3", (1, 2, 3), ""),
+        ("1@h:1", (1, 2, 3), "2 comes, 3 comes"),
+        ("1@h:1,2@h:2,3@h:3", (1, 2, 3, 4, 5), "4 comes, 5 comes"),
+    ],
+)
+def test_two_that_come_at_once_could_elect_each_other(voters, hosts, said):
+    """With empty logs, while the one that has the records leads on without knowing of them."""
+    run = run_with(Driver(), hosts)
+    running = SimpleNamespace(configuration=f"a=b\ncontroller.quorum.voters={voters}\n")
+    fresh = SimpleNamespace(configuration=None)
+    run.nodes = {
+        1: SimpleNamespace(found=SimpleNamespace(running=True, owner={}, installed=running)),
+        2: SimpleNamespace(found=SimpleNamespace(running=False, owner=None, installed=fresh)),
+    }
+    failures = leaving.voters_failures(run)
+    assert bool(failures) is bool(said)
+    assert said in "".join(failures)
+    run.nodes[1].found.running = False
+    assert leaving.voters_failures(run) == failures, "stopped, it still has the records"
+    run.nodes[1].found.owner = None
+    assert leaving.voters_failures(run) == [], "without data there is nothing to lose"
