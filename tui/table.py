@@ -30,6 +30,8 @@ R = TypeVar("R")
 # What stands before a name to be seen at a glance.
 SIGN = re.compile(r"^[^\w\s\"'(<\[{-] (?=\w)")
 FLEXIBLE_MIN = 12
+# Cells with styles of their own that are kept.
+PARTS_MAX = 4096
 # A name takes no more, so that the numbers beside it stay near; the border tells all of it.
 NAME_MAX = 64
 
@@ -168,6 +170,9 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         self._cursor_place = -1
         # (number, column, width) of each column that is seen, worked out once a painting.
         self._fitted: list[tuple[int, Column[R], int]] | None = None
+        # How wide what is seen is, and all of it; worked out once a painting, too.
+        self._width = self._whole_width = 0
+        self._known_parts: dict[tuple[Any, ...], list[Segment]] = {}
         # The longest cell so far of each column that takes what it needs.
         self._longest: dict[int, int] = {}
         self.border_title = title
@@ -453,6 +458,7 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         """Lines of the screen; what holds for all of them is worked out once."""
         self._style = self.rich_style
         self._fitted = None
+        self._width, self._whole_width = self.size.width, self._content_width()
         if self._measure(crop):
             # A longer cell than any before: lines that were drawn before have the old widths.
             self._styles_cache.clear()
@@ -481,7 +487,7 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         """One line of the screen: the titles, a row, or nothing."""
         if self._style is None:
             self._style = self.rich_style
-        width = self.size.width
+        width = self._width
         scroll_x, scroll_y = self.scroll_offset
         if y == 0:
             return self._header().crop_extend(scroll_x, scroll_x + width, self._style)
@@ -519,7 +525,7 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         for _, column, width in self._fit():
             segments += self._cell(column, row, width, style)
             taken += width + 1
-        rest = self._content_width() - taken
+        rest = self._whole_width - taken
         if rest > 0:
             segments.append(Segment(" " * rest, style))
         # In few pieces: each is looked at many times on its way to the terminal.
@@ -535,10 +541,7 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
                 drawn.truncate(width, overflow="ellipsis")
                 long = drawn.cell_len
             pad = Segment(" " * (width - long), style)
-            parts = [
-                Segment(segment.text, style + segment.style if segment.style else style)
-                for segment in drawn.render(self.app.console)
-            ]
+            parts = self._parts(drawn, style)
             end = Segment(" ", style)
             return [pad, *parts, end] if column.right else [*parts, pad, end]
         if isinstance(drawn, Text) and drawn.style:
@@ -548,6 +551,19 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
             long = width
         pad_text = " " * (width - long)
         return [Segment((pad_text + plain if column.right else plain + pad_text) + " ", style)]
+
+    def _parts(self, drawn: Text, style: Style) -> list[Segment]:
+        """A cell with styles of its own; most say what another said before."""
+        key = (drawn.plain, tuple(drawn.spans), drawn.style, style)
+        parts = self._known_parts.get(key)
+        if parts is None:
+            if len(self._known_parts) >= PARTS_MAX:
+                self._known_parts.clear()
+            parts = self._known_parts[key] = [
+                Segment(segment.text, style + segment.style if segment.style else style)
+                for segment in drawn.render(self.app.console)
+            ]
+        return parts
 
     # -- what fades
 
