@@ -14,6 +14,7 @@ from textual.dom import DOMNode
 from textual.strip import Strip
 
 from clusters.watch.events import EventKind
+from tests.tui.piloting import until
 from tui.app import DashboardApp
 from tui.collecting import Collector
 from tui.model import ClusterView, Flash
@@ -121,6 +122,7 @@ async def test_moving_the_focus_leaves_nothing_to_be_collected(cluster_class) ->
     app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
     async with app.run_test(size=(120, 40)) as pilot:
         await cluster.tell(replaying=True)
+        await until(pilot, lambda: not any(w.group == "ready" for w in app.workers), "all is read")
         await pilot.press("tab", "colon", "escape", "slash", "escape", "shift+tab")
         gc.collect()
         gc.disable()
