@@ -362,6 +362,9 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
 
     def _extend(self) -> None:
         """Be as long as there are rows: only the bar changes, unless the height follows them."""
+        if not self._size and self.is_attached and len(self.shown) >= self.app.size.height:
+            # There will be a bar, wherever it is laid out: so that is done once.
+            self.set_reactive(Widget.show_vertical_scrollbar, True)
         size = Size(self._content_width(), len(self.shown) + 1)
         if size == self.virtual_size:
             return
