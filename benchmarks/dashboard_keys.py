@@ -65,7 +65,9 @@ async def run(storm_s: float, changes: int, size: tuple[int, int], over_ms: floa
         await storm.cluster.tell(replaying=True)
         while len(app.store.view.partitions) < PARTITIONS:
             await asyncio.sleep(0.002)
-        await asyncio.sleep(1)
+        # What is read ahead is read while nobody presses keys.
+        while any(each.group == "ready" for each in app.workers):
+            await asyncio.sleep(0.05)
         answers = Answers()
         if changes:
             for visit in WALK:
