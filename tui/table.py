@@ -230,8 +230,11 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
 
     def _draw_changed(self, shift: Shift) -> None:
         """Draw the lines of rows that changed where they stand."""
-        for index in shift.changed:
-            self._draw_row(index)
+        # Of thousands that changed a screen is seen.
+        top, height, width = self.scroll_offset.y, self.size.height, self.size.width
+        lines = {index - top + 1 for index in shift.changed}
+        for line in lines.intersection(range(1, height)):
+            self.refresh(Region(0, line, width, 1))
 
     def _draw_row(self, index: int) -> None:
         line = index - self.scroll_offset.y + 1
