@@ -1,6 +1,7 @@
 """Topics, one topic, and all partitions with their filters."""
 
 from collections.abc import Callable, Mapping, Sequence
+from heapq import nlargest
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -8,7 +9,6 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from broker.protocol.image import RESOURCE_TOPIC
-from clusters.admin import PartitionLag
 from clusters.polls import NO_ANSWER, Answer, Poll
 from tui.charts import chart
 from tui.drawing import SIGNS, count, said_value, size, sparkline
@@ -25,6 +25,8 @@ from tui.store import ENDS, FRESH_MS, LAGS, LOG_DIRS
 from tui.table import Column
 
 PLOTS_WIDTH = 150
+# Groups that are told of before it is known how many there is room for.
+READERS_MAX = 10
 TONE = {
     Health.OK: "",
     Health.UNDER_REPLICATED: "warning",
@@ -87,8 +89,10 @@ class TopicPage(Page):
         self._last: Answer = NO_ANSWER
         self._transactions = OpenTransactions()
         self._rates: dict[Any, float] = {}
+        # By group that reads this topic; and those of which it is not known.
         self._lags: Any = None
-        self._mine: list[tuple[str, str | list[PartitionLag]]] = []
+        self._behind: dict[str, int] = {}
+        self._untold = ""
         self.add_text("facts", f"Topic {subject}".replace("[", "\\["))
         self.add_text("rates", "Records written per second")
         self.add_text("settings", "Settings that are not default")
@@ -264,31 +268,33 @@ class TopicPage(Page):
                     found[entry.name] = below[0][0]
         return dict(sorted(found.items()))
 
-    def _of_mine(self, answer: Answer) -> list[tuple[str, str | list[PartitionLag]]]:
-        """The lag of each group in this topic, or why it is not known."""
-        if answer.value is not self._lags:
-            self._lags = answer.value
-            self._mine = [
-                (group, lag if isinstance(lag, str) else [p for p in lag if p.topic == self.about])
-                for group, lag in sorted((answer.value or {}).items())
-            ]
-        return self._mine
+    def _look_for_readers(self, answer: Answer) -> None:
+        """Of each group that reads this topic how far it is behind; once for each answer."""
+        if answer.value is self._lags:
+            return
+        self._lags, self._behind, self._untold = answer.value, {}, ""
+        for group, lag in sorted((answer.value or {}).items()):
+            if isinstance(lag, str):
+                # Whether it reads this topic is not known either.
+                self._untold += f"⚠ {group}: {lag}\n"
+            elif mine := [each.lag or 0 for each in lag if each.topic == self.about]:
+                self._behind[group] = sum(mine)
 
     def _readers(self) -> Content:
         answer, prose = self.store.answer(LAGS), Prose()
-        readers, untold = 0, ""
-        for group, mine in self._of_mine(answer):
-            if isinstance(mine, str):
-                # Whether it reads this topic is not known either.
-                untold += f"⚠ {group}: {mine}\n"
-            elif mine:
-                readers += 1
-                behind = sum(each.lag or 0 for each in mine)
-                prose.append(group, "accent").append(f"  lag {count(behind)}  ")
-                prose.append(f"{trend(self.store, group)}\n", "dim")
-        if answer.value is not None and not readers and not untold:
+        self._look_for_readers(answer)
+        shown, room = [*self._behind], self.texts["readers"].size.height or READERS_MAX
+        if more := max(0, len(shown) - room + 1) if len(shown) > room else 0:
+            # Those that are further behind than all that are not shown.
+            shown = nlargest(room - 1, shown, key=self._behind.__getitem__)
+        for group in shown:
+            prose.append(group, "accent").append(f"  lag {count(self._behind[group])}  ")
+            prose.append(f"{trend(self.store, group)}\n", "dim")
+        if more:
+            prose.append(f"and {more} groups that are less behind\n", "dim")
+        if answer.value is not None and not shown and not self._untold:
             prose.append("none\n", "dim")
-        prose.append(untold, "warning")
+        prose.append(self._untold, "warning")
         return prose.append(self.note(answer), "warning").content()
 
 
