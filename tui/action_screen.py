@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
 from textual.widgets import Input, Static
 
 from tui.actions import Action, Values
@@ -76,6 +77,18 @@ HINTS: dict[Phase, tuple[str, tuple[tuple[str, str, str], ...]]] = {
 NOTHING_PRESSED = Presses()
 
 
+class AtItsEnd(Vertical):
+    """Parts below one another, of which the last is seen where not all are, while `stays`."""
+
+    stays = False
+
+    def _scroll_update(self, virtual_size: Size) -> None:
+        super()._scroll_update(virtual_size)
+        if self.stays:
+            # Within the layout: whatever got longer, and however late, it is never drawn without.
+            self.scroll_end(animate=False, immediate=True)
+
+
 class ActionScreen(Dialog[int | None]):
     """Returns the command's exit code, or None when it was not run."""
 
@@ -117,6 +130,7 @@ class ActionScreen(Dialog[int | None]):
         self._boxes: dict[str, Box] = {}
         # Where the name is to be typed that is destroyed, by an action that does so.
         self._typed: Box | None = None
+        self._frame = AtItsEnd(id="action")
         self._command = Static(id="action-command", markup=False)
         self._scroll = VerticalScroll(id="action-scroll")
         self._lines = Static(id="action-said", markup=False)
@@ -138,7 +152,7 @@ class ActionScreen(Dialog[int | None]):
             self._typed.display = False
         # Before the first layout: what changes after it has all laid out once more.
         self._draw()
-        with Vertical(id="action"):
+        with self._frame:
             yield Static(title, id="action-title", markup=False)
             yield from self._boxes.values()
             yield self._command
@@ -307,6 +321,8 @@ class ActionScreen(Dialog[int | None]):
 
     def _ready(self) -> None:
         self.phase, self._seen_s, self._pressed = Phase.AGREEING, None, False
+        # On a small screen not all may be seen: the command and what agrees to it must be.
+        self._frame.stays = True
         # What was typed before the question was on the screen is no answer to it.
         self.call_after_refresh(self._show_question)
         self._looked_ms = self._desk.now_ms()
@@ -321,8 +337,7 @@ class ActionScreen(Dialog[int | None]):
 
     def _show_question(self) -> None:
         self._seen_s = time.monotonic()
-        # On a small screen not all may be seen: the command and what agrees to it must be.
-        self.query_one("#action").scroll_end(animate=False)
+        self._frame.scroll_end(animate=False)
         if self._is_long():
             self._draw()
 
@@ -415,8 +430,9 @@ class ActionScreen(Dialog[int | None]):
 
     def action_look(self, step: int) -> None:
         """Go a page back or on in what was said; at its end in the whole dialog."""
+        self._frame.stays = False
         at, most = self._scroll.scroll_offset.y, self._scroll.max_scroll_y
-        part = self._scroll if (at > 0 if step < 0 else at < most) else self.query_one("#action")
+        part = self._scroll if (at > 0 if step < 0 else at < most) else self._frame
         part.scroll_relative(y=step * max(1, part.size.height - 1), animate=False)
 
     def action_copy(self) -> None:
