@@ -59,7 +59,7 @@ def test_a_name_stays_a_name_in_the_command_and_in_a_shell(action: Action, name:
     words = words_of(action, name)
     assert shlex.split(shlex.join(words)) == words
     invocation = parse(build(all_commands()), words)
-    if action.kinds & {"topic", "group", "setting"}:
+    if action.about_subject and action.kinds & {"topic", "group", "setting"}:
         told = invocation.values.values()
         assert any(name in each for each in told if isinstance(each, str | list | tuple)), told
     assert bool(invocation.values.get("dry_run")) is action.dry_run
