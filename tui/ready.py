@@ -15,7 +15,8 @@ from textual.theme import Theme
 from textual.widgets import LoadingIndicator
 from textual.widgets._toast import Toast, ToastHolder
 
-from tui.action_screen import ActionScreen
+from tui.action_screen import ActionScreen, AtItsEnd
+from tui.box import Box
 from tui.dialog import Palette
 from tui.help import HelpScreen
 from tui.looks import RememberingStylesheet
@@ -24,6 +25,8 @@ from tui.record_screens import ReadScreen, RecordScreen
 # What is not on the pages.
 KINDS: tuple[type[DOMNode], ...] = (
     ActionScreen,
+    AtItsEnd,
+    Box,
     HelpScreen,
     Palette,
     RecordScreen,
