@@ -173,13 +173,20 @@ async def _begin_throttled(
     from broker.protocol.errors import LogctlError
     from clusters.admin.throttles import hold_back
 
-    async with session.admin() as admin:
-        await hold_back(admin, copies, rate)
-        try:
-            await admin.reassign(plan)
-        except LogctlError:
-            await release(session, {topic for topic, _ in copies}, brokers_of(copies))
-            raise
+    try:
+        async with session.admin() as admin:
+            await hold_back(admin, copies, rate)
+            try:
+                await admin.reassign(plan)
+            except LogctlError:
+                await release(session, {topic for topic, _ in copies}, brokers_of(copies))
+                raise
+    except asyncio.CancelledError:
+        # The cluster may have got what it has not answered yet.
+        session.output.say(
+            f"The move may have begun (`partition moves` tells) and stays throttled. {LEFT}"
+        )
+        raise
 
 
 async def _waited(

@@ -159,7 +159,8 @@ async def test_a_throttled_move_is_followed_and_leaves_nothing_behind(three, log
         process.send_signal(signal.SIGINT)
         code, said = await heard(process)
         assert code not in (0, None)
-        assert "The move goes on and stays throttled." in said
+        # It goes on; seen by the dashboard, it may not yet have been answered to the command.
+        assert "stays throttled." in said
         assert (await throttles(admin)).replicas.keys() == {"heavy"}
         code, said = await heard(logctl("partition", "move", "--cancel", "heavy"))
         assert (code, "The throttle is removed." in said) == (0, True), said

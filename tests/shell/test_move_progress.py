@@ -127,3 +127,34 @@ async def test_what_an_interrupted_command_says_last_is_told(monkeypatch, tmp_pa
         with pytest.raises(asyncio.CancelledError):
             await running
     assert lines == ["begun", "the move goes on"]
+
+
+async def test_interrupted_before_it_is_answered_it_tells_of_the_throttle_that_stays(
+    monkeypatch,
+) -> None:
+    stderr, asked = io.StringIO(), asyncio.Event()
+
+    class Silent:
+        async def reassign(self, _plan: object) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def admin():
+        yield Silent()
+
+    async def held_back(*_: object) -> None:
+        """Throttled."""
+
+    monkeypatch.setattr("clusters.admin.throttles.hold_back", held_back)
+    output = Output(stdout=io.BytesIO(), stderr=stderr)
+    session = SimpleNamespace(admin=admin, output=output)
+    plan = {("big", 0): (3, 2)}
+    moving = asyncio.create_task(partition_move._begin_throttled(session, plan, {}, 1000))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        moving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await moving
+    assert "may have begun" in stderr.getvalue()
+    assert "stays throttled. `logctl partition throttle off`" in stderr.getvalue()
