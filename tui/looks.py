@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from textual.cache import LRUCache
-from textual.css.model import RuleSet
+from textual.css.model import RuleSet, SelectorType
 from textual.css.styles import RulesMap, Styles
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
@@ -24,6 +24,8 @@ RULES_MAX = 32
 # Pieces of style sheet that are kept of a theme: one for each kind of widget, and ours.
 PIECES_MAX = 256
 STYLES_MAX = 4096
+# Looks that are kept of one set of rules: all of the dashboard has some hundred.
+LOOKS_MAX = 4096
 
 
 class _Candidates:
@@ -45,10 +47,18 @@ class _Candidates:
 class _Known:
     """What was found by one set of rules; `rules` keeps them, for they are known by their ids."""
 
-    __slots__ = ("candidates", "looks", "rules")
+    __slots__ = ("candidates", "ids", "looks", "rules")
 
     def __init__(self, rules: list[RuleSet]) -> None:
         self.rules = rules
+        # The ids that a rule asks for: each note that pops up has one of its own.
+        self.ids = {
+            selector.name
+            for rule in rules
+            for each in rule.selector_set
+            for selector in each.selectors
+            if selector.type is SelectorType.ID
+        }
         self.candidates: dict[frozenset[str], _Candidates] = {}
         self.looks: dict[tuple[Any, ...], RulesMap] = {}
 
@@ -119,7 +129,7 @@ class RememberingStylesheet(Stylesheet):
             every = self._known.rules
             candidates = _Candidates([rule for rule in every if id(rule) in mine])
             self._known.candidates[names] = candidates
-        key = _key_of(node, names, candidates.states)
+        key = _key_of(node, names, candidates.states, self._known.ids)
         looks = self._known.looks.get(key)
         if looks is None:
             self._find(node, candidates, key, animate=animate)
@@ -143,6 +153,8 @@ class RememberingStylesheet(Stylesheet):
         finally:
             self._rules = every
             looks = self._found.pop()
+        if len(self._known.looks) >= LOOKS_MAX:
+            self._known.looks.clear()
         self._known.looks[key] = _as_kept(looks or {})
 
     def replace_rules(  # type: ignore[override]
@@ -213,12 +225,14 @@ def _once(styles: Styles) -> Iterator[None]:
         styles.refresh(**asked)
 
 
-def _key_of(node: DOMNode, names: frozenset[str], states: tuple[str, ...]) -> tuple[Any, ...]:
+def _key_of(
+    node: DOMNode, names: frozenset[str], states: tuple[str, ...], ids: set[str]
+) -> tuple[Any, ...]:
     key: list[Any] = [names]
     each: Any = node
     while isinstance(each, DOMNode):
         ways: Mapping[str, Callable[[Any], bool]] = each._PSEUDO_CLASSES
         now = [state for state in states if state in ways and ways[state](each)]
-        key += (type(each), each._id, each.classes, tuple(now))
+        key += (type(each), each._id if each._id in ids else None, each.classes, tuple(now))
         each = each._parent
     return tuple(key)

@@ -131,3 +131,20 @@ async def test_what_dialogs_and_the_other_theme_need_is_read_while_nobody_waits(
     await pilot.pause()
     assert {*sheet.source} == texts
     assert sum(len(each.pieces) for each in sheet._texts.values()) == pieces
+
+
+async def test_notes_that_come_and_go_leave_no_looks_behind(cluster_class) -> None:
+    cluster = cluster_class()
+    app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.is_screen_installed("palette"), "the palette is made")
+        await until(pilot, lambda: not any(w.group == "ready" for w in app.workers), "all is read")
+        kept = []
+        for number in range(6):
+            app.notify(f"note {number}", timeout=0.05)
+            await until(pilot, lambda: app.screen.query("Toast"), "the note")
+            assert differing(app) == []
+            await until(pilot, lambda: not app.screen.query("Toast"), "the note is gone")
+            kept.append(len(app.stylesheet._known.looks))
+        assert kept[-1] == kept[1], kept
