@@ -176,7 +176,8 @@ class Painting(TypedAhead):
         for other in self.page.tables.values():
             if other is not table and other.is_lit and not other.has_focus:
                 other.light(False)
-        if table is not None:
+        # One that was made may be gone before it says so.
+        if table is not None and self.page.is_attached:
             self.page.screen.set_focus(table)
             # A new page has it without being told so, for it looked so from the first drawing on.
             self.on_live_table_moved()
