@@ -97,6 +97,8 @@ class Palette(DrawnOnce, OverPage, CommandPalette):
         event.prevent_default()
         for kind in (Screen, Widget):
             kind._on_mount(self, event)
+        # It may be made long before it is shown, and the theme be another one then.
+        self._known_looks = self.app.stylesheet.rules
 
     def on_screen_resume(self) -> None:
         """List what can be done now."""

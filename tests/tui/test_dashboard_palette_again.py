@@ -72,6 +72,26 @@ async def test_what_is_typed_at_once_after_it_was_opened_again_is_not_lost(clust
         await until(pilot, lambda: app.place.kind == "events", "the page of events")
 
 
+async def test_made_ahead_it_has_the_theme_that_was_chosen_before_it_is_opened(
+    cluster_class,
+) -> None:
+    cluster = cluster_class()
+    app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
+    async with app.run_test(size=(120, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.is_screen_installed("palette"), "the palette is made")
+        await until(pilot, lambda: not any(w.group == "ready" for w in app.workers), "all is read")
+        dark = app.get_screen("palette").query_one("#--container").styles.background
+        await pilot.press("T")
+        await until(pilot, lambda: app.theme == LIGHT.name, "the light theme")
+        await opened(app, pilot)
+        await until(
+            pilot,
+            lambda: app.screen.query_one("#--container").styles.background != dark,
+            "the colours of the light theme",
+        )
+
+
 async def test_it_has_the_theme_that_was_chosen_meanwhile(cluster_class) -> None:
     cluster = cluster_class()
     app = DashboardApp(["127.0.0.1:1"], feed=cluster, kinds=cluster.kinds())
