@@ -46,3 +46,16 @@ def test_every_test_file_has_a_name_of_its_own() -> None:
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         assert path.name not in names, f"{path} and {names[path.name]}"
         names[path.name] = path
+
+
+def test_no_file_beside_the_packages_is_too_long_either() -> None:
+    """Tests and tools: functions there may be as long as what they tell."""
+    tools = (
+        path for name in ("tests", "benchmarks", "docs") for path in (ROOT / name).rglob("*.py")
+    )
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tools
+        if (lines := path.read_text(encoding="utf-8").count("\n")) > FILE_LINES_MAX
+    }
+    assert not long, f"{FILE_LINES_MAX} lines at most: {long}"

@@ -2,15 +2,24 @@
 
 import asyncio
 import base64
+import importlib
 import json
+import pkgutil
 from collections.abc import Awaitable, Callable, Sequence
 
+from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Static
 
+import tui
 from tests.tui import piloting
 from tests.tui.piloting import until
+from tui.keys import NO_KEY
 from tui.pages.base import Place
+
+# Topics beside those of every cluster here.
+MANY = 120
+FORMS = ("ActionScreen", "ReadScreen")
 
 
 class Clerk(piloting.Clerk):
@@ -94,3 +103,17 @@ class Bench:
 
 
 Check = Callable[[Bench, str], Awaitable[None]]
+
+
+def keys_of_the_application() -> set[tuple[str, str]]:
+    """(class, key) of every binding that is written down anywhere in the dashboard."""
+    # Keys of Textual's own that go from field to field, whether or not a dialog names them too.
+    found = {(form, key) for form in FORMS for key in ("tab", "shift+tab")}
+    for module in pkgutil.walk_packages(tui.__path__, "tui."):
+        for each in vars(importlib.import_module(module.name)).values():
+            if isinstance(each, type) and each.__module__ == module.name:
+                for binding in vars(each).get("BINDINGS", ()):
+                    assert isinstance(binding, Binding)
+                    found |= {(each.__name__, key) for key in binding.key.split(",")}
+    # Of those that are only chosen: test_dashboard_keys.
+    return {(name, key) for name, key in found if key != NO_KEY}

@@ -14,6 +14,7 @@ from broker.protocol import metadata_records as rec
 from clusters.admin import QuorumInfo, QuorumReplica
 from clusters.polls import PollKind
 from clusters.watch import ClusterEvent, Entry, FeedStatus, FeedUpdate, Projector
+from tests.tui.bench import MANY, Bench, Clerk, Story
 from tui.app import DashboardApp
 from tui.pressing import Presses
 
@@ -239,3 +240,25 @@ def open_dashboard() -> Callable[..., DashboardApp]:
         return app
 
     return make
+
+
+@pytest.fixture
+async def bench(cluster, open_dashboard, monkeypatch, tmp_path):
+    """A dashboard of a cluster with many topics, with a clerk and a story, that is up."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(MANY):
+        cluster.create_topic(f"t-{number:03}", 1)
+    clerk, quorum, asked = Clerk(), cluster.quorum, []
+
+    async def counted():
+        asked.append(cluster.now_ms)
+        return await quorum()
+
+    cluster.quorum = counted
+    app = open_dashboard(cluster, commander=clerk, guide=Story())
+    async with app.run_test(size=(120, 40)) as pilot:
+        made = Bench(app, pilot, cluster, clerk, asked)
+        monkeypatch.setattr(app._driver, "write", made.written.append)
+        await cluster.tell(replaying=True)
+        await made.until(lambda: len(app.store.view.topics) == MANY + 2, "the cluster")
+        yield made

@@ -3,71 +3,27 @@
 The keys are read from the application: its own, those of its tables, pages and dialogs.
 """
 
-import importlib
 import json
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.screen import Screen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
-import tui
 from clusters.admin import ConfigEntry
 from clusters.watch import EventKind
-from tests.tui.bench import Bench, Check, Clerk, Story
-from tests.tui.piloting import STEP_S, WAIT_S
+from tests.tui.bench import MANY, Bench, Check, keys_of_the_application
+from tests.tui.piloting import STEP_S
 from tui.action_screen import ActionScreen
 from tui.help import HelpScreen
-from tui.keys import NO_KEY
 from tui.pages import MAIN_PAGES
 from tui.pages.base import Place
 from tui.record_screens import ReadScreen, RecordScreen
 from tui.status import guide_text
 
-AGAIN_STEPS = 50
 START = 60
-MANY = 120
-FORMS = ("ActionScreen", "ReadScreen")
-
-
-def keys_of_the_application() -> set[tuple[str, str]]:
-    """(class, key) of every binding that is written down anywhere in the dashboard."""
-    # Keys of Textual's own that go from field to field, whether or not a dialog names them too.
-    found = {(form, key) for form in FORMS for key in ("tab", "shift+tab")}
-    for module in pkgutil.walk_packages(tui.__path__, "tui."):
-        for each in vars(importlib.import_module(module.name)).values():
-            if isinstance(each, type) and each.__module__ == module.name:
-                for binding in vars(each).get("BINDINGS", ()):
-                    assert isinstance(binding, Binding)
-                    found |= {(each.__name__, key) for key in binding.key.split(",")}
-    # Of those that are only chosen: test_dashboard_keys.
-    return {(name, key) for name, key in found if key != NO_KEY}
-
-
-@pytest.fixture
-async def bench(cluster, open_dashboard, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    for number in range(MANY):
-        cluster.create_topic(f"t-{number:03}", 1)
-    clerk, quorum, asked = Clerk(), cluster.quorum, []
-
-    async def counted():
-        asked.append(cluster.now_ms)
-        return await quorum()
-
-    cluster.quorum = counted
-    app = open_dashboard(cluster, commander=clerk, guide=Story())
-    async with app.run_test(size=(120, 40)) as pilot:
-        made = Bench(app, pilot, cluster, clerk, asked)
-        monkeypatch.setattr(app._driver, "write", made.written.append)
-        await cluster.tell(replaying=True)
-        await made.until(lambda: len(app.store.view.topics) == MANY + 2, "the cluster")
-        yield made
-
 
 # -- everywhere
 
@@ -779,63 +735,3 @@ async def test_every_key_does_what_is_said(bench: Bench, owner: str) -> None:
 async def test_keys_that_always_leave(bench: Bench, key: str) -> None:
     await bench.at("topics")
     await quits(bench, key)
-
-
-async def test_a_mouse_does_what_keys_do(bench: Bench) -> None:
-    app, click = bench.app, bench.pilot.click
-
-    async def click_word(line: str, word: str, seen: Callable[[], bool]) -> None:
-        """Click on a word of a line: again where it moved, or a dialog was just closing there."""
-        clicked = -1
-        for step in range(int(WAIT_S / STEP_S)):
-            if seen():
-                return
-            at = bench.line(line).find(word)
-            if at >= 0 and (at != clicked or step % AGAIN_STEPS == 0):
-                clicked = at
-                assert await click(f"#{line}", offset=(at + 1, 0))
-            await bench.pilot.pause(STEP_S)
-        raise AssertionError(f"nothing came of a click on {word}")
-
-    table = await bench.at("topics")
-    first = table.render_line(0).text
-    where = first.index("topic") + 2, 1
-    assert await click(table, offset=where)
-    await bench.until(lambda: "▼" in table.render_line(0).text, "the order of the title")
-    assert table.cursor_row.name == "orders"
-    assert table.shown[0].name == f"t-{MANY - 1:03}"
-    assert await click(table, offset=where)
-    await bench.until(lambda: table.render_line(0).text == first, "the order as before")
-    # A click puts the cursor there, for keys that are about a row; another opens it.
-    assert await click(table, offset=(10, 3))
-    await bench.until(lambda: table.cursor_row.name == "signups", "the cursor on the row")
-    assert app.place == Place("topics")
-    assert await click(table, offset=(10, 3))
-    await bench.until(lambda: app.place == Place("topic", "signups"), "the topic of the row")
-    await click_word("tabs", "5 Groups", lambda: app.place == Place("groups"))
-    await bench.at("topics")
-    await click_word("keys", "Help", lambda: isinstance(app.screen, HelpScreen))
-    await bench.screen(HelpScreen)
-    assert await click(offset=(2, 20))
-    await bench.closed()
-    await click_word("keys", "Create topic", lambda: isinstance(app.screen, ActionScreen))
-    await bench.screen(ActionScreen)
-    await bench.press("escape")
-    await bench.closed()
-    table = await bench.at("partitions")
-    await click_word("keys", "Offline", lambda: table.is_narrowed)
-
-
-async def test_the_palette_lists_pages_and_actions(bench: Bench) -> None:
-    await bench.at("topics")
-    await bench.press("ctrl+p")
-    palette = await bench.screen(CommandPalette)
-    palette.query_one(Input).value = "Delete topic orders"
-    found = palette.query_one(OptionList)
-    await bench.until(lambda: found.option_count > 0, "what was looked for")
-    await bench.until(lambda: found.highlighted is not None, "the first of it")
-    await bench.press("enter")
-    screen = await bench.screen(ActionScreen)
-    assert "topic delete orders" in str(screen.query_one("#action-command", Static).content)
-    await bench.press("escape")
-    await bench.closed()
