@@ -33,6 +33,7 @@ class Partition:
         "_brokers",
         "_follower",
         "_leader",
+        "_led_since_epoch",
         "index",
         "leader_epoch",
         "leader_id",
@@ -67,6 +68,8 @@ class Partition:
         # At most one of the two roles is set; none before the first metadata.
         self._leader: LeaderRole | None = None
         self._follower: FollowerRole | None = None
+        # The first epoch of the leadership that has not been interrupted here since.
+        self._led_since_epoch = NO_LEADER_EPOCH
         self.leader_id = NO_LEADER
         self.leader_epoch = NO_LEADER_EPOCH
         self.partition_epoch = -1
@@ -139,6 +142,8 @@ class Partition:
         if state.leader_epoch < self.log.latest_epoch:
             self._leader = None
             return False
+        if leader is None:
+            self._led_since_epoch = state.leader_epoch
         self._leader = LeaderRole(self.local, self.local_id, state, self._brokers, now_ms)
         return True
 
@@ -196,12 +201,15 @@ class Partition:
         return leader.append(batches, required_acks, now_ms, wall_ms)
 
     def acknowledged(self, required_offset: int, leader_epoch: int) -> ErrorCode | None:
-        """Whether the wait of acks=all is over; None = not yet.
+        """Whether what was appended in ``leader_epoch`` with acks=all is decided; None = not yet.
 
-        A new leader epoch ends it, even one that is led here: what was appended may be gone.
+        Leadership that was lost meanwhile ends it, even when it came back: what was appended may
+        be gone. An epoch that begins with the same leader (a reassignment that ends) does not,
+        as in Kafka: this log was never cut. An error here and success for the batch behind it
+        would leave a client to guess where the first one is.
         """
         leader = self._leader
-        if leader is None or leader.epoch != leader_epoch:
+        if leader is None or leader_epoch < self._led_since_epoch:
             return ErrorCode.not_leader_or_follower
         return leader.acknowledged(required_offset)
 

@@ -213,7 +213,9 @@ class GroupShard:
         def decided(_: "asyncio.Future[None]") -> None:
             limit.cancel()
             self.core.offsets.advance(self.partition.high_watermark)
-            self._settle(after, wait.results[0].error)
+            # A closed coordinator has told everybody to look elsewhere: nothing follows there.
+            error = ErrorCode.not_leader_or_follower if self.closed else wait.results[0].error
+            self._settle(after, error)
 
         wait.future.add_done_callback(decided)
 

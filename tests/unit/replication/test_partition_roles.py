@@ -157,6 +157,25 @@ def test_a_lost_leadership_ends_the_wait(world: World) -> None:
     assert world.append(1, batch("b"))[0] == ErrorCode.not_leader_or_follower
 
 
+def test_a_new_epoch_of_the_same_leader_does_not_end_the_wait(world: World) -> None:
+    """Else the batch behind it is answered with success first, and nobody tells of this one."""
+    epoch = world.state.leader_epoch
+    world.append(1, batch("a"))
+    world.elect(1)
+    assert world.state.leader_epoch > epoch
+    assert world[1].acknowledged(1, epoch) is None
+    world.sync(2, 3, rounds=2)
+    assert world[1].acknowledged(1, epoch) == ErrorCode.none
+
+
+def test_a_leadership_that_came_back_does_not_revive_the_wait(world: World) -> None:
+    epoch = world.state.leader_epoch
+    world.append(1, batch("a"))
+    world.elect(2)
+    world.elect(1)
+    assert world[1].acknowledged(1, epoch) == ErrorCode.not_leader_or_follower
+
+
 def test_a_duplicate_answers_with_the_original_offsets(world: World) -> None:
     _, first = world.append(1, batch("idempotent-1"))
     world.append(1, batch("other"))
