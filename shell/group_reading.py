@@ -21,11 +21,15 @@ from shell.printing import Printer, read_record
 from shell.reading import offsets_at
 from shell.session import Session
 from shell.sources import Source
+from shell.transactions import LeftOut, Marker, Outcomes, Part, Transaction, last_stable_end, told
+from shell.undecided import Undecided
 from shell.values import Position
 
 _POLL_MS = 200
 _RECORDS_PER_POLL = 500
 _COMMIT_EVERY_S = 1.0
+# How soon it is told what became of records that were shown as open.
+_TELL_EVERY_S = 1.0
 _END_LIMIT_S = 5.0
 
 
@@ -62,6 +66,11 @@ class _Member:
     stops: dict[TopicPartition, int] = field(default_factory=dict)
     # Partitions whose beginning is still to be noted.
     fresh: set[TopicPartition] = field(default_factory=set)
+    # How often partitions were taken from us: what was fetched before is the next member's.
+    revocations: int = 0
+    # Records of aborted transactions that were passed over.
+    left_out: int = 0
+    undecided: Undecided = field(default_factory=Undecided)
 
     async def note_beginnings(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Have the place committed where reading began, also where nothing was printed yet.
@@ -119,6 +128,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Commit what was printed of the partitions that go."""
+        self._member.revocations += 1
         await self._member.commit()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
@@ -149,7 +159,8 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
     member = _Member(session, wanted, printer, consumer)
     try:
         consumer.subscribe([s.topic for s in wanted.sources], listener=_Listener(member))
-        await _start(member)
+        with told():
+            await _start(member)
         printer.heading()
         await _read(member)
     except KafkaError as error:
@@ -180,33 +191,87 @@ async def _start(member: _Member) -> None:
 async def _read(member: _Member) -> None:
     loop = asyncio.get_running_loop()
     printer, consumer = member.printer, member.consumer
-    next_commit = loop.time() + _COMMIT_EVERY_S
+    outcomes = Outcomes(consumer)
+    next_commit = next_tell = loop.time() + _COMMIT_EVERY_S
     while not printer.full and not await _at_end(member):
         room = _RECORDS_PER_POLL
         if printer.limit is not None:
             room = 1 if printer.filter is not None else min(room, printer.limit - printer.shown)
+        revocations = member.revocations
         batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
         if member.fresh:
             await member.note_beginnings(batches)
-        for home, records in batches.items():
-            _take(member, home, records)
+        for home, found in batches.items():
+            transactions = await _transactions(outcomes, home, found)
+            if member.revocations != revocations:
+                # While we asked partitions went, and what was printed was committed.
+                break
+            _take(member, home, found, transactions)
         printer.flush()
+        if loop.time() >= next_tell:
+            _tell_decided(member)
+            next_tell = loop.time() + _TELL_EVERY_S
         if loop.time() >= next_commit:
             await member.commit()
             next_commit = loop.time() + _COMMIT_EVERY_S
 
 
-def _take(member: _Member, home: TopicPartition, records: Sequence[Any]) -> None:
+async def _transactions(
+    outcomes: Outcomes, home: TopicPartition, found: Sequence[Any]
+) -> dict[int, Transaction]:
+    """The transaction of each record that was written in one, by offset."""
+    transactions = {}
+    for each in found:
+        if isinstance(each, Marker):
+            outcomes.passed(home, each)
+        elif isinstance(each, Part):
+            transactions[each.offset] = await outcomes.of(home, each)
+    return transactions
+
+
+def _take(
+    member: _Member,
+    home: TopicPartition,
+    found: Sequence[Any],
+    transactions: Mapping[int, Transaction],
+) -> None:
     """Print records up to the end of their partition; what comes after stays for the next one."""
-    stop = member.stops.get(home)
-    for record in records:
-        if stop is not None and record.offset >= stop:
+    stop, printer = member.stops.get(home), member.printer
+    stable_end = last_stable_end(member.consumer, home)
+    for each in found:
+        if stop is not None and each.offset >= stop:
             member.consumer.pause(home)
             return
-        member.printer.add(read_record(record))
-        member.printed[home] = record.offset + 1
-        if member.printer.full:
+        if isinstance(each, LeftOut):
+            member.left_out += each.records
+            member.printed[home] = each.next_offset
+            continue
+        if isinstance(each, Marker):
+            member.undecided.ended(home, each, stable_end)
+            printer.marker(home.topic, home.partition, each, stable_end)
+        else:
+            stable = stable_end is None or each.offset < stable_end
+            written = each.record if isinstance(each, Part) else each
+            record = read_record(written, transactions.get(each.offset), stable=stable)
+            if printer.add(record) and printer.marks:
+                member.undecided.shown(home, record)
+        member.printed[home] = each.offset + 1
+        if printer.full:
             return
+
+
+def _tell_decided(member: _Member) -> None:
+    """Put right what was shown as open or held. With control records the markers do."""
+    if member.printer.controls:
+        return
+    consumer = member.consumer
+    stable_ends = {
+        home: end
+        for home in consumer.assignment()
+        if (end := last_stable_end(consumer, home)) is not None
+    }
+    for line in member.undecided.lines(stable_ends):
+        member.session.output.say(line, "dim")
 
 
 async def _at_end(member: _Member) -> bool:
@@ -223,6 +288,11 @@ async def _at_end(member: _Member) -> bool:
 
 async def _leave(member: _Member) -> None:
     """Commit and leave the group, also when interrupted: others wait for our partitions."""
+    member.printer.flush()
+    _tell_decided(member)
+    if member.left_out:
+        said = f"{member.left_out} records of aborted transactions left out."
+        member.session.output.say(said, "dim")
     try:
         async with asyncio.timeout(_END_LIMIT_S):
             await member.commit()

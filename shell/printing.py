@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shell.output import HEX, JSON, RAW, STRING, TABLE, TEMPLATE, YAML, Output
+from shell.output import FORMATS, HEX, JSON, RAW, STRING, TABLE, TEMPLATE, YAML, Output
 from shell.record_filters import Filter
 from shell.record_formats import record_hex, record_string
 from shell.records import (
@@ -55,13 +55,19 @@ class Printer:
         if self.output.format == TABLE and self.template is None:
             self.output.text(record_heading(topics=self.topics))
 
-    def add(self, record: ReadRecord) -> None:
-        """Take one record; it is written by the next `flush`."""
+    @property
+    def marks(self) -> bool:
+        """Whether the format says of a record what became of its transaction."""
+        return self.template is None and self.output.format in FORMATS
+
+    def add(self, record: ReadRecord) -> bool:
+        """Take one record; it is written by the next `flush`. Returns whether it passes."""
         self.read += 1
         if self.filter is not None and not self.filter(record):
-            return
+            return False
         self.shown += 1
         self._pending.append(self._rendered(record))
+        return True
 
     def marker(self, topic: str, partition: int, marker: Marker, stable_end: int | None) -> None:
         """Take a control record."""

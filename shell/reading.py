@@ -22,7 +22,8 @@ from shell.printing import Printer, read_record
 from shell.records import progress_json
 from shell.session import Session
 from shell.sources import Source
-from shell.transactions import LeftOut, Marker, Outcomes, Part, told
+from shell.transactions import LeftOut, Marker, Outcomes, Part, last_stable_end, told
+from shell.undecided import Undecided
 from shell.values import Anchor, Position
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class _Reader:
     problem: str | None = None
     # What a person was told last of what is left out.
     said: Any = None
+    undecided: Undecided = field(default_factory=Undecided)
 
     @property
     def finished(self) -> bool:
@@ -136,6 +138,7 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
     finally:
         _tell_progress(reader, last=True)
         printer.flush()
+        _tell_decided(reader)
         if reader.consumer is not None:
             await _stop(reader.consumer)
 
@@ -270,10 +273,14 @@ async def _read(reader: _Reader) -> None:
         for home, records in batches.items():
             await _take(reader, home, records)
         now = loop.time()
-        if now - last_told > _TELL_EVERY_S:
+        due = now - last_told > _TELL_EVERY_S
+        if due:
             _tell_progress(reader)
             last_told = now
+        # What was shown first: then what became of it.
         reader.printer.flush()
+        if due:
+            _tell_decided(reader)
         if batches:
             last_news = now
         await _pass_invisible(reader)
@@ -301,25 +308,24 @@ async def _take(reader: _Reader, home: TopicPartition, found: Sequence[Any]) -> 
             cursor.left_out += each.records
         elif isinstance(each, Marker):
             reader.outcomes.passed(home, each)
+            reader.undecided.ended(home, each, stable_end)
             printer.marker(home.topic, home.partition, each, stable_end)
         else:
             stable = stable_end is None or each.offset < stable_end
             cursor.unstable = cursor.unstable if stable else each.offset
             if isinstance(each, Part):
                 transaction = await reader.outcomes.of(home, each)
-                printer.add(read_record(each.record, transaction, stable=stable))
+                record = read_record(each.record, transaction, stable=stable)
             else:
-                printer.add(read_record(each, stable=stable))
+                record = read_record(each, stable=stable)
+            if printer.add(record) and printer.marks:
+                reader.undecided.shown(home, record)
         if printer.full:
             return
 
 
 def _stable_end(reader: _Reader, home: TopicPartition) -> int | None:
-    """The last stable offset as the newest fetch told it; None when it did not."""
-    if not reader.consumer.assignment().issuperset({home}):
-        return None
-    stable_end: int | None = reader.consumer.last_stable_offset(home)
-    return None if stable_end is None or stable_end < 0 else stable_end
+    return last_stable_end(reader.consumer, home)
 
 
 async def _stable(reader: _Reader, known: Bounds) -> Bounds:
@@ -330,6 +336,17 @@ async def _stable(reader: _Reader, known: Bounds) -> Bounds:
         home: (start, min(end, max(start, ends.get(home, end))))
         for home, (start, end) in known.items()
     }
+
+
+def _tell_decided(reader: _Reader) -> None:
+    """Put right what was shown as open or held. With control records the markers do."""
+    if reader.printer.controls or reader.consumer is None:
+        return
+    stable_ends = {
+        home: end for home in reader.cursors if (end := _stable_end(reader, home)) is not None
+    }
+    for line in reader.undecided.lines(stable_ends):
+        reader.session.output.say(line, "dim")
 
 
 def _tell_progress(reader: _Reader, *, last: bool = False) -> None:

@@ -204,6 +204,14 @@ def _chosen(*args: Any) -> Any:
     return (_Batches if _telling.get() else _plain)(*args)
 
 
+def last_stable_end(consumer: Any, home: TopicPartition) -> int | None:
+    """The last stable offset as the newest fetch told it; None when it did not."""
+    if not consumer.assignment().issuperset({home}):
+        return None
+    stable_end: int | None = consumer.last_stable_offset(home)
+    return None if stable_end is None or stable_end < 0 else stable_end
+
+
 class Outcomes:
     """How the transactions that one consumer meets have ended."""
 
@@ -226,8 +234,8 @@ class Outcomes:
         return Transaction(part.producer_id, part.producer_epoch, state)
 
     async def _asked(self, home: TopicPartition, part: Part) -> str:
-        stable_end = self._consumer.last_stable_offset(home)
-        if stable_end is not None and 0 <= stable_end <= part.offset:
+        stable_end = last_stable_end(self._consumer, home)
+        if stable_end is not None and stable_end <= part.offset:
             return OPEN
         for number in range(_TRIES):
             if number:

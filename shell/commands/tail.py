@@ -40,7 +40,7 @@ async def _tail(
     accepted = build_filter(grep=grep, key=key, value=value, header=header, where=where)
     committed = _is_committed(isolation_level, committed=committed)
     printer = _printer(session, template, delimiter)
-    printer.controls = control_records and _has_lines(session, template, group)
+    printer.controls = control_records and _has_lines(session, template)
     printer.filter, printer.limit = accepted, max
     sources = await _sources(session, topic)
     printer.topics = len(sources) > 1
@@ -59,10 +59,8 @@ def _is_committed(level: str | None, *, committed: bool) -> bool:
     return committed or level == "read_committed"
 
 
-def _has_lines(session: Session, template: str | None, group: str | None) -> bool:
+def _has_lines(session: Session, template: str | None) -> bool:
     """Whether control records can be among the records. Raises UsageProblem where they can't."""
-    if group is not None:
-        raise UsageProblem("Members of a group get no control records: leave out --group.")
     if template is not None or session.output.format in {RAW, HEX, STRING, TEMPLATE}:
         raise UsageProblem(
             "Control records are no data: this format has no place for them.",
@@ -195,7 +193,8 @@ COMMANDS = (
         "{value.PATH} {json}. Records of __consumer_offsets are shown decoded.\n\n"
         "What a reader with isolation.level=read_committed does not get is marked: <aborted> and "
         "<open> by the transaction it was written in, <held> what comes after an open one (above "
-        "the last stable offset): as it was when the record was read. JSON lines say so in "
+        "the last stable offset): as it was when the record was read. What was open and is decided "
+        "while reading goes on is told on stderr. JSON lines say so in "
         "transaction.state and stable. With --control-records they have control commit or abort, "
         "or progress: how far reading is, and how many records were left out. logd has no "
         "transactions: there every record counts as committed.",

@@ -10,10 +10,13 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -288,10 +291,83 @@ def test_records_of_transactions_say_how_they_ended(logctl):
     told = run(f"{whole} --isolation-level read_committed --control-records").lines[-1]
     assert (told["control"], told["left_out"], told["last_stable_offset"]) == ("progress", 2, 7)
     group = run(f"{whole} --committed --group pays".replace("--until end", "--until 7"))
-    assert fates(group.lines) == [(value, None, True) for value, _, _ in before]
+    assert fates(group.lines) == before
+    assert "2 records of aborted transactions left out." in group.err
+    # A member says the same of records as any other reader.
+    group = run(f"{whole} --group all --control-records")
+    assert fates(group.lines) == found
     second.abort_transaction(60)
     answer = read_soon(run, f"{whole} --committed", [*before, ("behind it", "committed", True)])
     assert "3 records of aborted transactions left out." in answer.err
+
+
+@dataclass
+class Follower:
+    """A tail without an end; what it wrote and said, in the order in which a person saw it."""
+
+    seen: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def lines(self) -> list[str]:
+        return self.seen.read_text().splitlines()
+
+    def until(self, *wanted: str) -> None:
+        limit = time.monotonic() + 60
+        while not all(any(words in line for line in self.lines) for words in wanted):
+            assert time.monotonic() < limit, (wanted, self.lines)
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(30) == 0
+
+
+@contextmanager
+def following(run: InProcess, folder: Path, name: str, *words: str) -> Iterator[Follower]:
+    line = [sys.executable, "-m", "shell.main", "tail", *words, "--bootstrap", run.bootstrap]
+    with (folder / name).open("wb") as seen:
+        process = subprocess.Popen(line, stdout=seen, stderr=subprocess.STDOUT)
+    try:
+        yield Follower(folder / name, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_live_reader_is_told_what_became_of_what_it_was_shown(logctl, tmp_path):
+    name, run = logctl
+    assert run("topic create live -r 3").code == 0
+    from_start = "live", "--from", "start"
+    with (
+        following(run, tmp_path, "alone", *from_start) as alone,
+        following(
+            run, tmp_path, "member", *from_start, "--group", "g", "--format", "json"
+        ) as member,
+    ):
+        both = alone, member
+        if name == "logd":
+            assert run("produce live one two").code == 0
+            for reader in both:
+                reader.until("one", "two")
+                reader.end()
+            assert not [line for line in alone.lines if "<" in line or "ransaction" in line]
+            return
+        first, second = transactional(run, "c"), transactional(run, "d")
+        for producer, values in ((first, ("a", "b")), (second, ("c",))):
+            producer.begin_transaction()
+            written(producer, "live", *values)
+        written(Producer({"bootstrap.servers": run.bootstrap}), "live", "d")
+        alone.until("a  <open>", "b  <open>", "c  <open>", "d  <held>")
+        member.until('"value": "d"')
+        first.commit_transaction(60)
+        second.abort_transaction(60)
+        for reader in both:
+            reader.until("committed: offsets 0-1 of live-0.", "aborted: offset 2 of live-0.")
+            reader.until("live-0 is decided up to offset 3: nothing is held there any more.")
+            reader.end()
+        told = [json.loads(line) for line in member.lines if line.startswith("{")]
+        assert fates(told) == [*((v, "open", False) for v in "abc"), ("d", None, False)]
 
 
 # Asked all at once, of brokers of which some are frozen: they take connections and never answer.

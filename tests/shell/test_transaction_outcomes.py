@@ -27,6 +27,9 @@ class Leader:
         self._client = self
         self.cluster = SimpleNamespace(leader_for_partition=lambda _: leader)
 
+    def assignment(self) -> set[TopicPartition]:
+        return {HOME}
+
     def last_stable_offset(self, _: TopicPartition) -> int:
         return self.stable_end
 
