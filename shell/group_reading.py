@@ -71,6 +71,7 @@ class _Member:
     # Records of aborted transactions that were passed over.
     left_out: int = 0
     undecided: Undecided = field(default_factory=Undecided)
+    outcomes: Any = None
 
     async def note_beginnings(self, batches: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Have the place committed where reading began, also where nothing was printed yet.
@@ -128,8 +129,12 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Commit what was printed of the partitions that go."""
-        self._member.revocations += 1
-        await self._member.commit()
+        member = self._member
+        member.revocations += 1
+        await member.commit()
+        _tell_decided(member)
+        # Whoever reads on passes the markers; what is begun when they come back is another.
+        member.undecided, member.outcomes = Undecided(), Outcomes(member.consumer)
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Tell the person what is read from now on."""
@@ -157,6 +162,7 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
     )
     only_ask(consumer._client)
     member = _Member(session, wanted, printer, consumer)
+    member.outcomes = Outcomes(consumer)
     try:
         consumer.subscribe([s.topic for s in wanted.sources], listener=_Listener(member))
         with told():
@@ -191,7 +197,6 @@ async def _start(member: _Member) -> None:
 async def _read(member: _Member) -> None:
     loop = asyncio.get_running_loop()
     printer, consumer = member.printer, member.consumer
-    outcomes = Outcomes(consumer)
     next_commit = next_tell = loop.time() + _COMMIT_EVERY_S
     while not printer.full and not await _at_end(member):
         room = _RECORDS_PER_POLL
@@ -202,7 +207,7 @@ async def _read(member: _Member) -> None:
         if member.fresh:
             await member.note_beginnings(batches)
         for home, found in batches.items():
-            transactions = await _transactions(outcomes, home, found)
+            transactions = await _transactions(member.outcomes, home, found)
             if member.revocations != revocations:
                 # While we asked partitions went, and what was printed was committed.
                 break
