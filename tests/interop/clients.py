@@ -81,6 +81,10 @@ class Client(Protocol):
         """Earliest, latest, and the first offset at or after each time (None: there is none)."""
         ...
 
+    def begin_transaction(self, bootstrap: str, transactional_id: str) -> None:
+        """Become a transactional producer, which asks for its coordinator and an id."""
+        ...
+
     def error_name(self, error: Exception) -> str:
         """What the client calls an error of the broker."""
         ...
@@ -227,6 +231,13 @@ class Confluent:
             else:
                 return low, high
 
+    def begin_transaction(self, bootstrap: str, transactional_id: str) -> None:
+        from confluent_kafka import Producer
+
+        names = {"bootstrap.servers": bootstrap, "transactional.id": transactional_id}
+        # It writes what is fatal to stderr, whatever the log level.
+        Producer({**names, "error_cb": lambda error: None, **QUIET}).init_transactions(WAIT_SECONDS)
+
     def error_name(self, error: Exception) -> str:
         return str(error.args[0].name())
 
@@ -353,6 +364,19 @@ class Aio:
 
         return asyncio.run(offsets())
 
+    def begin_transaction(self, bootstrap: str, transactional_id: str) -> None:
+        asyncio.run(self._begin_transaction(bootstrap, transactional_id))
+
+    async def _begin_transaction(self, bootstrap: str, transactional_id: str) -> None:
+        from aiokafka import AIOKafkaProducer
+
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=transactional_id)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await producer.start()
+        finally:
+            await producer.stop()
+
     def error_name(self, error: Exception) -> str:
         return type(error).__name__
 
@@ -461,6 +485,19 @@ class KafkaPython:
         finally:
             consumer.close()
         return low, high, [None if each is None else each.offset for each in answers]
+
+    def begin_transaction(self, bootstrap: str, transactional_id: str) -> None:
+        from kafka import KafkaProducer
+
+        producer = KafkaProducer(
+            bootstrap_servers=bootstrap,
+            transactional_id=transactional_id,
+            max_block_ms=int(WAIT_SECONDS * 1000),
+        )
+        try:
+            producer.init_transactions()
+        finally:
+            producer.close(timeout=0)
 
     def error_name(self, error: Exception) -> str:
         return type(error).__name__

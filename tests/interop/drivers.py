@@ -241,6 +241,9 @@ class DriverClient:
         )
         return found["low"], found["high"], found["found"]
 
+    def begin_transaction(self, bootstrap: str, transactional_id: str) -> None:
+        driver(self.kind).ask("begin_transaction", bootstrap=bootstrap, name=transactional_id)
+
     def error_name(self, error: Exception) -> str:
         assert isinstance(error, ClientError)
         return error.name

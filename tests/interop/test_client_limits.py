@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.interop.clients import MODES, Client, Confluent, Row
-from tests.interop.real_cluster import RealCluster
+from tests.interop.real_cluster import ON_KAFKA, RealCluster
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
@@ -20,6 +20,17 @@ TOO_LARGE = {
     "MessageSizeTooLargeError",
     "RecordTooLargeException",
     "MESSAGE_TOO_LARGE",
+}
+
+# Far below each client's limit for this, a minute and more, and enough for a busy machine.
+AT_ONCE_SECONDS = 20
+# What a client says of a coordinator that there is not; some show the broker's words.
+TELLS_OUR_WORDS = {"confluent-kafka", "java"}
+REFUSED_AS = {
+    "aiokafka": "TransactionalIdAuthorizationFailed",
+    "kafka-python": "UnsupportedVersionError",
+    "kafkajs": "Failed to find group coordinator",
+    "franz-go": "UNSUPPORTED_VERSION",
 }
 
 
@@ -127,6 +138,22 @@ def test_a_topic_that_exists_and_settings_that_do_not(brokers: RealCluster, clie
     with pytest.raises(Exception) as raised:
         client.create_topic(brokers.bootstrap, f"{topic}-no", 1, {"retention.sm": "5"})
     assert "config" in repr(raised.value).lower() or "40" in str(raised.value)
+
+
+def test_transactions_are_refused_at_once(brokers: RealCluster, client: Client) -> None:
+    """logd has none: nobody waits for the end of a time limit to hear of that."""
+    if ON_KAFKA:
+        client.begin_transaction(brokers.bootstrap, f"payments-{client.name}")
+        return
+    began = time.monotonic()
+    with pytest.raises(Exception) as raised:
+        client.begin_transaction(brokers.bootstrap, f"payments-{client.name}")
+    took = time.monotonic() - began
+    assert took < AT_ONCE_SECONDS, raised.value
+    if client.name in TELLS_OUR_WORDS:
+        assert "logd has no transactions" in str(raised.value)
+    else:
+        assert REFUSED_AS[client.name] in f"{raised.value!r} {raised.value}"
 
 
 def test_reading_beyond_the_end(brokers: RealCluster) -> None:

@@ -89,6 +89,8 @@ func perform(ctx context.Context, asked *Asked) (any, error) {
 		return version(), nil
 	case "produce":
 		return produce(ctx, asked)
+	case "begin_transaction":
+		return nil, beginTransaction(ctx, asked)
 	case "consume":
 		return consume(ctx, asked)
 	case "offsets":

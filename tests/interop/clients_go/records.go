@@ -52,6 +52,16 @@ func producerOptions(asked *Asked) []kgo.Opt {
 	return options
 }
 
+func beginTransaction(ctx context.Context, asked *Asked) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(asked.seeds()...), kgo.TransactionalID(asked.Name))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, _, err = client.ProducerID(ctx)
+	return err
+}
+
 func produce(ctx context.Context, asked *Asked) (any, error) {
 	client, err := kgo.NewClient(producerOptions(asked)...)
 	if err != nil {

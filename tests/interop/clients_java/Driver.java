@@ -63,6 +63,8 @@ public final class Driver {
                         "version", org.apache.kafka.common.utils.AppInfoParser.getVersion());
             case "produce":
                 return Records.produce(asked);
+            case "begin_transaction":
+                return Records.beginTransaction(asked);
             case "consume":
                 return Records.consume(asked);
             case "offsets":

@@ -56,6 +56,16 @@ final class Records {
         return bytes == null ? null : ENCODE.encodeToString(bytes);
     }
 
+    static Object beginTransaction(JsonNode asked) {
+        Properties settings = to(asked);
+        settings.put("transactional.id", asked.get("name").asText());
+        settings.put("max.block.ms", 1000 * Driver.WAIT_SECONDS);
+        try (KafkaProducer<byte[], byte[]> producer = producer(settings)) {
+            producer.initTransactions();
+        }
+        return null;
+    }
+
     static List<Long> produce(JsonNode asked) throws Exception {
         Properties settings = to(asked);
         int acks = asked.get("acks").asInt();

@@ -103,6 +103,16 @@ async function produce (asked) {
   }
 }
 
+async function beginTransaction (asked) {
+  const producer = kafkaTo(asked).producer({ transactionalId: asked.name, idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  try {
+    await (await producer.transaction()).abort()
+  } finally {
+    await producer.disconnect()
+  }
+}
+
 // It has no reading without a group: a group of its own whose only member takes the one partition.
 const onlyPartition = partition => ({ cluster }) => ({
   name: 'only',
@@ -342,6 +352,7 @@ async function endLoad (asked) {
 const VERBS = {
   version: async () => ({ client: 'kafkajs', version: require('kafkajs/package.json').version }),
   produce, consume, offsets, join, leave, load: beginLoad, end_load: endLoad,
+  begin_transaction: beginTransaction,
 }
 
 async function perform (asked) {

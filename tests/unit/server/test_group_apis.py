@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from broker.api.find_coordinator import NO_TRANSACTIONS
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.client import BrokerConnection
 from broker.protocol.errors import ErrorCode
@@ -146,14 +147,17 @@ async def test_a_coordinator_is_found_in_every_version(cluster: Any) -> None:
 async def test_transactions_and_share_groups_have_no_coordinator(cluster: Any) -> None:
     found = await cluster.ask(ApiKey.FIND_COORDINATOR, key_type=1, coordinator_keys=["t"])
     (answer,) = found.coordinators
-    assert answer.error_code == ErrorCode.coordinator_not_available
+    assert answer.error_code == ErrorCode.unsupported_version
+    assert answer.error_message == NO_TRANSACTIONS
     assert (answer.node_id, answer.host, answer.port) == (-1, "", -1)
     found = await cluster.ask(ApiKey.FIND_COORDINATOR, key_type=2, coordinator_keys=["s"])
     assert found.coordinators[0].error_code == ErrorCode.invalid_request
     connection = await cluster.connect()
     request = Struct(key="t", key_type=1)
-    old = await connection.request(ApiKey.FIND_COORDINATOR, request, version=1)
-    assert old.error_code == ErrorCode.coordinator_not_available
+    for version in (1, 3):
+        old = await connection.request(ApiKey.FIND_COORDINATOR, request, version=version)
+        assert old.error_code == ErrorCode.transactional_id_authorization_failed
+        assert old.error_message == NO_TRANSACTIONS
 
 
 async def test_with_too_few_brokers_there_is_no_coordinator_as_in_kafka(
