@@ -143,6 +143,7 @@ class DashboardApp(Following):
 
     async def _make_ready(self) -> None:
         await asyncio.sleep(READY_S)
+        await in_slices(ready.conditions())
         await in_slices(ready.dialogs(self.stylesheet))
         _, made = self._get_screen(self._palette())
         await made

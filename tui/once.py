@@ -30,13 +30,13 @@ else:
 
 # How long is waited for the rest of a change: turns of the event loop, and seconds.
 TURNS_MAX = 24
-WAIT_S_MAX = 0.025
+WAIT_S_MAX = 0.035
 
 
 class DrawnOnce(_Drawn):
     """Stands before the kind of screen that a class is otherwise."""
 
-    _draws = _lays_out = False
+    _draws = _lays_out = _draws_together = False
     # The rules that it got its looks from.
     _known_looks: list[RuleSet] | None = None
     _timer: Timer | None = None
@@ -55,6 +55,13 @@ class DrawnOnce(_Drawn):
 
     async def _draw_together(self) -> None:
         """Lay out, hear what all parts make of that, and draw."""
+        self._draws_together = True
+        try:
+            await self._hear_and_draw()
+        finally:
+            self._draws_together = False
+
+    async def _hear_and_draw(self) -> None:
         self._update_timer.pause()
         until = time.thread_time() + WAIT_S_MAX
         await self._hear_all(until)
@@ -66,6 +73,12 @@ class DrawnOnce(_Drawn):
                         break
                     await self._hear_all(until)
         self._on_timer_update()
+
+    @property
+    def is_undrawn(self) -> bool:
+        """Whether something is yet to be drawn, or is being."""
+        waits = self._layout_required or self._scroll_required or bool(self._dirty_widgets)
+        return self._draws_together or waits or self._update_timer._active.is_set()
 
     def _on_timer_update(self) -> None:
         """Lay out and draw what is known to have changed."""
@@ -124,7 +137,13 @@ class DrawnOnce(_Drawn):
             await asyncio.sleep(0)
 
     def _is_awaited(self) -> bool:
-        """Whether a part has yet to say what changed, or does not know its size yet."""
+        """Whether a part has yet to say what changed, or does not know its size yet.
+
+        What the screen and the application have yet to do is waited for, too: a line that was
+        closed by Enter is drawn together with the page that it asked for.
+        """
+        if not (self._message_queue.empty() and self.app._message_queue.empty()):
+            return True
         return any(_has_to_say(each) for each in self._compositor.visible_widgets)
 
 

@@ -42,6 +42,7 @@ PAUSE_S_MAX = 0.25
 AT_ONCE_S = 0.002
 # What a key changes is drawn before what comes from the cluster meanwhile.
 KEY_FIRST_S = 0.08
+LOOK_S = 0.005
 ROWS_AT_ONCE = 2_000
 SWEEP_FRAME_S = 0.06
 PLACES_MAX = 50
@@ -226,11 +227,19 @@ class Painting(TypedAhead):
         """Paint what came, after what a key has just changed, but not late where keys repeat."""
         if not self._paint_due:
             return
-        key_s = self.key_first_s()
-        if 0 < key_s < self._came_s + PAUSE_S_MAX - time.perf_counter():
+        key_s, waited_s = self.key_first_s(), time.perf_counter() - self._came_s
+        if waited_s < 2 * PAUSE_S_MAX and self.is_answering():
+            call_after(self, LOOK_S, self._paint_in_turn)
+        elif 0 < key_s < PAUSE_S_MAX - waited_s:
             call_after(self, key_s, self._paint_in_turn)
         else:
             self._paint()
+
+    def is_answering(self) -> bool:
+        """Whether what the last key changed is not on the screen yet."""
+        if monotonic_ms() - self.last_input_ms > PAUSE_S_MAX * 1000:
+            return False
+        return self.ahead.awaits or getattr(self.screen, "is_undrawn", False)
 
     def key_first_s(self) -> float:
         """For how long what a key has just changed goes before all else, seconds; 0 if none has."""
@@ -286,7 +295,7 @@ class Painting(TypedAhead):
 
     def _sweep(self) -> None:
         self._sweep_due = False
-        if self._places:
+        if self._places and not self.is_answering():
             self.page.refresh_trails()
         self._sweep_on()
 

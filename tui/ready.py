@@ -1,9 +1,11 @@
-"""What is read while nobody waits: the styles of dialogs, and those of the other theme.
+"""What is read while nobody waits: styles of dialogs and of the other theme, and how to filter.
 
-Textual reads a style sheet under the first key that needs it, which takes longer than a key may.
+Textual reads a style sheet under the first key that needs it, which takes longer than a key may;
+so do the modules that read conditions. Neither may hold up the first screen.
 Must change nothing that is seen, and must not be done before all that is seen first.
 """
 
+import importlib
 from collections.abc import Generator
 from typing import Any
 
@@ -39,6 +41,12 @@ KINDS: tuple[type[DOMNode], ...] = (
     ToastHolder,
     Toast,
 )
+
+
+def conditions() -> Generator[None, None, None]:
+    """Read the modules that `/` needs: each of them leads to all others."""
+    importlib.import_module("clusters.query")
+    yield
 
 
 def dialogs(sheet: RememberingStylesheet) -> Generator[None, None, None]:

@@ -79,6 +79,47 @@ async def test_another_page_is_drawn_in_one_piece(desk, drawings) -> None:
     assert min(counts) == 1, counts
 
 
+async def test_a_page_that_the_line_asked_for_is_drawn_with_the_end_of_the_line(
+    desk, drawings
+) -> None:
+    app, pilot, _ = desk
+    counts = []
+    for _ in range(TRIES):
+        await pilot.press("colon", *"topic", "space", *"orders")
+        await until(pilot, lambda: app._bar.value == "topic orders" and drawn(app), "the words")
+        drawings.clear()
+        app.simulate_key("enter")
+        async with asyncio.timeout(WAIT_S):
+            while not (app.place.kind == "topic" and shown(app, "topic")):
+                await asyncio.sleep(0.01)
+        counts.append(whole(drawings))
+        await pilot.press("1")
+        await until(pilot, lambda: shown(app, "overview"), "the overview")
+    assert min(counts) == 1, counts
+
+
+async def test_what_comes_meanwhile_is_painted_between_keys_and_not_under_them(
+    desk, monkeypatch
+) -> None:
+    app, pilot, cluster = desk
+    paints = []
+    real = app._paint
+    monkeypatch.setattr(app, "_paint", lambda: (paints.append(app.is_answering()), real()))
+    deadline = asyncio.get_running_loop().time() + WAIT_S
+    keys, leader = 0, 1
+    while len(paints) < 5 and asyncio.get_running_loop().time() < deadline:
+        leader = 3 - leader
+        cluster.change("orders", keys % 30, leader=leader)
+        await cluster.tell()
+        app.simulate_key("41"[keys % 2])
+        keys += 1
+        # As fast as a key that is held down comes.
+        await asyncio.sleep(0.03)
+    assert len(paints) == 5, f"painted {len(paints)} times in {WAIT_S} s of keys"
+    assert not any(paints)
+    await until(pilot, lambda: shown(app, app.place.kind), "the last page")
+
+
 async def test_help_is_drawn_in_one_piece(desk, drawings) -> None:
     app, pilot, _ = desk
     counts = []
