@@ -142,7 +142,7 @@ class DrawnOnce(_Drawn):
         What the screen and the application have yet to do is waited for, too: a line that was
         closed by Enter is drawn together with the page that it asked for.
         """
-        if not (self._message_queue.empty() and self.app._message_queue.empty()):
+        if self.message_queue_size or self.app.message_queue_size:
             return True
         return any(_has_to_say(each) for each in self._compositor.visible_widgets)
 
