@@ -64,6 +64,7 @@ def test_asking_a_cluster_loads_no_client_library_prompt_or_screen():
         (["context", "list"], 270),
         (["topic", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"], 300),
         (["group", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"], 300),
+        (["query", "partitions", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"], 320),
     ],
 )
 def test_a_command_loads_no_more_modules_than_it_needs(words, modules_max):
@@ -73,6 +74,17 @@ def test_a_command_loads_no_more_modules_than_it_needs(words, modules_max):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert int(done.stdout.splitlines()[-1]) <= modules_max
+
+
+def test_a_condition_that_asks_loads_nothing_that_follows_the_log():
+    words = ["query", "partitions", "--bootstrap", "127.0.0.1:1", "--timeout", "1s"]
+    code = f"import sys, shell.main\nshell.main.main({words!r})\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "clusters.query" in loaded
+    assert loaded.isdisjoint({"clusters.watch.feed", "clusters.watch.projector"})
 
 
 def test_the_dashboard_loads_what_its_first_picture_needs():
