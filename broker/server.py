@@ -303,6 +303,7 @@ class Broker:
             request_timeout_ms=settings.integer(f"{prefix}.request.timeout.ms"),
             retry_backoff_ms=settings.integer(f"{prefix}.retry.backoff.ms"),
             snapshot_log_bytes=settings.integer("metadata.log.max.record.bytes.between.snapshots"),
+            snapshot_interval_ms=settings.integer("metadata.log.max.snapshot.interval.ms"),
             listener_name=self.config.controller_listener_names[0],
         )
 

@@ -100,7 +100,7 @@ class Quorum(Following):
                 )
                 self._on_leader_flushed()
             case SnapshotWritten():
-                self._on_snapshot_written(event.snapshot_id)
+                self._on_snapshot_written(event.snapshot_id, event.trim_to)
             case SnapshotInstalled():
                 self._on_snapshot_installed(event.snapshot_id)
             case ResignRequested():

@@ -67,9 +67,14 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotWritten:
-    """This node wrote a snapshot of its own committed state."""
+    """This node wrote a snapshot of its own committed state.
+
+    ``trim_to``: the log may forget the records below; at most the snapshot's end, and the end of
+    an earlier snapshot, or where the log begins, to keep what was.
+    """
 
     snapshot_id: SnapshotId
+    trim_to: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

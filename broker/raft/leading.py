@@ -289,15 +289,16 @@ class Leading(Elections):
 
     # -- snapshots of one's own -----------------------------------------------------------------
 
-    def _on_snapshot_written(self, snapshot: SnapshotId) -> None:
+    def _on_snapshot_written(self, snapshot: SnapshotId, trim_to: int) -> None:
         assert snapshot.end_offset <= self.high_watermark, "a snapshot holds committed records"
+        assert trim_to <= snapshot.end_offset, "what the log forgets is in the snapshot"
         log = self.log
         if log.snapshot is not None and snapshot.end_offset <= log.snapshot.end_offset:
             return
         log.snapshot = snapshot
-        if snapshot.end_offset > log.start_offset:
-            log.trim_to(snapshot.end_offset)
-            self._emit(TrimLog(start_offset=snapshot.end_offset))
+        if trim_to > log.start_offset:
+            log.trim_to(trim_to)
+            self._emit(TrimLog(start_offset=trim_to))
 
     # -- time -----------------------------------------------------------------------------------
 

@@ -82,6 +82,9 @@ class QuorumConfig:
     observer_session_ms: int = 300_000
     """An observer that has not fetched for this long is forgotten."""
     snapshot_log_bytes: int = 20 * 1024 * 1024
-    """``metadata.log.max.record.bytes.between.snapshots``"""
+    """``metadata.log.max.record.bytes.between.snapshots``; the log is shortened to the newest
+    snapshot when it holds as much: until then who follows it hears what happened before."""
+    snapshot_interval_ms: int = 3_600_000
+    """``metadata.log.max.snapshot.interval.ms``; 0 = never for the time's sake."""
     listener_name: str = "CONTROLLER"
     """Under which name DescribeQuorum lists the voters' endpoints."""

@@ -103,7 +103,7 @@ class MetadataQuorum:
         self._clock = clock
         self._offload = offload
         self._rng = rng
-        self._log = MetadataLog(log, disk, directory)
+        self._log = MetadataLog(log, disk, directory, bytes_kept=config.snapshot_log_bytes)
         self._state_file = ElectionStateFile(disk, directory)
         self._peers = PeerConnections(network, self._me.voters, f"quorum-{node_id}")
         self._delivery = Delivery(self._log)
@@ -525,15 +525,25 @@ class MetadataQuorum:
             self._snapshot_source is None
             or self._snapshotting
             or not self._active
-            or self._delivery.bytes_since_snapshot < self._config.snapshot_log_bytes
+            or not self._snapshot_due()
         ):
             return
         end_offset, epoch, records = self._snapshot_source()
         if end_offset > self._delivery.position or end_offset <= self._log.snapshot_end_offset:
             return
-        self._delivery.bytes_since_snapshot = 0
+        self._delivery.snapshot_begun()
         self._snapshotting = True
         self._spawn(self._write_snapshot(SnapshotId(end_offset, epoch), records), self._tasks)
+
+    def _snapshot_due(self) -> bool:
+        """By size, or because a record has waited long enough: a start replays what none holds."""
+        delivery, config = self._delivery, self._config
+        if delivery.bytes_since_snapshot >= config.snapshot_log_bytes:
+            return True
+        if not config.snapshot_interval_ms or not delivery.bytes_since_snapshot:
+            return False
+        waited_ms = self._clock.wall_ms() - delivery.oldest_unsaved_ms
+        return waited_ms >= config.snapshot_interval_ms
 
     async def _write_snapshot(self, snapshot_id: SnapshotId, records: Records) -> None:
         timestamp_ms = self._delivery.last_timestamp_ms
@@ -541,8 +551,8 @@ class MetadataQuorum:
         try:
             await self._offload.run(lambda: snapshots.write(snapshot_id, records(), timestamp_ms))
             if self._active:
-                self._log.newest_snapshot = snapshot_id
-                self._step(ev.SnapshotWritten(snapshot_id=snapshot_id))
+                trim_to = self._log.note_snapshot(snapshot_id)
+                self._step(ev.SnapshotWritten(snapshot_id=snapshot_id, trim_to=trim_to))
                 await self._offload.run(snapshots.remove_older)
         except Exception as error:  # noqa: BLE001
             # The log still has everything; the next threshold tries again.

@@ -19,6 +19,7 @@ logger = logging.getLogger("logd.quorum")
 # How many pieces, of some milliseconds at most, make one turn of the loop.
 PIECES_A_TURN = 2
 SMALL_BATCHES_A_PIECE = 8
+NOTHING_UNSAVED = -1
 Hearing = Generator[None, None, None]
 
 
@@ -50,6 +51,8 @@ class Delivery:
         self.position = 0
         """Offset of the next record to deliver."""
         self.bytes_since_snapshot = 0
+        self.oldest_unsaved_ms = NOTHING_UNSAVED
+        """When the first record was written that no snapshot holds (wall clock)."""
         self.last_timestamp_ms = 0
         self._leader: LeaderAndEpoch | None = None
         self._leader_from = 0
@@ -86,9 +89,14 @@ class Delivery:
         snapshot_id = snapshot.snapshot_id
         self._hearing = None
         self.position = snapshot_id.end_offset
-        self.bytes_since_snapshot = 0
+        self.snapshot_begun()
         for listener in list(self._listeners):
             _call(listener.on_snapshot, snapshot_id.end_offset, snapshot_id.epoch, snapshot.records)
+
+    def snapshot_begun(self) -> None:
+        """A snapshot of what was delivered so far is there, or on its way."""
+        self.bytes_since_snapshot = 0
+        self.oldest_unsaved_ms = NOTHING_UNSAVED
 
     def leader_changed(self, leader: LeaderAndEpoch, deliver_from: int) -> None:
         """Tell of a leader once everything below ``deliver_from`` was delivered."""
@@ -123,6 +131,8 @@ class Delivery:
                 for _ in _heard(listener, batch):
                     yield
             self.position = batch.last_offset + 1
+            if not self.bytes_since_snapshot:
+                self.oldest_unsaved_ms = batch.append_timestamp_ms
             self.bytes_since_snapshot += batch.size_bytes
             self.last_timestamp_ms = batch.append_timestamp_ms
             small += 1

@@ -50,10 +50,15 @@ class Recovered:
 
 
 class MetadataLog:
-    """One node's copy of the metadata log with its snapshots."""
+    """One node's copy of the metadata log with its snapshots.
 
-    def __init__(self, log: Log, disk: Disk, directory: str) -> None:
+    What a snapshot holds stays in the log until that is of ``bytes_kept``: those who follow it
+    from its beginning hear what happened, not only what is.
+    """
+
+    def __init__(self, log: Log, disk: Disk, directory: str, *, bytes_kept: int) -> None:
         self._log = log
+        self._bytes_kept = bytes_kept
         self._directory = directory
         self.snapshots = SnapshotFiles(disk, directory)
         self.newest_snapshot: SnapshotId | None = None
@@ -78,7 +83,8 @@ class MetadataLog:
             loaded = self.snapshots.load(ids[-1])
             if self.snapshot_end_offset > log.end_offset:
                 log.truncate_fully(self.snapshot_end_offset)
-            log.advance_start_offset(self.snapshot_end_offset)
+            # Where the log began may not have been saved, so that there is too much of it.
+            log.advance_start_offset(self._start_offset_due())
         if log.start_offset > self.snapshot_end_offset:
             raise CorruptLog(
                 self._directory, 0, f"the log begins at {log.start_offset}, no snapshot reaches it"
@@ -92,6 +98,20 @@ class MetadataLog:
             snapshot=self.newest_snapshot,
         )
         return Recovered(state, loaded)
+
+    def note_snapshot(self, snapshot_id: SnapshotId) -> int:
+        """A snapshot is there; the offset below which the log may be forgotten now."""
+        self.newest_snapshot = snapshot_id
+        return self._start_offset_due()
+
+    def _start_offset_due(self) -> int:
+        log = self._log
+        held_bytes = 0
+        for segment in log.segments:
+            if segment.end_offset > log.start_offset:
+                held_bytes += segment.size - segment.position_of(log.start_offset)[0]
+        long_enough = held_bytes >= self._bytes_kept
+        return self.snapshot_end_offset if long_enough else log.start_offset
 
     # -- writing --------------------------------------------------------------------------------
 

@@ -298,16 +298,19 @@ class SimNode:
         disk.flushed = self.flush_wanted = disk.end
         self.step(ev.SnapshotInstalled(snapshot_id=snapshot_id))
 
-    def take_snapshot(self) -> None:
-        """Write a snapshot of everything below the high watermark."""
+    def take_snapshot(self, *, trim: bool = False) -> None:
+        """Write a snapshot of everything below the high watermark; keep the log, or some of it."""
         core, disk = self.core, self.disk
-        if core is None or core.installing or self.high_watermark <= disk.base:
+        saved = disk.base if disk.snapshot is None else disk.snapshot.end_offset
+        if core is None or core.installing or self.high_watermark <= saved:
             return
         end = self.high_watermark
         snapshot_id = SnapshotId(end, disk.at(end - 1)[0])
         self.world.snapshots[snapshot_id] = repr(self.world.canonical[:end]).encode()[-300:]
         disk.snapshot = snapshot_id
-        self.step(ev.SnapshotWritten(snapshot_id=snapshot_id))
+        # The log may be kept, or shortened to any snapshot that there was.
+        trim_to = end if trim else self.world.rng.choice((disk.base, saved, end))
+        self.step(ev.SnapshotWritten(snapshot_id=snapshot_id, trim_to=trim_to))
 
 
 class World:

@@ -407,6 +407,66 @@ async def test_snapshots_are_written_trimmed_to_fetched_and_loaded(tmp_path: Pat
     await cluster.stop()
 
 
+async def test_records_that_waited_long_enough_are_saved_and_stay_in_the_log(
+    tmp_path: Path,
+) -> None:
+    """A start replays nothing that is older, and who reads from the start hears what was."""
+    config = QuorumConfig(snapshot_interval_ms=200, **PATIENT)
+    cluster = SocketCluster(tmp_path, 3, config)
+    await cluster.start()
+    leader = await cluster.elected()
+    for node in cluster.nodes.values():
+        heard = node.heard
+        node.quorum.set_snapshot_source(
+            lambda heard=heard: (heard.position, heard.epoch, list(heard.records).copy)
+        )
+    await write(leader, 0, 50)
+    expected = [f"t{i}" for i in range(50)]
+    # Nothing is written any more: time alone is the reason.
+    for node in cluster.nodes.values():
+        await until(lambda node=node: list(Path(node.directory).glob("*.checkpoint")))
+        assert node.log.start_offset == 0
+    answer = await leader.quorum.handle(ApiKey.FETCH, 17, decoded(fetch(0)))
+    (partition,) = answer.responses[0].partitions
+    assert next(iter_batches(partition.records))[1].base_offset == 0
+    await cluster.stop()
+    for node in cluster.nodes.values():
+        await node.listen()
+        node.make()
+    for node in cluster.nodes.values():
+        await node.quorum.start()
+    leader = await cluster.elected()
+    await write(leader, 50, 1)
+    for node in cluster.nodes.values():
+        await until(lambda node=node: names(node.heard) == [*expected, "t50"])
+        assert len(node.heard.snapshots) == 1
+        assert node.log.start_offset == 0
+        replayed = [base for base in node.heard.offsets if base < node.heard.snapshots[0]]
+        assert replayed == []
+    await cluster.stop()
+
+
+async def test_a_log_whose_start_was_not_saved_is_shortened_at_the_start(tmp_path: Path) -> None:
+    config = QuorumConfig(snapshot_log_bytes=2_000, **PATIENT)
+    cluster = SocketCluster(tmp_path, 1, config)
+    await cluster.start()
+    node = await cluster.elected()
+    heard = node.heard
+    node.quorum.set_snapshot_source(lambda: (heard.position, heard.epoch, list(heard.records).copy))
+    for first in range(0, 100, 10):
+        await write(node, first, 10)
+    await until(lambda: node.log.start_offset > 0)
+    await node.die()
+    await node.listen()
+    node.make()
+    assert node.log.start_offset == 0
+    await node.quorum.start()
+    (end,) = node.heard.snapshots
+    assert node.log.start_offset == end > 0
+    await until(lambda: names(node.heard) == [f"t{i}" for i in range(100)])
+    await cluster.stop()
+
+
 async def test_a_spoilt_election_state_stops_the_start(tmp_path: Path) -> None:
     cluster = SocketCluster(tmp_path, 1)
     node = cluster.nodes[1]

@@ -177,7 +177,7 @@ def test_an_empty_follower_gets_the_snapshot_and_then_the_rest() -> None:
     world, leader = settled(records=40)
     empty = world.nodes[leader % 3 + 1]
     empty.crash()
-    world.nodes[leader].take_snapshot()
+    world.nodes[leader].take_snapshot(trim=True)
     world.append(world.nodes[leader], 4)
     assert world.nodes[leader].disk.base > 0
     empty.disk.entries.clear()
@@ -193,14 +193,14 @@ def test_a_snapshot_that_vanishes_on_the_way_is_asked_for_anew() -> None:
     empty = world.nodes[leader % 3 + 1]
     empty.crash()
     node = world.nodes[leader]
-    node.take_snapshot()
+    node.take_snapshot(trim=True)
     empty.disk.entries.clear()
     empty.disk.flushed = 0
     empty.boot()
     assert world.run(500, until=lambda: any(t.startswith("fetch snapshot") for t in empty.traces))
     world.append(node, 5)
     assert world.run(500, until=lambda: node.high_watermark == node.disk.end)
-    node.take_snapshot()  # the leader forgets the first one
+    node.take_snapshot(trim=True)  # the leader forgets the first one
     assert world.run(3000, until=world.caught_up)
     assert empty.disk.snapshot == node.disk.snapshot
 
