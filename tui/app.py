@@ -145,6 +145,8 @@ class DashboardApp(Following):
         await asyncio.sleep(READY_S)
         await in_slices(ready.conditions())
         await in_slices(ready.dialogs(self.stylesheet))
+        if not self.screen_stack:
+            return  # it ends
         _, made = self._get_screen(self._palette())
         await made
         await in_slices(ready.theme(self, self.stylesheet, self._other_theme()))

@@ -171,8 +171,11 @@ class Following(Painting):
         self.run_worker(self._switch(target, saved), group="switch", exclusive=True)
 
     def _is_asked(self) -> bool:
-        """Whether somebody is about to agree to something: to nothing else than was shown."""
-        return len(self.screen_stack) > 1 or isinstance(self.focused, Input)
+        """Whether somebody is about to agree to something: to nothing else than was shown.
+
+        At the end there is no screen, and nobody who could be told.
+        """
+        return len(self.screen_stack) != 1 or isinstance(self.focused, Input)
 
     async def _switch(self, target: Target, saved: SavedContext | None = None) -> None:
         """Show another cluster; with `saved` the same one anew, at the place where one is."""

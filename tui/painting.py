@@ -237,8 +237,8 @@ class Painting(TypedAhead):
 
     def is_answering(self) -> bool:
         """Whether what the last key changed is not on the screen yet."""
-        if monotonic_ms() - self.last_input_ms > PAUSE_S_MAX * 1000:
-            return False
+        if not self.screen_stack or monotonic_ms() - self.last_input_ms > PAUSE_S_MAX * 1000:
+            return False  # it ends, or nobody presses keys
         return self.ahead.awaits or getattr(self.screen, "is_undrawn", False)
 
     def key_first_s(self) -> float:
