@@ -198,17 +198,37 @@ async def _records(admin: AdminClient, card: Card) -> None:
 def card_text(session: Session, topics: Sequence[str]) -> str:
     """The card's lines, found out before the question is asked.
 
-    Works with and without a running loop: a question is asked from both.
+    Raises UnknownTopic: nobody is asked about what is not there. Works with and without a running
+    loop: a question is asked from both.
     """
+
+    from clusters.admin import UnknownTopic
 
     async def find() -> Card:
         async with session.admin() as admin:
+            await _check_known(admin, topics)
             return await blast_radius(admin, topics)
 
     try:
         return "\n".join(_in_thread(find).lines())
+    except UnknownTopic:
+        raise
     except Exception:  # noqa: BLE001 - the question comes without the card then
         return "  Who reads and writes it could not be found out."
+
+
+async def _check_known(admin: AdminClient, topics: Sequence[str]) -> None:
+    from broker.protocol.errors import LogctlError
+    from clusters.admin import UnknownTopic
+
+    for topic in topics:
+        try:
+            async with asyncio.timeout(CARD_LIMIT_S):
+                await admin.topic(topic, offsets=False)
+        except UnknownTopic:
+            raise
+        except (LogctlError, TimeoutError):
+            continue  # whoever confirms may try all the same
 
 
 def _in_thread(asking: Callable[[], Awaitable[T]]) -> T:

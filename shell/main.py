@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
-from shell.commands import all_commands, commands_for
-from shell.exits import ExitCode
-from shell.output import PROGRESS_VARIABLE, Output
-from shell.session import Doors
+# Nothing else is loaded before `main` can take a Ctrl-C.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shell.exits import ExitCode
+    from shell.output import Output
+    from shell.session import Doors
 
 COMPLETE_VARIABLE = "_LOGCTL_COMPLETE"
 
 
 def terminal_output() -> Output:
     """Return the writer on this process's stdout and stderr."""
+    from shell.output import PROGRESS_VARIABLE, Output
+
     color_out, color_err = sys.stdout.isatty(), sys.stderr.isatty()
     width = None
     if color_out:
@@ -43,11 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         # Ctrl-C while the program was still being loaded: nothing was done.
         sys.stderr.write("Cancelled.\n")
-        return ExitCode.FAILED
+        return 1
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    _open_what_is_closed()
     words = list(sys.argv[1:] if argv is None else argv)
+    from shell.commands import all_commands, commands_for
+    from shell.session import Doors
+
     doors = Doors()
     if COMPLETE_VARIABLE in os.environ:
         from shell.outer_completion import answer
@@ -72,6 +81,18 @@ def _run(argv: Sequence[str] | None) -> int:
 
         return start(registry, runner, invocation)
     return _flush(runner.run_blocking(invocation))
+
+
+def _open_what_is_closed() -> None:
+    """Have stdin, stdout and stderr, as after `>&-`: what is opened next would take their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            # The lowest that is free.
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for good
 
 
 def _expanded(words: Sequence[str], doors: Doors) -> list[str]:

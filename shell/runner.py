@@ -7,6 +7,7 @@ what is expected is told in one line with what to do, the rest goes to the log f
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import logging
 import os
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from shell.output import Output
 
 LOG = logging.getLogger("logctl")
+# What writing to stdout fails with: neither has the name of a file.
+_WRITE_ERRNOS = {errno.EBADF, errno.EDQUOT, errno.EIO, errno.ENOSPC}
 
 
 @dataclass(slots=True)
@@ -177,11 +180,13 @@ def _is_expected(error: BaseException) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    """An error in words; of the system's about a file without its number."""
+    """An error in words; of the system's without its number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         name = error.filename
         shown = os.fsdecode(name) if isinstance(name, (str, bytes)) else str(name)
         return f"{shown}: {error.strerror}"
+    if type(error) is OSError and error.errno in _WRITE_ERRNOS:
+        return f"What was asked for could not be written: {error.strerror}."
     return str(error)
 
 

@@ -41,6 +41,11 @@ PASSED_ON = frozenset({ApiKey.DESCRIBE_QUORUM, ApiKey.LIST_PARTITION_REASSIGNMEN
 # These say that this broker cannot help us, and that another one may.
 FAILOVER_ERRORS = (ConnectionFailed, RequestTimedOut, DecodeError)
 
+NO_METADATA = (
+    "it answers, but not as a broker (no METADATA): the port of a controller? "
+    "Name the one that clients use"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -195,7 +200,10 @@ class Connections:
                     max_version=max_version,
                 )
             except UnsupportedVersion:
-                raise
+                if api_key != ApiKey.METADATA:
+                    raise
+                # Brokers all serve it; another address may be one of them.
+                attempts.append((address, NO_METADATA))
             except EncodeError as error:
                 # No broker was asked: what is wanted cannot be written down.
                 raise AdminError(f"This cannot be asked of a broker: {error}") from None

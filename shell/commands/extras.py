@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.nearest import did_you_mean
@@ -125,6 +125,7 @@ def _alias(
         return None
     _check_alias(name)
     text = words[0] if len(words) == 1 else " ".join(quoted(word) for word in words)
+    _check_meaning(name, text, preferences.load(session.doors.environ).aliases)
     preferences.save_alias(name, text)
     session.output.say(f"{name} stands for: {text}")
     return None
@@ -138,6 +139,24 @@ def _check_alias(name: str) -> None:
         raise UsageProblem(f"'{name}' is a command; an alias needs a name of its own.")
     if quoted(name) != name or name.startswith("-"):
         raise UsageProblem(f"'{name}' cannot be an alias: use letters, digits, - and _.")
+
+
+def _check_meaning(name: str, text: str, aliases: Mapping[str, str]) -> None:
+    from shell.commands import all_commands
+    from shell.script import alias_words
+
+    registry, words = all_commands(), alias_words(text)
+    known = {*registry.top_level(), *aliases} - {name}
+    if words[0] not in known:
+        raise UsageProblem(
+            f"'{words[0]}' is no command that {name} could stand for."
+            + did_you_mean(words[0], known)
+        )
+    if words[0] in registry.groups and len(words) > 1 and registry.find(words[:2]) is None:
+        raise UsageProblem(
+            f"There is no command '{words[0]} {words[1]}'."
+            + did_you_mean(words[1], registry.verbs(words[0]))
+        )
 
 
 COMMANDS = (

@@ -44,6 +44,7 @@ async def _produce(
     keep_going: bool,
     dry_run: bool,
 ) -> ExitCode:
+    _check_topic(topic)
     _check_source(values, file, input, whole=whole, follow=follow, from_end=from_end)
     _check_parts(input, key, key_field, key_separator, value_field, tombstone=tombstone)
     _check_rest(input, acks, delimiter, each=each, keep=(keep_partition, keep_arrays))
@@ -83,6 +84,16 @@ async def _produce(
         dry_run=dry_run,
     )
     return await produce(session, plan)
+
+
+def _check_topic(topic: str) -> None:
+    name, separator, partition = topic.rpartition(":")
+    if separator:
+        shown = f" {partition}" if partition.isdecimal() else ""
+        raise UsageProblem(
+            f"'{topic}' is not a topic's name.",
+            hint=f"To write to one partition: produce {name} --partition{shown or ' NUMBER'} ...",
+        )
 
 
 def _check_rest(

@@ -49,6 +49,7 @@ class Cluster:
     """Runs `logctl` with the throw-away cluster as its current context."""
 
     bootstrap: list[str]
+    controllers: list[str]
 
     def start(self, *words: str, **more) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -104,9 +105,20 @@ def logctl():
     cluster.prepare()
     try:
         asyncio.run(cluster.up())
-        yield Cluster(cluster.bootstrap)
+        spec = cluster.operations.spec
+        controllers = [f"127.0.0.1:{spec.controller_port(host)}" for host in spec.hosts]
+        yield Cluster(cluster.bootstrap, controllers)
     finally:
         asyncio.run(cluster.close())
+
+
+def test_the_port_of_a_controller_is_told_from_that_of_a_broker(logctl):
+    said = logctl.run("topic", "list", "--bootstrap", logctl.controllers[0], code=1)[1]
+    assert f"{logctl.controllers[0]}: it answers, but not as a broker" in said
+    assert "the port of a controller? Name the one that clients use" in said
+    # One of several: the others are asked.
+    both = f"{logctl.controllers[1]},{logctl.bootstrap[0]}"
+    logctl.run("broker", "list", "--bootstrap", both)
 
 
 def test_topics_from_creation_to_deletion(logctl):
