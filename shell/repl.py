@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import CompletionState
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
-from prompt_toolkit.enums import EditingMode
+from prompt_toolkit.enums import DEFAULT_BUFFER, EditingMode
+from prompt_toolkit.filters import emacs_insert_mode, has_focus, vi_insert_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
@@ -115,6 +118,25 @@ class RegistryCompleter(Completer):
         yield from self._paths.get_completions(Document(started, len(started)), event)
 
 
+def _bindings() -> KeyBindings:
+    """Tab as ever, only that it may come before the menu of what was just typed."""
+    bindings = KeyBindings()
+
+    @bindings.add("tab", filter=has_focus(DEFAULT_BUFFER) & (vi_insert_mode | emacs_insert_mode))
+    def complete(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.completer is not None and (
+            buffer.complete_state is None or not buffer.complete_state.completions
+        ):
+            # The menu is made in the background, and what asks for it again meanwhile is dropped.
+            asked = CompleteEvent(completion_requested=True)
+            found = list(buffer.completer.get_completions(buffer.document, asked))
+            buffer.complete_state = CompletionState(buffer.document, found) if found else None
+        buffer.complete_next()
+
+    return bindings
+
+
 @dataclass(slots=True)
 class Repl:
     """One interactive shell. `terminal_in` and `terminal_out` are replaced by tests."""
@@ -164,6 +186,7 @@ class Repl:
             auto_suggest=AutoSuggestFromHistory(),
             completer=RegistryCompleter(self.registry, names),
             complete_while_typing=True,
+            key_bindings=_bindings(),
             lexer=LineLexer(self.registry, names),
             bottom_toolbar=self.toolbar,
             style=_STYLE,

@@ -156,13 +156,29 @@ async def test_tab_completes_live_topic_names(logctl):
         await until(lambda: repl.live.names.topics)
         keys.send_text("topic describe sig")
         buffer = repl.prompt.default_buffer
-        await until(lambda: buffer.complete_state is not None)
+        await until(lambda: buffer.complete_state and buffer.complete_state.completions)
         keys.send_text(TAB)
         await until(lambda: buffer.text == "topic describe signups")
         keys.send_text(ENTER + CTRL_D)
         async with asyncio.timeout(60):
             await running
     assert b"signups" in logctl.out.getvalue()
+
+
+async def test_a_tab_counts_that_comes_with_the_letters_before_it(logctl):
+    """The menu of what was typed is not made by then; another Tab goes on to the next of it."""
+    with shell_on(logctl) as (repl, keys):
+        running = asyncio.create_task(repl.run())
+        await until(lambda: repl.live.names.topics)
+        keys.send_text("topi" + TAB + " des" + TAB + " sig" + TAB + ENTER)
+        await until(lambda: b"signups" in logctl.out.getvalue())
+        keys.send_text("nothing-is-called-so" + TAB + ENTER)
+        await until(lambda: "nothing-is-called-so" in logctl.err.getvalue())
+        keys.send_text("partition mo" + TAB + TAB + ENTER + CTRL_D)
+        async with asyncio.timeout(60):
+            await running
+    history = repl.history.get_strings()
+    assert history == ["topic describe signups", "nothing-is-called-so", "partition moves"]
 
 
 @pytest.mark.parametrize("turns", range(6))
