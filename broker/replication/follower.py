@@ -64,7 +64,7 @@ class FollowerRole:
             return Applied.STALE
         local = self._local
         if diverging_epoch is not None:
-            self._truncate(diverging_epoch)
+            local.truncate_to(self.cut_offset(diverging_epoch))
             return Applied.TRUNCATED
         result = Applied.NOTHING
         if len(records):
@@ -75,13 +75,12 @@ class FollowerRole:
         local.advance_start_offset(log_start_offset)
         return result
 
-    def _truncate(self, leader: EpochEnd) -> None:
-        """The leader's largest epoch not above ours ends at ``leader.end_offset``."""
+    def cut_offset(self, leader: EpochEnd) -> int:
+        """Where to cut: the leader's largest epoch not above ours ends at ``leader.end_offset``."""
         log = self._local.log
         end = log.end_offset
         if leader.end_offset < 0:
-            self._local.truncate_to(min(self._local.high_watermark, end))
-            return
+            return min(self._local.high_watermark, end)
         epoch, epoch_end = log.end_offset_for_epoch(leader.epoch)
         if epoch < 0 or epoch_end < 0:
             target = leader.end_offset
@@ -91,7 +90,7 @@ class FollowerRole:
             # We never saw the leader's epoch (KIP-279): go back to the end of our next lower
             # one; the next fetch asks again from there.
             target = epoch_end
-        self._local.truncate_to(min(target, end))
+        return min(target, end)
 
     def out_of_range(self, leader_start_offset: int, leader_end_offset: int) -> Applied:
         """The leader's log does not hold our position (KAFKA-7414). Never fatal.

@@ -8,7 +8,7 @@ epoch or log end changed meanwhile; the pure follower role checks that.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from uuid import UUID
@@ -28,6 +28,7 @@ from broker.runtime.replica_disk import Flusher, settled
 from broker.runtime.replica_requests import ReplicaCounters
 from broker.runtime.replica_waits import HostedPartition
 from broker.settings.broker import BrokerSettings
+from broker.storage.checkpoints import PartitionKey
 from broker.storage.errors import OutOfOrderOffsets, StorageError
 
 log = logging.getLogger("logd.fetcher")
@@ -106,8 +107,10 @@ class FetcherPool:
         space: DiskSpace,
         counters: ReplicaCounters,
         broker_epoch: Callable[[], int],
+        before_cuts: Callable[[Mapping[PartitionKey, int]], None],
         listener: str | None,
     ) -> None:
+        """``before_cuts`` hears of the logs that are about to be cut, by where; it may block."""
         self.node_id = node_id
         self.clock = clock
         self.network = network
@@ -116,6 +119,7 @@ class FetcherPool:
         self.space = space
         self.counters = counters
         self.broker_epoch = broker_epoch
+        self.before_cuts = before_cuts
         self.settings = FetchSettings(
             max_wait_ms=settings.integer("replica.fetch.wait.max.ms"),
             min_bytes=settings.integer("replica.fetch.min.bytes"),
@@ -417,32 +421,53 @@ class PeerFetcher:
             raise ConnectionFailed(connection.address, f"Fetch was refused: {response.error_code}")
         appended: list[Slot] = []
         out_of_range: list[Slot] = []
-        count = 0
-        for topic in response.responses:
-            for answer in topic.partitions:
-                count += 1
-                if not count % ANSWERS_AT_ONCE:
-                    await asyncio.sleep(0)
-                slot = self._slots.get((topic.topic_id, answer.partition_index))
-                if slot is None or slot.asked is None:
-                    continue
-                self._dirty[slot] = None
-                error = answer.error_code
-                if error == ErrorCode.offset_out_of_range:
-                    out_of_range.append(slot)
-                elif error:
-                    self._refused(slot, error)
-                elif await self._take(slot, answer):
+        announced = False
+        for count, (slot, answer) in enumerate(self._answers(response), 1):
+            if not count % ANSWERS_AT_ONCE:
+                await asyncio.sleep(0)
+            self._dirty[slot] = None
+            error = answer.error_code
+            if error == ErrorCode.offset_out_of_range:
+                out_of_range.append(slot)
+            elif error:
+                self._refused(slot, error)
+            else:
+                diverging = _diverging_epoch(answer)
+                if diverging is not None and not announced:
+                    announced = True
+                    self._announce_cuts(response)
+                if await self._take(slot, answer, diverging):
                     appended.append(slot)
         if appended:
             await self._appended(appended)
         if out_of_range:
             await self._out_of_range(connection, out_of_range)
 
-    async def _take(self, slot: Slot, answer: Struct) -> bool:
+    def _answers(self, response: Struct) -> Iterator[tuple[Slot, Struct]]:
+        """What was answered of partitions that are still asked for."""
+        for topic in response.responses:
+            for answer in topic.partitions:
+                slot = self._slots.get((topic.topic_id, answer.partition_index))
+                if slot is not None and slot.asked is not None:
+                    yield slot, answer
+
+    def _announce_cuts(self, response: Struct) -> None:
+        """After a failover thousands of logs may be cut: what was saved of them is lowered once."""
+        cuts: dict[PartitionKey, int] = {}
+        for slot, answer in self._answers(response):
+            diverging, asked = _diverging_epoch(answer), slot.asked
+            follower = slot.hosted.partition.follower
+            if diverging is not None and follower is not None and asked is not None:
+                cuts[slot.hosted.key] = follower.cut_offset(diverging)
+        try:
+            self._pool.before_cuts(cuts)
+        except StorageError as error:
+            # Each log asks again before it is cut, and is left as it is when that fails, too.
+            log.error("saved offsets cannot be lowered: %s", error)
+
+    async def _take(self, slot: Slot, answer: Struct, diverging: EpochEnd | None) -> bool:
         """One partition's answer; whether records were appended."""
         hosted, asked = slot.hosted, slot.asked
-        diverging = _diverging_epoch(answer)
         if diverging is not None:
             await settled(hosted)
         follower = hosted.partition.follower

@@ -105,6 +105,7 @@ class ReplicaManager:
             space=self.space,
             counters=self.counters,
             broker_epoch=broker_epoch,
+            before_cuts=logs.lower_offsets,
             listener=listener,
         )
         self._offload = offload

@@ -204,7 +204,7 @@ class LogManager:
             cache=self._cache,
             dispose=lambda work: self._dispose_of(key, work),
         )
-        log.on_truncate = lambda offset: self._lower_offsets(key, offset)
+        log.on_truncate = lambda offset: self.lower_offsets({key: offset})
         if self._clean_offsets.get(key, 0) > log.end_offset:
             del self._clean_offsets[key]
         self._note_recovery(log)
@@ -400,14 +400,20 @@ class LogManager:
             data = encode_offsets(self._clean_offsets.copy())  # as they are now: never older
             self._disk.write_atomic(f"{self.data_dir}/{CLEAN_OFFSETS}", data)
 
-    def _lower_offsets(self, key: PartitionKey, offset: int) -> None:
-        """A log is about to be cut: what the checkpoints say must be true again."""
-        if self._clean_offsets.get(key, 0) > offset:
-            self._clean_offsets[key] = offset
+    def lower_offsets(self, cuts: Mapping[PartitionKey, int]) -> None:
+        """Logs are about to be cut there: what the checkpoints say must be true again. Blocks.
+
+        Each log asks for itself before it is cut, which costs nothing when it was in ``cuts``
+        before: a whole file is written, so whoever cuts many logs names them together.
+        """
+        cleaned = {k: o for k, o in cuts.items() if self._clean_offsets.get(k, 0) > o}
+        if cleaned:
+            self._clean_offsets.update(cleaned)
             self._save_clean_offsets()
-        if self._recovery_points.get(key, 0) <= offset:
+        flushed = {k: o for k, o in cuts.items() if self._recovery_points.get(k, 0) > o}
+        if not flushed:
             return
-        lowered = self._recovery_points | {key: offset}
+        lowered = self._recovery_points | flushed
         self._checkpoint_turn += 1
         with self._checkpoint_lock:
             path = f"{self.data_dir}/{RECOVERY_POINTS}"

@@ -10,6 +10,8 @@ from broker.protocol.errors import ErrorCode, WireError
 from broker.protocol.struct import Struct
 from broker.simulation.workload import Client, Producer, read_partition
 from broker.simulation.world import CLIENT_PORT, SEPARATE, World
+from broker.storage.checkpoints import decode_offsets
+from broker.storage.manager import RECOVERY_POINTS
 from tests.simulation.stories import (
     TOPIC,
     active_controller,
@@ -28,15 +30,17 @@ def links(one: int, others: list[int]) -> list[tuple[int, int]]:
     return [link for other in others for link in ((one, other), (other, one))]
 
 
-async def write_to(client: Client, node: int, value: str) -> ErrorCode | None:
-    """One record with acks=all to one node, whoever leads; None when there is no answer."""
+async def write_to(
+    client: Client, node: int, value: str, *, partition: int = 0, acks: int = -1
+) -> ErrorCode | None:
+    """One record to one node, whoever leads; None when there is no answer."""
     record = Record(offset=0, timestamp_ms=0, key=None, value=value.encode(), headers=())
     batch = encode_batch([record])
     body = Struct(
         transactional_id=None,
-        acks=-1,
+        acks=acks,
         timeout_ms=1_500,
-        topic_data=[Struct(name=TOPIC, partition_data=[Struct(index=0, records=batch)])],
+        topic_data=[Struct(name=TOPIC, partition_data=[Struct(index=partition, records=batch)])],
     )
     try:
         answer = await client.ask((f"node{node}", CLIENT_PORT), ApiKey.PRODUCE, body, 8)
@@ -165,5 +169,39 @@ def test_after_an_unclean_election_all_logs_are_the_same_again() -> None:
         found = await read_partition(world.client(), TOPIC, 0)
         lost = [each for each in without.acknowledged if found.get(each.offset) != each.value]
         assert lost, "the election was an unclean one"
+
+    play(story)
+
+
+def test_many_logs_are_cut_with_one_write_of_what_was_saved_of_them() -> None:
+    """Each write is of all partitions: once a log, a failover would stand still for minutes."""
+    partitions = 36
+
+    async def story(world: World) -> None:
+        client = world.client()
+        await client.create_topic(TOPIC, partitions, 3)
+        await until(lambda: leader_of(world) > 0 and full_isr(world))
+        alone = leader_of(world)
+        world.network.cut_all(links(alone, [node for node in world.nodes if node != alone]))
+        broker, disk = world.processes[alone].broker, world.disks[alone]
+        led = [i for i in range(partitions) if broker.replicas.partition(TOPIC, i).is_leader]
+        assert len(led) >= 10
+        for index in led:
+            code = await write_to(client, alone, "of nobody else", partition=index, acks=1)
+            assert code == ErrorCode.none
+        saved = f"{broker.logs.data_dir}/{RECOVERY_POINTS}"
+
+        def is_saved() -> bool:
+            points = decode_offsets(saved, disk.read_file(saved)) if disk.exists(saved) else {}
+            return all(points.get((TOPIC, index)) == 1 for index in led)
+
+        await until(is_saved)
+        synced: list[str] = []
+        disk.on_sync = synced.append
+        world.network.heal()
+        await until(lambda: broker.replicas.counters.truncations >= len(led))
+        assert not [i for i in led if broker.logs.get(TOPIC, i).end_offset]
+        assert 1 <= synced.count(saved) < 4, "beside the one that is written every few seconds"
+        await until(lambda: full_isr(world) and len(contents(world)) == 1)
 
     play(story)
