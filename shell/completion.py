@@ -396,7 +396,7 @@ def _names_of(kind: Kind, names: Names) -> list[Suggestion]:
 
 def _topics(names: Names) -> list[Suggestion]:
     return [
-        Suggestion(name, f"{count} partitions{names.mark}")
+        Suggestion(name, f"{count} partition{'' if count == 1 else 's'}{names.mark}")
         for name, count in sorted(names.topics.items())
     ]
 

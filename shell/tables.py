@@ -1,7 +1,8 @@
 """Tables and facts as text that fits a width.
 
 Pure. Drawn here and not by a library because every one-shot command pays for what it loads. A cell
-is never cut: what does not fit is folded onto more lines.
+is never cut: what does not fit is folded onto more lines, and where even that is too wide for the
+terminal a row is shown as facts, one cell a line.
 """
 
 from __future__ import annotations
@@ -133,8 +134,25 @@ def _block(block: Block, width: int | None, paint: Paint) -> str:
         rows = [[Cell(name, "dim"), value] for name, value in block.pairs]
         return _draw(rows, [False, False], width, paint, keep=1)
     heading: list[object] = [Cell(name, "strong") for name in block.columns]
+    if width is not None and block.rows and _narrowest(block) > width:
+        return "\n".join(
+            _block(Facts([*zip(block.columns, row, strict=True)]), width, paint)
+            for row in block.rows
+        )
     right = [name in block.right for name in block.columns]
     return _draw([heading, *block.rows], right, width, paint)
+
+
+def _narrowest(table: Table) -> int:
+    """The columns of a terminal that the table takes when all is folded that may be."""
+    least = 0
+    for place, name in enumerate(table.columns):
+        texts = (
+            row[place].text if isinstance(row[place], Cell) else row[place] for row in table.rows
+        )
+        widest = max((_widest(_shown(text)) for text in texts), default=0)
+        least += min(_NARROWEST, max(_columns(name), widest)) + _GAP
+    return least - _GAP
 
 
 def _draw(

@@ -65,3 +65,27 @@ def test_a_table_fits_its_width_and_keeps_every_character(rows, width):
     assert all(wcswidth(line) <= width for line in text.splitlines() if wcswidth(line) >= 0)
     shown = sorted(re.sub(r"\s", "", text))
     assert shown == sorted(re.sub(r"\s", "", "ABC" + "".join(c for row in rows for c in row)))
+
+
+def test_where_no_folding_helps_a_row_is_shown_as_facts():
+    columns = ("PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "OFFLINE")
+    rows = [(0, Cell("none", "bad"), 4, [1, 2, 3], [1], None), (1, 2, 0, [2, 3, 1], [2], [3])]
+    wide, narrow = (render([Table(columns, rows)], width, color=False) for width in (42, 30))
+    assert wide.splitlines()[0].split() == ["PARTIT", "LEADER", "EPOCH", "REPLIC", "ISR", "OFFLIN"]
+    assert narrow.splitlines() == [
+        "PARTITION  0",
+        "LEADER     none",
+        "EPOCH      4",
+        "REPLICAS   1,2,3",
+        "ISR        1",
+        "OFFLINE    -",
+        "",
+        "PARTITION  1",
+        "LEADER     2",
+        "EPOCH      0",
+        "REPLICAS   2,3,1",
+        "ISR        2",
+        "OFFLINE    3",
+    ]
+    none = render([Table(columns, [])], 30, color=False)
+    assert none.split()[:2] == ["PARTIT", "LEADER"]
