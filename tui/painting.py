@@ -167,9 +167,10 @@ class Painting(TypedAhead):
         if page.is_mounted:
             self._focus_page()
             self.call_later(self.type_ahead)
-        self._want()
-        # As things were last drawn: what waits since then comes after the page stands.
+        # As things were last drawn: what waits since then comes after the page stands, and so does
+        # what it asks of the cluster.
         self._draw_all(time.thread_time())
+        self.call_after_refresh(self._want)
 
     def _focus_page(self) -> None:
         table = self.page.main_table() if not self._bar.display else None
@@ -196,6 +197,8 @@ class Painting(TypedAhead):
 
     def _want(self) -> None:
         """Have asked what is seen, and who counts as up."""
+        if not self._places:
+            return
         if self._poller is not None:
             self._poller.want(self._wanted())
         if self._pulse is not None:

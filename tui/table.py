@@ -597,7 +597,9 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         self._size_drawn = self.size
         self._fitted = None
         self._extend()
-        # A table that became lower must not hide the row that somebody is on, or the newest.
+        # A table that became lower must not hide the row that somebody is on, or the newest: not
+        # in its first drawing either, unless its height is known after that only.
+        self._reveal()
         self.call_after_refresh(self._reveal)
         self.call_after_refresh(self._tell_whole)
 

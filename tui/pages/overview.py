@@ -147,7 +147,9 @@ class OverviewPage(Page):
         if not found:
             self._all_well(prose)
         title = f"Attention ({len(found)})" if found else "Attention"
-        panel.border_title = title if self.store.is_live() else f"{title}, as it was"
+        title = title if self.store.is_live() else f"{title}, as it was"
+        if title != panel.border_title:
+            panel.border_title = title
         panel.set_class(any(each.tone == "error" for each in found), "bad")
         panel.set_class(bool(found) and all(each.tone != "error" for each in found), "uneasy")
         content = prose.content()
