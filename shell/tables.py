@@ -147,9 +147,8 @@ def _narrowest(table: Table) -> int:
     """The columns of a terminal that the table takes when all is folded that may be."""
     least = 0
     for place, name in enumerate(table.columns):
-        texts = (
-            row[place].text if isinstance(row[place], Cell) else row[place] for row in table.rows
-        )
+        cells = [row[place] for row in table.rows]
+        texts = [cell.text if isinstance(cell, Cell) else cell for cell in cells]
         widest = max((_widest(_shown(text)) for text in texts), default=0)
         least += min(_NARROWEST, max(_columns(name), widest)) + _GAP
     return least - _GAP
