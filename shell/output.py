@@ -7,6 +7,7 @@ for a person and never reaches stdout. Nothing else in the shell writes to eithe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TextIO
@@ -44,6 +45,9 @@ class Output:
     # Columns of tables to show, and the one to sort by; both for tables alone.
     columns: Sequence[str] = ()
     sort: str | None = None
+    # Whether what runs comes to its end when nobody reads its words any more, as it must when it
+    # changes something: `apply | head -1` leaves nothing half done.
+    carries_on: bool = False
     # Shows a long table instead of writing it; returns whether it did.
     pager: Callable[[str], bool] | None = None
     # The last whole answer as text, for a shell that may have to show it again.
@@ -78,8 +82,7 @@ class Output:
     def raw(self, data: bytes) -> None:
         """Write bytes as they are and flush them."""
         self.end_progress()
-        self.stdout.write(data)
-        self.stdout.flush()
+        self._put(self.stdout, data)
 
     def text(self, text: str) -> None:
         """Write plain text that is the answer itself, in whatever format was asked for."""
@@ -95,8 +98,7 @@ class Output:
     def say(self, text: str, tone: str = "") -> None:
         """Tell the person something that is not data."""
         self.end_progress()
-        self.stderr.write((ansi(text, tone) if self.color_err else text) + "\n")
-        self.stderr.flush()
+        self._put(self.stderr, (ansi(text, tone) if self.color_err else text) + "\n")
 
     def warn(self, text: str) -> None:
         """Tell of something that may surprise later."""
@@ -106,30 +108,24 @@ class Output:
         """Tell what failed, and on a second line what to do."""
         self.end_progress()
         prefix = ansi("error:", "bad") if self.color_err else "error:"
-        self.stderr.write(f"{prefix} {text}\n")
-        if hint:
-            self.stderr.write(f"  {hint}\n")
-        self.stderr.flush()
+        self._put(self.stderr, f"{prefix} {text}\n" + (f"  {hint}\n" if hint else ""))
 
     def progress(self, text: str) -> None:
         """Redraw the line of progress; says nothing when no person is reading."""
         if self.progress_lines:
-            self.stderr.write(f"\r{text}\n")
-            self.stderr.flush()
+            self._put(self.stderr, f"\r{text}\n")
             return
         if not self.interactive:
             return
         padding = " " * max(0, self._progress_columns - len(text))
-        self.stderr.write("\r" + text + padding)
-        self.stderr.flush()
+        self._put(self.stderr, "\r" + text + padding)
         self._progress_columns = len(text)
 
     def end_progress(self) -> None:
         """Clear the line of progress, if one is shown."""
         if self._progress_columns:
-            self.stderr.write("\r" + " " * self._progress_columns + "\r")
-            self.stderr.flush()
-            self._progress_columns = 0
+            blank, self._progress_columns = " " * self._progress_columns, 0
+            self._put(self.stderr, f"\r{blank}\r")
 
     def _show(self, text: str) -> None:
         self.last_answer = text
@@ -139,8 +135,19 @@ class Output:
 
     def _write(self, text: str) -> None:
         self.end_progress()
-        self.stdout.write(text.encode("utf-8", "surrogateescape"))
-        self.stdout.flush()
+        self._put(self.stdout, text.encode("utf-8", "surrogateescape"))
+
+    def _put(self, stream: Any, words: str | bytes) -> None:
+        try:
+            stream.write(words)
+            stream.flush()
+        except BrokenPipeError:
+            if not self.carries_on:
+                raise
+            # What is left in the buffer goes the same way, also when the program ends.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _yaml(data: Any) -> str:

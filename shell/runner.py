@@ -62,6 +62,9 @@ class Runner:
             settings.columns,
             settings.sort,
         )
+        output.carries_on = (
+            command is not None and command.changes and not command.is_trial(invocation.values)
+        )
         if not settings.color:
             output.color_out = output.color_err = False
         return Session(settings, output, self.doors, interactive_shell)

@@ -95,6 +95,7 @@ async def _move(
     *,
     partitions: Sequence[str],
     to_brokers: str | None,
+    replication: int | None,
     file: str | None,
     save: str | None,
     throttle: str | None,
@@ -106,9 +107,10 @@ async def _move(
     if cancel:
         return await _cancel(session, partitions, dry_run=dry_run)
     async with session.admin() as admin:
-        plan, placed = await _plan(admin, partitions, to_brokers, file)
+        plan, placed = await _plan(admin, partitions, to_brokers, replication, file)
         before = {(p.topic, p.partition): p for p in placed}
         plan = {key: new for key, new in plan.items() if before[key].replicas != new}
+        _check_writes(plan, before)
         _show(session, plan, before)
         if save is not None:
             _save(save, plan)
@@ -129,7 +131,7 @@ async def _move(
             await admin.check_cluster(ApiKey.ALTER_PARTITION_REASSIGNMENTS)
             session.output.say("Nothing was changed.")
             return None
-    confirm(session, f"This moves replicas of {len(plan)} partitions.")
+    confirm(session, _question(plan, before))
     if rate is None or not copies:
         async with session.admin() as admin:
             await admin.reassign(plan)
@@ -212,29 +214,55 @@ async def _waited(
     return code
 
 
+def _question(plan: Plan, before: Mapping[Partition, PlacedPartition]) -> str:
+    fewer = sum(max(0, len(before[key].replicas) - len(new)) for key, new in plan.items())
+    gone = f" It leaves {fewer} replicas fewer, and their copies are deleted." if fewer else ""
+    return f"This moves replicas of {len(plan)} partitions.{gone}"
+
+
+def _check_writes(plan: Plan, before: Mapping[Partition, PlacedPartition]) -> None:
+    """Refuse what would keep everybody from writing with acks=all. Raises UsageProblem."""
+    for key, new in sorted(plan.items()):
+        least = before[key].min_isr
+        if least is not None and len(new) < least <= len(before[key].replicas):
+            raise UsageProblem(
+                f"{key[0]}:{key[1]} would have {len(new)} of the {least} replicas that "
+                "min.insync.replicas wants: nobody could write with acks=all.",
+                hint=f"First: config set topic {key[0]} min.insync.replicas={len(new)}",
+            )
+
+
 async def _plan(
-    admin: AdminClient, texts: Sequence[str], to_brokers: str | None, file: str | None
+    admin: AdminClient,
+    texts: Sequence[str],
+    to_brokers: str | None,
+    replication: int | None,
+    file: str | None,
 ) -> tuple[Plan, list[PlacedPartition]]:
     brokers = await admin.brokers()
     up = {broker.id for broker in brokers if broker.state == "up"}
     by_hand = [text for text in texts if "=" in text]
-    ways = sum((bool(by_hand), to_brokers is not None, file is not None))
+    made = to_brokers is not None or replication is not None
+    ways = sum((bool(by_hand), made, file is not None))
     if ways != 1 or (by_hand and len(by_hand) != len(texts)) or (file and texts):
         raise UsageProblem(
             "Say where to in one way: TOPIC:PARTITIONS=ID,ID..., or TOPIC --to-brokers ID,ID, or "
-            "--file PLAN.json."
+            "TOPIC --replication NUMBER, or --file PLAN.json."
         )
-    if to_brokers is not None:
-        from clusters.admin.moves import NotEnoughBrokers, placed_on
-
-        targets = _ids(to_brokers, f"--to-brokers {to_brokers}")
-        _check_up(targets, up)
+    if made:
+        if replication is not None and not texts:
+            raise UsageProblem("Name the topics that --replication is for.")
+        racks = {broker.id: broker.rack for broker in brokers}
+        targets = sorted(up)
+        if to_brokers is not None:
+            targets = [*_ids(to_brokers, f"--to-brokers {to_brokers}")]
+            _check_up(targets, up)
         placed = await named_partitions(admin, texts)
-        current = {(each.topic, each.partition): each.replicas for each in placed}
-        try:
-            return placed_on(current, targets, {b.id: b.rack for b in brokers}), placed
-        except NotEnoughBrokers as error:
-            raise UsageProblem(f"{error}.") from None
+        down: set[int] = set()
+        if to_brokers is None:
+            # What they hold may stay: they may come back.
+            down = {broker for each in placed for broker in each.replicas} - up
+        return _made(placed, [*targets, *sorted(down)], racks, replication, down), placed
     if file is None:
         for _, ids in map(read_by_hand, by_hand):
             _check_up(ids, up)
@@ -245,6 +273,23 @@ async def _plan(
         _check_up(ids, up)
     placed = await named_partitions(admin, [f"{topic}:{index}" for topic, index in plan])
     return plan, placed
+
+
+def _made(
+    placed: Sequence[PlacedPartition],
+    targets: Sequence[int],
+    racks: Mapping[int, str | None],
+    replication: int | None,
+    down: Collection[int],
+) -> Plan:
+    from clusters.admin.moves import NotEnoughBrokers, placed_on
+
+    current = {(each.topic, each.partition): each.replicas for each in placed}
+    in_sync = {(each.topic, each.partition): each.isr for each in placed}
+    try:
+        return placed_on(current, targets, racks, count=replication, in_sync=in_sync, no_new=down)
+    except NotEnoughBrokers as error:
+        raise UsageProblem(f"{error}.") from None
 
 
 def _check_up(ids: Sequence[int], up: set[int]) -> None:
@@ -451,9 +496,10 @@ COMMANDS = (
         name="partition move",
         summary="Move replicas to other brokers, or stop moving them.",
         details="The plan is given by hand (TOPIC:PARTITIONS=ID,ID, the first is preferred to "
-        "lead), read from Kafka's reassignment JSON, or made for --to-brokers: what may stay "
-        "stays, the rest spreads over racks and over the brokers with the least. It is shown and "
-        "asked for before anything moves.",
+        "lead), read from Kafka's reassignment JSON, or made for --to-brokers and --replication: "
+        "what may stay stays, the rest spreads over racks and over the brokers with the least. Of "
+        "fewer replicas those go first that are not in sync. It is shown and asked for before "
+        "anything moves.",
         arguments=(
             Argument(
                 "PARTITIONS",
@@ -464,6 +510,13 @@ COMMANDS = (
         ),
         options=(
             Option(("--to-brokers",), "Brokers that hold it afterwards.", metavar="ID,ID..."),
+            Option(
+                ("--replication", "-r"),
+                "How many replicas each has afterwards, on brokers that are up or on those of "
+                "--to-brokers.",
+                kind=Kind.INTEGER,
+                minimum=1,
+            ),
             Option(("--file",), "Read the plan from a file.", kind=Kind.FILE, metavar="PLAN.json"),
             Option(("--save",), "Write the plan to a file.", kind=Kind.FILE, metavar="PLAN.json"),
             Option(
@@ -482,6 +535,7 @@ COMMANDS = (
             "partition move orders --to-brokers 1,2,4 --dry-run --save plan.json",
             "partition move --file plan.json --wait --yes",
             "partition move orders --to-brokers 1,2,4 --throttle 10MiB --wait",
+            "partition move orders payments --replication 3 --wait",
             "partition move --cancel",
         ),
         run=_move,

@@ -68,6 +68,7 @@ async def _run(
     _take_over(runbook, start, folder, file, variables.declared, log.saved)
     runner = Runner(tree, session.output, session.doors, _base(session))
     engine = Engine(session, runner, registry, runbook, variables, log, dry_run)
+    session.output.carries_on = not dry_run
     session.output.say(f"{runbook.title}{' (dry run: nothing is changed)' if dry_run else ''}")
     try:
         code = await engine.run(start)

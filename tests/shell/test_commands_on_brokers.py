@@ -112,6 +112,30 @@ def logctl():
         asyncio.run(cluster.close())
 
 
+def test_what_changes_something_is_brought_to_its_end_though_nobody_reads_on(logctl, tmp_path):
+    """As in `apply --yes ... 2>&1 | head -1`: half of the steps would be worse than none."""
+    state = tmp_path / "two.yaml"
+    kind = "topics:\n" + "".join(f"  unread-{n}: {{partitions: 1}}\n" for n in (1, 2))
+    state.write_text(kind)
+    runbook = tmp_path / "run.yaml"
+    steps = "".join(f"  - run: topic create unread-{n}\n" for n in (3, 4))
+    runbook.write_text(f"runbook: unread\nsteps:\n{steps}")
+    lines = (
+        ("topic", "create", "unread-0"),
+        ("apply", str(state), "--yes", "--format", "json"),
+        ("run", str(runbook)),
+    )
+    for words in lines:
+        reader, writer = os.pipe()
+        os.close(reader)
+        more = [sys.executable, "-m", "shell.main", *words]
+        done = subprocess.run(more, stdout=writer, stderr=writer, timeout=60, check=False)
+        os.close(writer)
+        assert done.returncode == 0, words
+    found = [each["topic"] for each in logctl.json("topic", "list")]
+    assert [name for name in found if "unread" in name] == [f"unread-{n}" for n in range(5)]
+
+
 def test_the_port_of_a_controller_is_told_from_that_of_a_broker(logctl):
     said = logctl.run("topic", "list", "--bootstrap", logctl.controllers[0], code=1)[1]
     assert f"{logctl.controllers[0]}: it answers, but not as a broker" in said
