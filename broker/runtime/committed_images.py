@@ -15,8 +15,13 @@ Applied = tuple[MetadataImage, ImageDelta]
 AT_ONCE_RECORDS_MAX = 64
 
 
-class Batch(Protocol):
-    """What is needed of a committed batch."""
+class Committed(Protocol):
+    """One committed batch of the metadata log, as the quorum delivers it."""
+
+    @property
+    def base_offset(self) -> int:
+        """Offset of the first record."""
+        ...
 
     @property
     def last_offset(self) -> int:
@@ -38,11 +43,11 @@ class CommittedImages:
     """Applies committed batches; the last one is kept for whoever asks for the same again."""
 
     def __init__(self) -> None:
-        self._batch: Batch | None = None
+        self._batch: Committed | None = None
         self._from_offset = -1
         self._applied: Applied | None = None
 
-    def applying(self, before: MetadataImage, batch: Batch) -> Generator[None, None, Applied]:
+    def applying(self, before: MetadataImage, batch: Committed) -> Generator[None, None, Applied]:
         """The image after a batch and what it changes; may be interrupted where it yields.
 
         ``before`` is a committed image: two of them at the same offset are the same. Raises

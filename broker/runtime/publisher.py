@@ -27,7 +27,7 @@ from broker.protocol.image import (
     from_snapshot,
 )
 from broker.protocol.metadata_records import MetadataRecord
-from broker.runtime.committed_images import AT_ONCE_RECORDS_MAX, CommittedImages
+from broker.runtime.committed_images import AT_ONCE_RECORDS_MAX, Committed, CommittedImages
 
 logger = logging.getLogger("logd.publisher")
 
@@ -49,30 +49,6 @@ class Leadership(Protocol):
     @property
     def epoch(self) -> int:
         """The quorum epoch."""
-        ...
-
-
-class Committed(Protocol):
-    """One committed batch of the metadata log, as the quorum delivers it."""
-
-    @property
-    def base_offset(self) -> int:
-        """Offset of the first record."""
-        ...
-
-    @property
-    def last_offset(self) -> int:
-        """Offset of the last record."""
-        ...
-
-    @property
-    def epoch(self) -> int:
-        """Quorum epoch in which it was written."""
-        ...
-
-    @property
-    def records(self) -> Sequence[MetadataRecord]:
-        """The records; empty for a control batch."""
         ...
 
 
