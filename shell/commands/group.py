@@ -18,14 +18,16 @@ from shell.sources import parse_places
 from shell.values import format_duration
 
 if TYPE_CHECKING:
-    from clusters.admin import AdminClient, GroupDetail, PartitionLag
+    from clusters.admin import AdminClient, Failure, GroupDetail, GroupSummary, PartitionLag
 
 GROUP = Argument("GROUP", "The group's name.", kind=Kind.GROUP)
 SAMPLE_MS_MIN = 100
 _TONES = {"Stable": "good", "Empty": "dim", "Dead": "bad"}
 
 
-async def _list(session: Session, *, state: Sequence[str], where: str | None) -> ExitCode | None:
+async def _list(
+    session: Session, *, state: Sequence[str], topic: str | None, where: str | None
+) -> ExitCode | None:
     if state:
         _check_states(state)
     async with session.admin() as admin:
@@ -34,6 +36,8 @@ async def _list(session: Session, *, state: Sequence[str], where: str | None) ->
         if where:
             kept = await keys_where(session, where, "groups")
             groups = rows_where(groups, kept, lambda group: group.group)
+        if topic is not None:
+            return await _list_readers(session, admin, topic, groups, told.failures)
         session.output.document(
             [group.to_json() for group in groups],
             lambda: [
@@ -55,6 +59,43 @@ async def _list(session: Session, *, state: Sequence[str], where: str | None) ->
         )
         await tell_limited(session, admin, "group", empty=not told.items)
     return tell_missing(session, told.failures)
+
+
+async def _list_readers(
+    session: Session,
+    admin: AdminClient,
+    topic: str,
+    groups: Sequence[GroupSummary],
+    failures: Sequence[Failure],
+) -> ExitCode | None:
+    from shell.topic_readers import readers_of
+
+    readers, untold = await readers_of(admin, topic, groups)
+    session.output.document(
+        [reader.to_json() for reader in readers],
+        lambda: [
+            Table(
+                ("GROUP", "STATE", "MEMBERS", "PARTITIONS", "LAG"),
+                [
+                    (
+                        reader.summary.group,
+                        Cell(
+                            reader.summary.state or None, _TONES.get(reader.summary.state, "warn")
+                        ),
+                        reader.members,
+                        reader.partitions,
+                        reader.lag if reader.whole else f"at least {reader.lag}",
+                    )
+                    for reader in readers
+                ],
+                right=frozenset({"MEMBERS", "PARTITIONS", "LAG"}),
+            )
+        ],
+    )
+    if not readers:
+        session.output.say(f"No group reads {topic}, as far as groups answered.", "dim")
+    await tell_limited(session, admin, "group", empty=not groups)
+    return tell_missing(session, [*failures, *untold])
 
 
 def _check_states(named: Sequence[str]) -> None:
@@ -260,13 +301,24 @@ COMMANDS = (
                 many=True,
             ),
             Option(
+                ("--topic",),
+                "Only groups that read this topic (that committed in it, or have members on it), "
+                "with the lag there; the one that is furthest behind first.",
+                kind=Kind.TOPIC,
+            ),
+            Option(
                 ("--where",),
                 "Only groups for which a condition holds, as in 'lag > 1000'.",
                 kind=Kind.QUERY,
                 metavar="CONDITION",
             ),
         ),
-        examples=("group list", "group list --state Stable", "group list --where 'lag > 1000'"),
+        examples=(
+            "group list",
+            "group list --topic orders",
+            "group list --state Stable",
+            "group list --where 'lag > 1000'",
+        ),
         run=_list,
     ),
     Command(
