@@ -222,15 +222,22 @@ class Pressing:
         self._drawn_s = self._drawn_cpu_s = 0.0
         # What a key left to be drawn, as far as it has not been drawn since.
         self._left: set[Any] = set()
+        # When all was drawn after the application had done with a key and with what it set off:
+        # what the cluster tells may be painted before we have passed all nodes on its way.
+        self._begun = False
+        self._calm: tuple[float, float] | None = None
         app.post_display_hook = self._note
 
     def _note(self) -> None:
-        if self._left:
+        if self._left or (self._begun and self._calm is None):
             # The screen says only after this that all is drawn; soon, before more is to be drawn.
             drawn = time.perf_counter(), time.process_time()
             asyncio.get_running_loop().call_soon(self._take_drawn, *drawn)
 
     def _take_drawn(self, at_s: float, cpu_s: float) -> None:
+        done = self._begun and self._calm is None and not self._app.ahead.awaits
+        if done and not self._undrawn():
+            self._calm = at_s, cpu_s
         if self._left:
             self._left &= self._undrawn()
             self._drawn_s, self._drawn_cpu_s = at_s, cpu_s
@@ -246,9 +253,11 @@ class Pressing:
 
         app = self._app
         where = self._where(key)
+        self._begun, self._calm = False, None
         wall, cpu = time.perf_counter(), time.process_time()
         app.post_message(Key(key, CHARACTERS.get(key, key if len(key) == 1 else None)))
         await self._passed(app)
+        self._begun = True
         # Behind the key in the queue of each that it goes through, and behind what was put off until then.
         for node in [*(app.focused or app.screen).ancestors_with_self, app]:
             await self._passed(node)
@@ -269,6 +278,8 @@ class Pressing:
                     await self._drawn.wait()
             except TimeoutError:
                 raise TimeoutError(f"{where} has not drawn {self._left}") from None
+        if self._calm is not None and not screen:
+            self._drawn_s, self._drawn_cpu_s = self._calm
         into.wall_ms.append((self._drawn_s - wall) * 1000)
         into.cpu_ms.append((self._drawn_cpu_s - cpu) * 1000)
         into.keys.append(where)

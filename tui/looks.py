@@ -28,6 +28,16 @@ STYLES_MAX = 4096
 LOOKS_MAX = 4096
 
 
+class PutsOffLooks:
+    """A part that is hidden for long: it gets other looks only when it is shown again.
+
+    No widget itself, for Textual reads the styles of the first class that is one.
+    """
+
+    # Whether its looks may be those of a theme that was.
+    is_outdated = False
+
+
 class _Candidates:
     """What can make a difference among the rules that may be for widgets of some names."""
 
@@ -110,6 +120,10 @@ class RememberingStylesheet(Stylesheet):
             )
             yield
 
+    def update(self, root: DOMNode, animate: bool = False) -> None:
+        """Give a node and all below it that is not put off the looks that they have now."""
+        self.update_nodes(_seen(root), animate=animate)
+
     def apply(
         self,
         node: DOMNode,
@@ -190,6 +204,15 @@ class RememberingStylesheet(Stylesheet):
                 del self._all_known[next(iter(self._all_known))]
             self._all_known[key] = _Known(self.rules)
         self._known = self._all_known[key]
+
+
+def _seen(root: DOMNode) -> Iterator[DOMNode]:
+    yield root
+    for child in root.children:
+        if isinstance(child, PutsOffLooks) and not child.display:
+            child.is_outdated = True
+        else:
+            yield from _seen(child)
 
 
 def _as_kept(rules: RulesMap) -> RulesMap:

@@ -163,6 +163,9 @@ class Painting(TypedAhead):
                 table.light_before_drawn()
             self._body.mount(page)
         page = self.page
+        if page.is_outdated:
+            page.is_outdated = False
+            self.stylesheet.update(page)
         page.display = True
         if page.is_mounted:
             self._focus_page()

@@ -18,6 +18,7 @@ from clusters.polls import Answer, Poll
 from tui.done import DoneLog, done_log
 from tui.doors import Commander
 from tui.drawing import age
+from tui.looks import PutsOffLooks
 from tui.panel import Frame, Panel
 from tui.rings import forget_lines
 from tui.store import FRESH_MS, STALE_MS, Store
@@ -86,7 +87,7 @@ class Desk:
         return self.commander is not None and not self.read_only
 
 
-class Page(Frame):
+class Page(PutsOffLooks, Frame):
     """`KIND` is its name in commands, `TITLE` in the header, `HELP` what the help page says."""
 
     # All of it lies under its parts: to draw it costs as much as to draw them.
