@@ -68,7 +68,6 @@ class Partition:
         # At most one of the two roles is set; none before the first metadata.
         self._leader: LeaderRole | None = None
         self._follower: FollowerRole | None = None
-        # The first epoch of the leadership that has not been interrupted here since.
         self._led_since_epoch = NO_LEADER_EPOCH
         self.leader_id = NO_LEADER
         self.leader_epoch = NO_LEADER_EPOCH
@@ -95,6 +94,11 @@ class Partition:
     def is_leader(self) -> bool:
         """Whether this broker leads the partition, as far as it knows."""
         return self._leader is not None
+
+    @property
+    def led_since_epoch(self) -> int:
+        """The epoch in which this broker began to lead, without a break since; while it leads."""
+        return self._led_since_epoch
 
     @property
     def high_watermark(self) -> int:

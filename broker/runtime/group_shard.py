@@ -38,7 +38,7 @@ RECORD_OVERHEAD_BYTES = 24
 
 
 class GroupShard:
-    """The coordinator of one partition, for one term of leadership.
+    """The coordinator of one partition, for as long as this broker leads it without a break.
 
     `commit_timeout_ms` bounds how long a request waits for its records. After `close` nothing is
     appended and whoever still waits has been told to look elsewhere.
@@ -57,7 +57,7 @@ class GroupShard:
         self.leader_epoch = partition.leader_epoch
         self.loaded = False
         self.closed = False
-        # Where the log ended when this term began.
+        # Where the log ended when this broker began to lead.
         self._inherited_end = 0
         self._replicas = replicas
         self._clock = clock

@@ -90,8 +90,9 @@ class GroupManager:
         index = partition.index
         shard = self._shards.get(index)
         if shard is not None:
-            same_term = shard.partition is partition and partition.is_leader
-            if same_term and shard.leader_epoch == partition.leader_epoch:
+            same_log = shard.partition is partition and partition.is_leader
+            if same_log and not shard.closed and shard.leader_epoch >= partition.led_since_epoch:
+                # Perhaps in a new epoch (a reassignment that ends), and nobody else appended.
                 return
             del self._shards[index]
             shard.close()

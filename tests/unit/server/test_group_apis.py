@@ -534,6 +534,49 @@ async def test_a_group_moves_with_the_leader_of_its_partition(make_cluster: Make
     assert (await join(cluster, second)).error_code == ErrorCode.none
 
 
+async def test_a_group_stays_when_its_leader_does(make_cluster: MakeCluster) -> None:
+    """A follower moves to another broker: a new leader epoch, and nobody has to join again."""
+    cluster = make_cluster(3, **SETTINGS | {"offsets__topic__replication__factor": "2"})
+    await cluster.start()
+    await cluster.create("orders", 1, 3)
+    node = await find(cluster)
+    joined = await join(cluster, node)
+    member = {"member_id": joined.member_id, "generation_id": joined.generation_id}
+    assignment = Struct(member_id=joined.member_id, assignment=b"all")
+    synced = await cluster.ask(
+        ApiKey.SYNC_GROUP,
+        node,
+        group_id="g",
+        protocol_type="consumer",
+        protocol_name="range",
+        assignments=[assignment],
+        **member,
+    )
+    assert synced.error_code == ErrorCode.none
+    shard = cluster.brokers[node].node.coordinators.find("g")
+    partition, epoch = shard.partition, shard.partition.leader_epoch
+    (follower,) = set(partition.replicas) - {node}
+    (spare,) = set(cluster.brokers) - set(partition.replicas)
+    move = Struct(partition_index=partition.index, replicas=[node, spare])
+    await cluster.ask(
+        ApiKey.ALTER_PARTITION_REASSIGNMENTS,
+        node,
+        timeout_ms=30_000,
+        topics=[Struct(name="__consumer_offsets", partitions=[move])],
+    )
+    async with asyncio.timeout(WAIT_SECONDS):
+        while set(partition.replicas) != {node, spare}:
+            beat = await cluster.ask(ApiKey.HEARTBEAT, node, group_id="g", **member)
+            assert beat.error_code == ErrorCode.none
+    assert partition.leader_epoch > epoch
+    assert cluster.brokers[node].node.coordinators.find("g") is shard
+    beat = await cluster.ask(ApiKey.HEARTBEAT, node, group_id="g", **member)
+    assert beat.error_code == ErrorCode.none
+    named = {"generation_id_or_member_epoch": 1, "member_id": joined.member_id}
+    assert await commit(cluster, 7, node, **named) == ErrorCode.none
+    assert follower not in partition.replicas
+
+
 async def test_whoever_waits_when_the_coordinator_stops_is_told(make_cluster: MakeCluster) -> None:
     settings = SETTINGS | {
         "offsets__topic__replication__factor": "2",
