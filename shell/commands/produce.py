@@ -44,8 +44,7 @@ async def _produce(
     keep_going: bool,
     dry_run: bool,
 ) -> ExitCode:
-    _check_topic(topic)
-    _check_source(values, file, input, whole=whole, follow=follow, from_end=from_end)
+    _check_source(topic, values, file, input, whole=whole, follow=follow, from_end=from_end)
     _check_parts(input, key, key_field, key_separator, value_field, tombstone=tombstone)
     _check_rest(input, acks, delimiter, each=each, keep=(keep_partition, keep_arrays))
     from shell.inputs import Recipe
@@ -111,6 +110,7 @@ def _check_rest(
 
 
 def _check_source(
+    topic: str,
     values: Sequence[str],
     file: str | None,
     form: str,
@@ -119,6 +119,7 @@ def _check_source(
     follow: bool,
     from_end: bool,
 ) -> None:
+    _check_topic(topic)
     if values and file is not None:
         raise UsageProblem("Give values or --file, not both.")
     if values and form == "csv":
