@@ -191,7 +191,7 @@ class Following(Painting):
         self._waiting.clear()
         self._drawn.clear()
         self._poller = self._pulse = None
-        self._last_source, self._paint_due = "", False
+        self._told_source, self._paint_due = None, False
         self.bootstrap, self.cluster_name = list(target.bootstrap), target.name
         self.read_only, self.color = target.read_only, target.color
         self._saved = saved if saved is not None else SavedContext(target)

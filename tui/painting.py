@@ -46,6 +46,8 @@ LOOK_S = 0.005
 ROWS_AT_ONCE = 2_000
 SWEEP_FRAME_S = 0.06
 PLACES_MAX = 50
+# Modes in which the cluster is heard; the others only look for it.
+FOLLOWING = ("live", "slow", "sampled")
 TABS = [(kind, page.TITLE) for kind, page in MAIN_PAGES.items()]
 
 
@@ -80,7 +82,8 @@ class Painting(TypedAhead):
         self._waiting: list[FeedUpdate] = []
         self._paint_due = False
         self._sweep_due = False
-        self._last_source = ""
+        # Whose log is followed, "" where none is (sampled); None before any.
+        self._told_source: str | None = None
         self._paint_took_s = 0.0
         self._painted_s = 0.0
         # When the first came of what waits to be painted.
@@ -308,7 +311,7 @@ class Painting(TypedAhead):
     def _paint_status(self) -> None:
         store = self.store
         before, store.status = store.status, self._feed.status
-        self._tell_move(before.source)
+        self._tell_move()
         if not self.hold.is_on:
             store.view.set_controller(store.controller_id())
         lost = not store.is_live()
@@ -348,14 +351,25 @@ class Painting(TypedAhead):
             # One of fixed height leaves the others where they are: nothing is to be laid out.
             widget.update(text, layout=widget.styles.auto_dimensions)
 
-    def _tell_move(self, before: str) -> None:
-        """Say that the feed goes on at another node, and why it left the one before."""
+    def _tell_move(self) -> None:
+        """Say that the feed goes on at another node, and why it left the one before.
+
+        Whoever is sampled changes by itself all the time: that it is sampled is said, with why, and
+        again only after it was not.
+        """
         status = self.store.status
-        self._last_source = before or self._last_source
-        if status.source and self._last_source and status.source != self._last_source:
+        if status.mode not in FOLLOWING or not status.source:
+            return
+        sampled = status.mode == "sampled"
+        source, before = "" if sampled else status.source, self._told_source
+        if source == before:
+            return
+        self._told_source = source
+        if sampled:
+            self.notify(f"{status.message}; asking {status.source}", markup=False)
+        elif before is not None:
             why = f": {status.message}" if status.message else ""
             self.notify(f"now following {status.source}{why}", markup=False)
-            self._last_source = status.source
 
     def moment(self, why: str) -> Mark:
         """How the cluster is now, to be compared with later."""
