@@ -379,7 +379,8 @@ def _tell_progress(reader: _Reader, *, last: bool = False) -> None:
     summary = left_out, tuple(cursor.waited for cursor in reader.cursors.values())
     if reader.wanted.committed and words and summary != reader.said and not printer.controls:
         reader.said = summary
-        reader.session.output.say(f"{'; '.join(words[:_TOLD_PLACES])}.", "dim")
+        whose = " `transaction list` shows whose." if any(summary[1]) else ""
+        reader.session.output.say(f"{'; '.join(words[:_TOLD_PLACES])}.{whose}", "dim")
 
 
 def _undecided(reader: _Reader, home: TopicPartition) -> tuple[int, int] | None:

@@ -42,6 +42,7 @@ from clusters.admin.placement_model import (
 )
 from clusters.admin.quota_model import ClientQuota
 from clusters.admin.scram_model import NewCredential, ScramCredential
+from clusters.admin.transaction_model import TransactionInfo
 
 __all__ = [
     "Acl",
@@ -80,6 +81,7 @@ __all__ = [
     "ScramCredential",
     "TopicDetail",
     "TopicSummary",
+    "TransactionInfo",
     "UnknownGroup",
     "UnknownTopic",
     "WrongCluster",

@@ -51,6 +51,9 @@ COORDINATOR_CODES = frozenset(
     }
 )
 
+# What a coordinator is asked for, as FindCoordinator numbers it.
+_KEY_TYPES = {"group": 0, "transactional id": 1}
+
 Partition = tuple[str, int]
 
 
@@ -300,9 +303,14 @@ class Asking:
 
     # Coordinators
 
-    async def _coordinator(self, group: str, deadline: Deadline) -> tuple[int, str]:
-        """(id, address) of a group's coordinator. Waits while there is none yet."""
-        body = Struct(key=group, key_type=0, coordinator_keys=[group])
+    async def _coordinator(
+        self, group: str, deadline: Deadline, kind: str = "group"
+    ) -> tuple[int, str]:
+        """(id, address) of the coordinator of a group, or of another of `_KEY_TYPES` (KIP-98).
+
+        Waits while there is none yet.
+        """
+        body = Struct(key=group, key_type=_KEY_TYPES[kind], coordinator_keys=[group])
         while True:
             answer = await self._ask(ApiKey.FIND_COORDINATOR, body, deadline)
             told = answer.coordinators[0] if answer.get("coordinators") else answer
@@ -311,7 +319,7 @@ class Asking:
             if told.error_code not in COORDINATOR_CODES or deadline.left_ms() < 10 * LAST_CHANCE_MS:
                 words = self._words(ApiKey.FIND_COORDINATOR, told.error_code, group, told)
                 raise AdminError(
-                    f'The group "{group}" has no coordinator: {words}', code=int(told.error_code)
+                    f'The {kind} "{group}" has no coordinator: {words}', code=int(told.error_code)
                 )
             await asyncio.sleep(RETRY_PAUSE_S)
 
@@ -323,10 +331,11 @@ class Asking:
         code_of: Callable[[Struct], int],
         deadline: Deadline,
         max_version: int | None = None,
+        kind: str = "group",
     ) -> tuple[int, Struct]:
         """(coordinator's id, its answer); asks again while the coordinator moves or loads."""
         while True:
-            node, address = await self._coordinator(group, deadline)
+            node, address = await self._coordinator(group, deadline, kind)
             reason = ""
             try:
                 answer = await self._connections.request_at(
@@ -350,7 +359,7 @@ class Asking:
                 reason = code_words(code)
             if deadline.left_ms() < 2 * LAST_CHANCE_MS:
                 raise AdminError(
-                    f'The coordinator of group "{group}", broker {node} ({address}), '
+                    f'The coordinator of {kind} "{group}", broker {node} ({address}), '
                     f"does not answer: {reason}"
                 )
             await asyncio.sleep(RETRY_PAUSE_S)

@@ -3,7 +3,8 @@
 Works with logd and Apache Kafka alike: versions are negotiated, and what a cluster cannot tell is
 left out rather than guessed. Stays useful while brokers are down: answers are partial, never empty
 because one broker did not answer. Calls on topics, the cluster and the quorum are here; those on
-groups, offsets, settings, placement, access rules, users and quotas in modules of their own.
+groups, offsets, settings, placement, transactions, access rules, users and quotas in modules of
+their own.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ from clusters.admin.model import (
     TopicSummary,
 )
 from clusters.admin.opening import Opener
-from clusters.admin.placement import PlacementCalls
 from clusters.admin.quotas import QuotaCalls
 from clusters.admin.rights import RightsCalls
 from clusters.admin.scram_users import UserCalls
+from clusters.admin.transactions import TransactionCalls
 
 if TYPE_CHECKING:
     from broker.protocol.client import BrokerConnection
@@ -57,7 +58,13 @@ MIN_ISR = "min.insync.replicas"
 
 
 class AdminClient(
-    GroupCalls, ConfigCalls, PlacementCalls, AclCalls, UserCalls, QuotaCalls, RightsCalls
+    GroupCalls,
+    ConfigCalls,
+    TransactionCalls,
+    AclCalls,
+    UserCalls,
+    QuotaCalls,
+    RightsCalls,
 ):
     """Use as `async with AdminClient(["127.0.0.1:9092"]) as admin:`. Safe for concurrent calls.
 

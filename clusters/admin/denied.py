@@ -47,6 +47,9 @@ _OPERATIONS: dict[ApiKey, str | dict[str, str]] = {
     ApiKey.PRODUCE: "Write",
     ApiKey.FETCH: "Read",
     ApiKey.JOIN_GROUP: "Read",
+    ApiKey.DESCRIBE_TRANSACTIONS: "Describe",
+    ApiKey.INIT_PRODUCER_ID: "Write",
+    ApiKey.WRITE_TXN_MARKERS: "Alter",
 }
 _WAY = "; allowed by: "
 

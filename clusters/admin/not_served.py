@@ -34,6 +34,10 @@ QUOTAS = Part(
     "Apache Kafka has them since 2.6; logd has none yet, so limit clients where they run "
     "(produce --rate does)",
 )
+TRANSACTIONS = Part(
+    "transactions",
+    "Apache Kafka lists them since 3.0; logd has none, so every record there counts as committed",
+)
 PARTS: Mapping[ApiKey, Part] = {
     ApiKey.DESCRIBE_ACLS: ACLS,
     ApiKey.CREATE_ACLS: ACLS,
@@ -42,6 +46,8 @@ PARTS: Mapping[ApiKey, Part] = {
     ApiKey.ALTER_USER_SCRAM_CREDENTIALS: USERS,
     ApiKey.DESCRIBE_CLIENT_QUOTAS: QUOTAS,
     ApiKey.ALTER_CLIENT_QUOTAS: QUOTAS,
+    ApiKey.LIST_TRANSACTIONS: TRANSACTIONS,
+    ApiKey.DESCRIBE_TRANSACTIONS: TRANSACTIONS,
 }
 _RIGHTS = frozenset({ErrorCode.cluster_authorization_failed, ErrorCode.topic_authorization_failed})
 

@@ -20,6 +20,7 @@ _NOUNS = (
     ("quota", "Limits of users, client ids and addresses."),
     ("quorum", "The metadata quorum."),
     ("producer", "Producers that partitions remember."),
+    ("transaction", "Transactions: which are open, which hang."),
     ("context", "Saved clusters, and the one in use."),
 )
 # Modules in the order of declaration, each with the first words of its commands.
@@ -42,6 +43,7 @@ _MODULES = {
     "quota": ("quota",),
     "quorum": ("quorum",),
     "producer": ("producer",),
+    "transaction": ("transaction",),
     "produce": ("produce",),
     "tail": ("tail",),
     "watch": ("watch",),

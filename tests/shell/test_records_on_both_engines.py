@@ -6,6 +6,7 @@ replaced by words; LOGCTL_WRITE_GOLDEN=1 writes it anew from logd.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -24,8 +25,15 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from benchmarks.peers import Cluster
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.batch import Record, encode_batch
+from broker.protocol.client import BrokerConnection
+from broker.protocol.errors import ErrorCode
+from broker.protocol.network import AsyncioNetwork
+from broker.protocol.struct import Struct
 from tests.both_engines import ENGINES, running
 from tests.own_time import own_s_of_thread
+from tests.shell.golden_shapes import check_shape
 from tests.shell.in_process import Answer, InProcess
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(400)]
@@ -368,6 +376,96 @@ def test_a_live_reader_is_told_what_became_of_what_it_was_shown(logctl, tmp_path
             reader.end()
         told = [json.loads(line) for line in member.lines if line.startswith("{")]
         assert fates(told) == [*((v, "open", False) for v in "abc"), ("d", None, False)]
+
+
+async def leave_open(address: str, topic: str) -> None:
+    """Write a record of a transaction that no coordinator knows: it hangs."""
+    host, _, port = address.rpartition(":")
+    connection = await BrokerConnection.open(AsyncioNetwork(), host, int(port))
+    try:
+        batch = encode_batch(
+            [Record(0, round(time.time() * 1000), None, b"stuck")],
+            producer_id=424_242,
+            producer_epoch=0,
+            base_sequence=0,
+            transactional=True,
+        )
+        body = Struct(
+            transactional_id="nobody",
+            acks=-1,
+            timeout_ms=10_000,
+            topic_data=[Struct(name=topic, partition_data=[Struct(index=0, records=batch)])],
+        )
+        limit = time.monotonic() + 60
+        while True:
+            # Later versions name topics by their ids.
+            answer = await connection.request(ApiKey.PRODUCE, body, max_version=10)
+            code = answer.responses[0].partition_responses[0].error_code
+            if code == ErrorCode.none:
+                return
+            # The setting that lets it in reaches the broker a moment after it was changed.
+            assert code == ErrorCode.invalid_producer_id_mapping
+            assert time.monotonic() < limit
+            await asyncio.sleep(0.05)
+    finally:
+        connection.close()
+
+
+def test_transactions_are_listed_and_ended(logctl):
+    name, run = logctl
+    assert run("topic create txn -r 3").code == 0
+    if name == "logd":
+        for line in ("transaction list", "transaction abort payments-7 --yes"):
+            answer = run(line)
+            assert answer.code == 1
+            assert "There are no transactions here" in answer.err
+        assert run("transaction hanging txn").data == []
+        return
+    producer = transactional(run, "payments-7")
+    producer.begin_transaction()
+    written(producer, "txn", "open")
+    (told,) = [e for e in run("transaction list").data if e["transactional_id"] == "payments-7"]
+    assert (told["state"], told["partitions"]) == ("Ongoing", [{"topic": "txn", "partition": 0}])
+    assert told["timeout_ms"] == 60_000
+    check_shape("transaction-list", [told])
+    assert "payments-7" not in run("transaction list --open-for 1h").out.decode()
+    assert "Did you mean 'payments-7'?" in run("transaction abort payments7 --yes").err
+    assert run("transaction abort payments-7").code == 4
+    trial = run("transaction abort payments-7 --dry-run")
+    assert "Nothing was changed." in trial.err
+    check_shape("transaction-abort", trial.data)
+    # With a coordinator that knows it, it does not hang, however long it is open.
+    assert run("transaction hanging txn --open-for 1ms").data == []
+    answer = run("transaction abort payments-7 --yes")
+    assert (answer.code, "Aborted the transaction of payments-7." in answer.err) == (0, True)
+    with pytest.raises(KafkaException):
+        producer.commit_transaction(60)
+    assert "No transaction of payments-7 is open" in run("transaction abort payments-7").err
+    states = {e["transactional_id"]: e["state"] for e in run("transaction list --all").data}
+    assert states["payments-7"] in {"Empty", "CompleteAbort"}
+    assert fates(run("tail txn --from start --until end").lines) == [("open", "aborted", True)]
+
+    leader = run("topic describe txn").data["partitions"][0]["leader"]
+    (home,) = [e for e in run("broker list").data if e["id"] == leader]
+    # Brokers ask the coordinator before they take a record of a transaction (KIP-890).
+    verify = "transaction.partition.verification.enable"
+    assert run(f"config set broker {leader} {verify}=false").code == 0
+    asyncio.run(leave_open(f"{home['host']}:{home['port']}", "txn"))
+    assert run("transaction hanging txn").data == [], "not for so long yet"
+    answer = run("transaction hanging txn --open-for 1ms")
+    assert (answer.code, [e["producer_id"] for e in answer.data]) == (10, [424_242])
+    check_shape("transaction-hanging", answer.data)
+    held = run("tail txn --from start --until end --committed")
+    assert "for an open transaction" in held.err
+    assert "`transaction list` shows whose." in held.err
+    abort = "transaction abort --hanging txn:0 --open-for 1ms"
+    assert run(abort).code == 4
+    assert "Would abort 1 hanging transaction" in run(f"{abort} --dry-run").err
+    answer = run(f"{abort} --yes")
+    assert (answer.code, "Aborted: txn:0 from " in answer.err) == (0, True)
+    assert run("transaction hanging txn --open-for 1ms").code == 0
+    assert "No transaction hangs there" in run(f"{abort} --yes").err
+    assert "open transaction" not in run("tail txn --from start --until end --committed").err
 
 
 # Asked all at once, of brokers of which some are frozen: they take connections and never answer.
