@@ -21,6 +21,9 @@ from clusters.nearest import nearest
 
 RETRY_PAUSE_S = 0.05
 LEADER_TRIES = 3
+# So old a partition may be that some brokers have not heard of, while others name it.
+NEW_PARTITION_MS = 1_000
+_NO_PARTITION = "there is no such partition"
 # Less than this left is no time to ask once more.
 LAST_CHANCE_MS = 100
 # What a call gets at least when earlier ones used up the time of all.
@@ -210,8 +213,15 @@ class Asking:
         missing = list(dict.fromkeys(asked))
         found: dict[Partition, Struct] = {}
         reasons: dict[Partition, str] = {}
-        for attempt in range(LEADER_TRIES):
-            if not missing or (attempt and deadline.left_ms() < LAST_CHANCE_MS):
+        patience = Deadline.after(NEW_PARTITION_MS)
+        attempt = -1
+        while missing:
+            attempt += 1
+            if attempt and deadline.left_ms() < LAST_CHANCE_MS:
+                break
+            if attempt >= LEADER_TRIES and not (
+                patience.left_ms() and any(_may_be_new(reasons.get(key, "")) for key in missing)
+            ):
                 break
             if attempt:
                 await asyncio.sleep(RETRY_PAUSE_S)
@@ -231,7 +241,7 @@ class Asking:
                 found.update(place_found)
                 reasons.update(place_reasons)
             missing = [key for key in missing if key not in found]
-            if not leaders:
+            if not leaders and not any(_may_be_new(reasons.get(key, "")) for key in missing):
                 break
         failures = [
             Failure(
@@ -264,7 +274,7 @@ class Asking:
         for key in wanted:
             leader = leaders.get(key)
             if leader is None:
-                reasons[key] = denied.get(key[0], "there is no such partition")
+                reasons[key] = denied.get(key[0], _NO_PARTITION)
             elif leader < 0:
                 reasons[key] = "the partition has no leader"
             elif leader not in addresses:
@@ -363,6 +373,12 @@ class Asking:
                     f"does not answer: {reason}"
                 )
             await asyncio.sleep(RETRY_PAUSE_S)
+
+
+def _may_be_new(reason: str) -> bool:
+    """Whether a partition did not answer for a reason that passes once brokers know it."""
+    unknown = code_words(ErrorCode.unknown_topic_or_partition)
+    return reason == _NO_PARTITION or reason.endswith(unknown)
 
 
 def _name(result: Struct) -> str:

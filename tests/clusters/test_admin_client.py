@@ -8,7 +8,7 @@ import pytest
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.errors import ErrorCode
 from broker.protocol.struct import Struct, uuid_to_text
-from clusters.admin import AdminClient, AdminError, ClusterUnreachable, UnknownTopic
+from clusters.admin import AdminClient, AdminError, ClusterUnreachable, OffsetSpec, UnknownTopic
 from tests.own_time import own_s
 
 ORDERS = uuid.UUID(int=7)
@@ -106,6 +106,23 @@ async def test_a_leader_that_just_moved_is_asked_again(orders):
     orders.not_leader = {("orders", 0)}
     async with AdminClient(orders.bootstrap) as admin:
         assert await admin.offsets([("orders", 0)]) == {("orders", 0): 50}
+
+
+async def test_a_partition_that_a_broker_has_not_heard_of_yet_is_asked_for_again(orders):
+    """As after more partitions were added: who asks heard of them from another broker."""
+    known, answer, asked = orders.topics["orders"], orders._metadata, 0
+
+    def late(body):
+        nonlocal asked
+        asked += 1
+        orders.topics["orders"] = known[1:] if asked <= 6 else known
+        return answer(body)
+
+    orders._metadata = late
+    async with AdminClient(orders.bootstrap) as admin:
+        found = await admin.list_offsets({("orders", 0): OffsetSpec.latest})
+    assert [each.offset for each in found.items] == [50]
+    assert found.complete
 
 
 async def test_an_unknown_topic_names_the_nearest(orders):
