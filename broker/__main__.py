@@ -28,6 +28,16 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 logger = logging.getLogger("logd")
 
 
+class _ShowVersion(argparse.Action):
+    """Prints the version, which is looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from broker.protocol.client import CLIENT_SOFTWARE_VERSION
+
+        sys.stdout.write(f"logd {CLIENT_SOFTWARE_VERSION}\n")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a broker; gives the exit code."""
     if not __debug__:
@@ -36,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="logd", description="A broker of the Kafka protocol.")
     parser.add_argument("--config", required=True, metavar="FILE", help="properties file")
     parser.add_argument("--check", action="store_true", help="only check the file")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version")
     arguments = parser.parse_args(argv)
     try:
         config = BrokerConfig.load(arguments.config)

@@ -16,19 +16,12 @@ sys.path.insert(0, str(ROOT))
 
 from docs.dashboard_keys import dashboard_page  # noqa: E402
 from shell.commands import all_commands  # noqa: E402
+from shell.guides import EXIT_CODES, GUIDES  # noqa: E402
 from shell.registry import Argument, Command, Option, Registry  # noqa: E402
 from shell.settings import GLOBAL_OPTIONS  # noqa: E402
 
 TARGET = ROOT / "docs" / "reference"
 GOLDEN = ROOT / "tests" / "shell" / "golden"
-EXIT_CODES = (
-    (0, "done"),
-    (1, "failed, or the cluster could not be reached within `--timeout`"),
-    (2, "wrong usage; the nearest valid word is named"),
-    (3, "differences were found, or a condition does not hold"),
-    (4, "refused: read-only, not confirmed, a guard, or another cluster than the context's"),
-    (10, "asked fine, but the cluster is unhealthy, or a part of it did not answer"),
-)
 INTRODUCTION = (
     "Written by `make docs` from the registry of commands. `logctl help --format json` gives the "
     "same as data."
@@ -138,8 +131,11 @@ def _index(registry: Registry, nouns: dict[str, list[Command]]) -> str:
     lines += ["## Options of every command", ""]
     lines += _table(("option", "meaning"), [(_flags(o), _argument_help(o)) for o in GLOBAL_OPTIONS])
     lines += ["## Exit codes", ""]
-    lines += _table(("code", "meaning"), [(str(code), text) for code, text in EXIT_CODES])
+    lines += _table(("code", "meaning"), [(f"{code:d}", text) for code, text in EXIT_CODES.items()])
     lines += ["## Data", "", DATA, ""]
+    for guide in GUIDES.values():
+        lines += [f"## logctl help {guide.name}", "", guide.summary, ""]
+        lines += ["```text", guide.text.rstrip(), "```", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from shell.exits import UsageProblem
+from shell.guides import GUIDES
 from shell.nearest import did_you_mean
 from shell.registry import PAIR_KINDS, Argument, Command, Kind, Option, Registry
 from shell.settings import GLOBAL_OPTIONS
@@ -112,6 +113,9 @@ class _Words(click.Group):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_commands(ctx, formatter)
+        if ctx.parent is None:
+            with formatter.section(f"Pages ({PROGRAM} help PAGE)"):
+                formatter.write_dl([(guide.name, guide.summary) for guide in GUIDES.values()])
         _format_options(self, ctx, formatter)
 
 
@@ -142,7 +146,7 @@ class _Verb(click.Command):
                     formatter.write_text(" ".join(paragraph.split()))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(argument.name, argument.help) for argument in self.command.arguments]
+        rows = [(argument.name, _argument_help(argument)) for argument in self.command.arguments]
         if rows:
             with formatter.section("Arguments"):
                 formatter.write_dl(rows)
@@ -151,6 +155,12 @@ class _Verb(click.Command):
             with formatter.section("Examples"):
                 for example in self.command.examples:
                     formatter.write(f"{'':>{formatter.current_indent}}{PROGRAM} {example}\n")
+
+
+def _argument_help(argument: Argument) -> str:
+    if not argument.choices or argument.kind in PAIR_KINDS:
+        return argument.help
+    return f"{argument.help} One of {', '.join(argument.choices)}."
 
 
 def _format_options(

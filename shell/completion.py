@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from shell.guides import GUIDES
 from shell.names import NO_NAMES, Names, Setting
 from shell.pages import subject_kind
 from shell.registry import Argument, Command, Kind, Option, Registry
@@ -371,7 +372,8 @@ def _values(
         case Kind.POSITION:
             return list(_POSITIONS)
         case Kind.COMMAND:
-            return _first_words(registry)
+            pages = (Suggestion(guide.name, guide.summary) for guide in GUIDES.values())
+            return [*_first_words(registry), *pages]
         case _:
             return _names_of(place.kind, names)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from shell.exits import ExitCode, Failed, UsageProblem
+from shell.guides import GUIDES, guide_of
 from shell.nearest import did_you_mean
 from shell.output import JSON, TABLE, Table
 from shell.pages import PAGES
-from shell.registry import Argument, Command, Kind, Option
+from shell.registry import Argument, Command, Kind, Option, Registry
 from shell.script import quoted
 from shell.session import Session
 
@@ -72,19 +74,21 @@ def _completion(session: Session, *, shell: str) -> None:
 
 
 def _help(session: Session, *, command: Sequence[str], json: bool) -> None:
-    from shell.cli import PROGRAM, HelpWanted, build, parse
+    from shell.cli import HelpWanted, build, parse
     from shell.commands import all_commands
 
     registry = all_commands()
     words = tuple(command)
-    if words and registry.find(words) is None and words[0] not in registry.groups:
-        raise UsageProblem(
-            f"There is no command '{' '.join(words)}'."
-            + did_you_mean(words[0], registry.top_level()),
-            hint=f"See `{PROGRAM} help`.",
-        )
     if json:
         session.output.format = JSON
+    guide = guide_of(words[0]) if len(words) == 1 else None
+    if guide is not None:
+        if session.output.format == TABLE:
+            session.output.text(guide.text.rstrip())
+        else:
+            session.output.document(asdict(guide), list)
+        return
+    _check_command(registry, words)
     if session.output.format != TABLE:
         from shell.command_tree import command_tree
 
@@ -94,6 +98,23 @@ def _help(session: Session, *, command: Sequence[str], json: bool) -> None:
         parse(build(registry), [*words, "--help"])
     except HelpWanted as wanted:
         session.output.text(wanted.text)
+
+
+def _check_command(registry: Registry, words: tuple[str, ...]) -> None:
+    from shell.cli import PROGRAM
+
+    if not words or registry.find(words) is not None:
+        return
+    known = registry.verbs(words[0])
+    if words[0] not in registry.groups:
+        near = did_you_mean(words[0], [*registry.top_level(), *GUIDES])
+    elif len(words) > 1:
+        near = did_you_mean(words[1], known) or f" There are {', '.join(known)}."
+    else:
+        return
+    raise UsageProblem(
+        f"There is no command '{' '.join(words)}'.{near}", hint=f"See `{PROGRAM} help`."
+    )
 
 
 def _alias(
@@ -211,17 +232,29 @@ COMMANDS = (
     Command(
         name="completion",
         summary="Print the completion script of a shell.",
-        details='Put it into your shell\'s start-up: eval "$(logctl completion bash)".',
+        details="Put a line into your shell's start-up file. ~/.bashrc: "
+        'eval "$(logctl completion bash)". ~/.zshrc, after compinit: '
+        'eval "$(logctl completion zsh)". ~/.config/fish/config.fish: '
+        "logctl completion fish | source. Or keep the script where the shell looks for it, as in "
+        "the examples; a folder of that kind is made first where there is none.",
         arguments=(Argument("SHELL", "Which shell.", kind=Kind.CHOICE, choices=SHELLS),),
-        examples=("completion bash > ~/.local/share/bash-completion/completions/logctl",),
+        examples=(
+            "completion bash > ~/.local/share/bash-completion/completions/logctl",
+            "completion zsh > ~/.zsh/completions/_logctl",
+            "completion fish > ~/.config/fish/completions/logctl.fish",
+        ),
         run=_completion,
     ),
     Command(
         name="help",
-        summary="Show help for a command.",
+        summary="Show help for a command, or a page: start, scripts, files and others.",
         arguments=(
             Argument(
-                "COMMAND", "Whose help; without it, all.", Kind.COMMAND, required=False, many=True
+                "COMMAND",
+                f"Whose help; without it, all. Or a page: {', '.join(GUIDES)}.",
+                Kind.COMMAND,
+                required=False,
+                many=True,
             ),
         ),
         options=(
@@ -229,7 +262,7 @@ COMMANDS = (
         ),
         details="As JSON or YAML it is the whole tree of commands with their arguments, options, "
         "choices and examples.",
-        examples=("help", "help topic create", "help --json"),
+        examples=("help", "help topic create", "help start", "help --json"),
         run=_help,
     ),
     Command(

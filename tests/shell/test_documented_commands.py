@@ -11,11 +11,19 @@ import pytest
 from shell.cli import HelpWanted, build, parse
 from shell.commands import all_commands
 from shell.exits import UsageProblem
+from shell.guides import GUIDES
 from shell.script import Form, tokens
 from shell.settings import GLOBAL_OPTIONS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+    *sorted((ROOT / "benchmarks").glob("*.md")),
+    *sorted((ROOT / "tests").rglob("*.md")),
+]
 
 
 def first_command(line: str) -> str:
@@ -68,10 +76,48 @@ def problem_of(line: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_documented_command_line_can_be_typed(page):
     lines = command_lines(page.read_text())
     assert {line: why for line in lines if (why := problem_of(line))} == {}
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_command_line_of_a_page_of_help_can_be_typed(name):
+    lines = re.findall(r"^  (logctl .*)", GUIDES[name].text, re.MULTILINE)
+    lines += re.findall(r"(?:`|: )(logctl [^`\n]*)", GUIDES[name].text)
+    assert {line: why for line in lines if (why := problem_of(line))} == {}
+
+
+def anchor(heading: str) -> str:
+    """What a heading is linked by."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def broken_links(page: Path) -> list[str]:
+    """Links of a page to files or headings of this tree that are not there."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    wrong = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, wanted = link.partition("#")
+        target = (page.parent / name) if name else page
+        if target.exists() and not wanted:
+            continue
+        there = target.read_text() if target.exists() else ""
+        if wanted not in map(anchor, re.findall(r"^#+ (.*)", there, re.MULTILINE)):
+            wrong.append(link)
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    assert broken_links(page) == []
+
+
+def test_a_broken_link_would_be_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A head, `lines`\n[a](#a-head-lines) [b](#b) [c](page.md) [d](none.md)\n")
+    assert broken_links(page) == ["#b", "none.md"]
 
 
 def test_a_wrong_form_would_be_found():
