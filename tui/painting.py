@@ -342,7 +342,7 @@ class Painting(TypedAhead):
         """Name the keys that do something with the row of the cursor."""
         # Under a dialog it stays as it is: nothing jumps away below whoever clicks there next.
         if self._places and len(self.screen_stack) == 1:
-            self._draw(self._keys, keys_text(self._shown_keys()))
+            self._draw(self._keys, keys_text(tuple(self._shown_keys()), self.size.width))
 
     def _draw(self, widget: Static, text: Any) -> None:
         # A line that says the same again need not be laid out again.

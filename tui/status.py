@@ -1,8 +1,10 @@
 """Lines of words on the dashboard: status, tabs, keys, guide. Pure text from what is known."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.content import Content
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 STALE_MS = 5_000
 WIDE = 100
+HELP, MORE = "app.help", "…"
 SAMPLED_NOTE = "sampled: may miss changes"
 MODES = {
     "live": "● live",
@@ -116,15 +119,44 @@ def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width:
     return text
 
 
-def keys_text(keys: Sequence[tuple[str, str, str]]) -> Text:
-    """The keys of a page as (key, what it does, action); a click on one is like pressing it."""
+@lru_cache(maxsize=64)
+def keys_text(keys: tuple[tuple[str, str, str], ...], width: int = 0) -> Text:
+    """The keys of a page as (key, what it does, action); a click on one is like pressing it.
+
+    In a line of `width` cells, 0 for any, none is cut: those at the end are left out, but never the
+    one of the help, which has all of them, and a sign says so. Not to be changed: it is kept.
+    """
     text = Text(no_wrap=True, overflow="ellipsis")
-    for key, what, action in keys:
+    shown = _fitting(keys, width) if width else keys
+    for key, what, action in shown:
         meta = Style.from_meta({"@click": action})
         text.append(f" {key}", Style(bold=True, reverse=True) + meta)
         text.append(" ", meta)
         text.append(f"{what} ", meta)
+    if len(shown) < len(keys):
+        text.append(MORE, Style.from_meta({"@click": HELP}))
     return text
+
+
+def _fitting(keys: Sequence[tuple[str, str, str]], width: int) -> list[tuple[str, str, str]]:
+    """The first keys for which there is room, and the one of the help."""
+    wide = [cell_len(key) + cell_len(what) + 3 for key, what, _ in keys]
+    if sum(wide) <= width:
+        return [*keys]
+    room = (
+        width
+        - len(MORE)
+        - sum(w for w, (_, _, action) in zip(wide, keys, strict=True) if action == HELP)
+    )
+    fits = True
+    found = []
+    for cells, each in zip(wide, keys, strict=True):
+        if each[2] != HELP:
+            room -= cells
+            fits = fits and room >= 0
+        if each[2] == HELP or fits:
+            found.append(each)
+    return found
 
 
 def guide_text(guide: "Guide") -> Text:

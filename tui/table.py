@@ -355,7 +355,8 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
     def _tell_whole(self) -> None:
         """On the border below: the name of the row under the cursor, where it is cut."""
         whole, row = "", self.cursor_row
-        number, column, width = self._fit()[0]
+        fitted = self._fit()
+        number, column, width = next((each for each in fitted if each[1].numbered), fitted[0])
         if row is not None and self._longest.get(number, 0) > width:
             drawn = column.draw(row)
             plain = drawn if isinstance(drawn, str) else drawn.plain
@@ -444,21 +445,20 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         fixed = sum(c.width for _, c in columns) + len(columns)
         flexible = sum(1 for _, c in columns if c.width == 0)
         left = max(self._content_width() - fixed, FLEXIBLE_MIN * flexible)
-        share = left // max(flexible, 1)
-        most = {0: NAME_MAX}
-        needed = {
-            i: min(share, self._need(i), most.get(i, share))
-            for i, c in columns
-            if not (c.width or c.fill)
-        }
-        fillers = max(1, flexible - len(needed))
-        rest = (left - sum(needed.values())) // fillers
+        # Those that need little leave the others more.
+        short = sorted((self._need(i), i) for i, c in columns if not (c.width or c.fill))
+        needed = {}
+        for need, i in short:
+            needed[i] = min(left // flexible, need)
+            left, flexible = left - needed[i], flexible - 1
+        rest = left // max(1, flexible)
         self._fitted = [(i, c, c.width or needed.get(i, rest)) for i, c in columns]
         return self._fitted
 
     def _need(self, index: int) -> int:
-        title = cell_len(self.columns[index].title) + 1
-        return max(FLEXIBLE_MIN, title, self._longest.get(index, 0))
+        column = self.columns[index]
+        need = max(FLEXIBLE_MIN, cell_len(column.title) + 1, self._longest.get(index, 0))
+        return min(need, NAME_MAX) if column.numbered or not index else need
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Lines of the screen; what holds for all of them is worked out once."""

@@ -135,7 +135,7 @@ def click(app: DashboardApp, line: str, word: str) -> str:
 def last_line(app: DashboardApp) -> str:
     """The line of keys, "" while another is about to take its place."""
     drawn = str(app._keys.content)
-    return drawn if drawn == str(keys_text(app._shown_keys())) else ""
+    return drawn if drawn == str(keys_text(tuple(app._shown_keys()), app.size.width)) else ""
 
 
 BESIDE = "\x1b[<0;2;20M\x1b[<0;2;20m"

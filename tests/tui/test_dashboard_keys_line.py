@@ -60,3 +60,29 @@ async def test_the_last_line_follows_the_cursor(still) -> None:
     await until(pilot, lambda: "Delete topic" in line(app), "a topic again")
     table.set_filter("nothing like it")
     await until(pilot, lambda: "Delete topic" not in line(app), "no row, nothing to be deleted")
+
+
+async def test_no_key_is_cut_and_the_help_is_named_however_narrow_it_is(
+    cluster, open_dashboard
+) -> None:
+    app = open_dashboard(cluster, commander=Nobody())
+    async with app.run_test(size=(250, 30)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: len(app.store.view.topics) == 2, "the topics")
+        await pilot.press("4")
+        await until(pilot, lambda: app.focused is not None, "the page")
+
+        def is_whole() -> bool:
+            """Every key that is named with all that it does, then whether there are others."""
+            named = [f" {key} {what} " for key, what, _ in app._shown_keys()]
+            drawn = line(app).rstrip()
+            whole = [each for each in named if each in f"{drawn} "]
+            left = len(named) - len(whole)
+            assert len(named) > 5
+            return drawn == "".join(whole).rstrip() + (" …" if left else "")
+
+        for width in (120, 80, 61, 20, 250):
+            await pilot.resize_terminal(width, 30)
+            await until(pilot, lambda: app._keys.size.width == app.size.width, "the width")
+            await until(pilot, is_whole, f"whole keys at {app.size.width}")
+            assert " ? Help" in line(app)

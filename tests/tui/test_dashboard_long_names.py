@@ -2,6 +2,7 @@
 
 import pytest
 
+from clusters.admin import ConfigEntry
 from tests.tui.piloting import until
 from tui.table import NAME_MAX, shortened
 
@@ -62,6 +63,48 @@ async def test_the_longest_name_leaves_the_numbers_where_they_belong(
         facts = app.page.texts["facts"]
         await until(pilot, lambda: "3 partitions x 3" in seen(facts), "its facts")
         assert topic in "".join(seen(facts).split())
+
+
+async def test_the_longest_name_leaves_what_happened_to_it_near(cluster, open_dashboard) -> None:
+    """On pages about more than names, too: events, and what is otherwise than at a mark."""
+    topic = "long-" + "o" * 243 + "z"
+    app = open_dashboard(cluster)
+    async with app.run_test(size=(250, 30)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: len(app.store.view.topics) == 2, "the topics")
+        cluster.create_topic(topic, 3)
+        cluster.kill(3)
+        await cluster.tell()
+        for key, name, title in (("6", "events", "change"), ("d", "changes", "then")):
+            await pilot.press(key)
+            await until(pilot, lambda name=name: app.page.tables.get(name), name)
+            table = app.page.tables[name]
+            await until(pilot, lambda table=table: len(table.shown) > 8, "what happened")
+            head = table.render_line(0).text
+            assert head.index(title) - head.index("subject") <= NAME_MAX + 1
+            await pilot.press("g", *"j" * [row.topic for row in table.shown].index(topic))
+            await until(pilot, lambda table=table: topic in str(table.border_subtitle), "all of it")
+
+
+async def test_wide_pages_cut_no_name_while_there_is_room(cluster, open_dashboard) -> None:
+    name = "transaction.remove.expired.transaction.cleanup.interval.ms"
+    cluster.polled["settings"] = [entry(name), entry("retention.ms")]
+    app = open_dashboard(cluster, start="settings broker 1")
+    async with app.run_test(size=(250, 40)) as pilot:
+        await cluster.tell(replaying=True)
+        table = await shown(app, pilot, "settings", 2)
+        await until(pilot, lambda: name in lines_of(table), "the whole name")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: f"{name[:30]}" in lines_of(table), "its beginning")
+        assert "604800000" in lines_of(table)
+
+
+def entry(name: str) -> ConfigEntry:
+    return ConfigEntry(name=name, value="604800000", source="default", type="long")
+
+
+def lines_of(table) -> str:
+    return "\n".join(table.render_line(y).text for y in range(table.size.height))
 
 
 def seen(panel) -> str:

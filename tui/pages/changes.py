@@ -151,7 +151,9 @@ def _changes_table() -> LiveTable[Change]:
             Column(
                 "what", 20, lambda r: f"{CHANGE_SIGNS.get(r.kind, '·')} {r.kind}", lambda r: r.kind
             ),
-            Column("subject", 0, subject, lambda r: (r.topic or "", r.partition or 0)),
+            Column(
+                "subject", 0, subject, lambda r: (r.topic or "", r.partition or 0), numbered=True
+            ),
             Column("then", 0, lambda r: value(r, r.then), lambda r: str(r.then)),
             Column("now", 0, lambda r: value(r, r.now), lambda r: str(r.now), fill=True),
             Column(

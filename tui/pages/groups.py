@@ -253,7 +253,7 @@ class GroupPage(Page):
                 Column(
                     "share", 10, lambda r: "█" * round(r.share * 10), lambda r: -r.share, wide=70
                 ),
-                Column("member", 24, lambda r: r.reader, lambda r: r.member),
+                Column("member", 0, lambda r: r.reader, lambda r: r.member),
             ],
             key=lambda r: (r.topic, r.partition),
             search=lambda r: f"{r.topic}-{r.partition} {r.member}",

@@ -18,10 +18,11 @@ from tui.drawing import said_value
 from tui.pages.base import Desk, Page, Place, Subject
 from tui.prose import Prose
 from tui.rights import refusal
-from tui.table import Column, LiveTable
+from tui.table import NAME_MAX, Column, LiveTable
 
 DEFAULT = "default"
 HIDDEN = "(hidden)"
+NAME, NAME_MIN = "setting", 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class SettingsPage(Page):
         self._ask_for_changes()
         answer, table = self.store.answer(self._poll), self.tables["settings"]
         rows = setting_rows(self._kind, self._owner, answer.value or ())
+        table.set_column(0, NAME, max(NAME_MIN, min(NAME_MAX, table.size.width // 3)))
         table.set_rows(rows, (answer.at_ms,))
         table.set_title(f"Settings of {self.about}", self.note(answer, 30_000))
         self._explain()
@@ -179,7 +181,7 @@ def _settings_table() -> LiveTable[SettingRow]:
 
     return LiveTable(
         [
-            Column("setting", 36, lambda r: r.name, lambda r: r.name),
+            Column(NAME, NAME_MIN, lambda r: r.name, lambda r: r.name),
             Column("value", 0, lambda r: r.said, lambda r: r.said),
             Column("source", 22, lambda r: r.source, lambda r: (not r.is_own, r.source), wide=70),
             Column("default", 0, default, default, wide=90, fill=True),
