@@ -44,7 +44,7 @@ GAPS_BELIEVED = 3
 # So many partitions are named in one fetch at most: a leader reads them in one turn of its loop,
 # and after a restart there are thousands.
 PARTITIONS_TOLD_AT_ONCE = 1_000
-# Some ten milliseconds of appending, more when logs are cut.
+# Some ten milliseconds of appending.
 ANSWERS_AT_ONCE = 100
 # How often every partition is looked at for a change that nobody reports (a moved log start).
 SWEEP_MS = 1_000
@@ -423,8 +423,8 @@ class PeerFetcher:
         out_of_range: list[Slot] = []
         announced = False
         for count, (slot, answer) in enumerate(self._answers(response), 1):
-            if not count % ANSWERS_AT_ONCE:
-                await asyncio.sleep(0)
+            if announced or not count % ANSWERS_AT_ONCE:
+                await asyncio.sleep(0)  # each cut of a log waits for the disk
             self._dirty[slot] = None
             error = answer.error_code
             if error == ErrorCode.offset_out_of_range:

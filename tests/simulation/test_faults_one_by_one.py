@@ -1,6 +1,7 @@
 """Faults that the random runs meet only by chance: each alone, and what must hold in it."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -10,6 +11,7 @@ from broker.protocol.errors import ErrorCode, WireError
 from broker.protocol.struct import Struct
 from broker.simulation.workload import Client, Producer, read_partition
 from broker.simulation.world import CLIENT_PORT, SEPARATE, World
+from broker.storage import names
 from broker.storage.checkpoints import decode_offsets
 from broker.storage.manager import RECOVERY_POINTS
 from tests.simulation.stories import (
@@ -197,11 +199,20 @@ def test_many_logs_are_cut_with_one_write_of_what_was_saved_of_them() -> None:
 
         await until(is_saved)
         synced: list[str] = []
-        disk.on_sync = synced.append
+        turns: Counter[int] = Counter()
+
+        def on_sync(path: str) -> None:
+            synced.append(path)
+            if path.endswith(names.EPOCH_CHECKPOINT):
+                turns[world.loop.callbacks] += 1
+
+        disk.on_sync = on_sync
         world.network.heal()
         await until(lambda: broker.replicas.counters.truncations >= len(led))
         assert not [i for i in led if broker.logs.get(TOPIC, i).end_offset]
         assert 1 <= synced.count(saved) < 4, "beside the one that is written every few seconds"
+        assert turns.total() >= len(led)
+        assert max(turns.values()) == 1, "others have their turn between two logs"
         await until(lambda: full_isr(world) and len(contents(world)) == 1)
 
     play(story)
