@@ -28,6 +28,9 @@ ANSWERS_MAX = 200
 STALE_MS = 10_000
 # What is asked every two seconds is told to be old sooner.
 FRESH_MS = 8_000
+# Over how long lags and what groups read are looked at, and from when on a growing lag is believed.
+TREND_MS, SURE_MS = 30_000, 10_000
+LEVEL_PER_S = 0.5
 # Where an answer names more, each gets a shorter history, but no shorter than its lists draw.
 SAMPLES = 120
 SAMPLES_MIN = 24
@@ -249,9 +252,22 @@ class Store:
         return [name for name, row in rows.items() if row is not None and not row.moving]
 
     def lag_per_second(self, group: str) -> float | None:
-        """How fast a group's lag grows (above 0) or shrinks, records per second."""
+        """How fast a group's lag grows (above 0) or shrinks, records per second.
+
+        0.0 where it only goes up and down, as between commits.
+        """
         samples = self.lags.get(group)
-        return samples.per_second(30_000) if samples is not None else None
+        return samples.trend(TREND_MS) if samples is not None else None
+
+    def reads_per_second(self, group: str) -> float | None:
+        """How much a group reads: what it commits, over so long that single commits do not tell."""
+        samples = self.commits.get(group)
+        return samples.per_second(TREND_MS) if samples is not None else None
+
+    def is_falling_behind(self, group: str) -> bool:
+        """Whether the lag grows, seen for longer than most groups take from commit to commit."""
+        samples, rate = self.lags.get(group), self.lag_per_second(group)
+        return samples is not None and samples.span_ms >= SURE_MS and (rate or 0) > LEVEL_PER_S
 
     def drain_ms(self, group: str) -> int | None:
         """Milliseconds until the lag is gone if it goes on so; None when it does not shrink."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from math import sqrt
 
 
 class Buckets:
@@ -33,12 +34,15 @@ class Samples:
 
     def __init__(self, count: int = 120) -> None:
         self._samples: deque[tuple[int, float]] = deque(maxlen=count)
+        # Trends by their window, until another sample comes.
+        self._trends: dict[int, float | None] = {}
 
     def add(self, at_ms: int, value: float) -> None:
         """Take a sample; one at the same time replaces the last."""
         if self._samples and self._samples[-1][0] >= at_ms:
             self._samples.pop()
         self._samples.append((at_ms, value))
+        self._trends.clear()
 
     @property
     def last(self) -> float | None:
@@ -68,6 +72,38 @@ class Samples:
         if newest_ms <= oldest_ms:
             return None
         return (newest - oldest) * 1000 / (newest_ms - oldest_ms)
+
+    def trend(self, window_ms: int) -> float | None:
+        """Where a level goes, change per second over the last `window_ms`, by least squares.
+
+        0.0 where that cannot be told from how it goes up and down anyway (within two standard
+        errors), as a lag does between two commits; None with fewer than two samples.
+        """
+        if window_ms not in self._trends:
+            self._trends[window_ms] = self._fit(window_ms)
+        return self._trends[window_ms]
+
+    def _fit(self, window_ms: int) -> float | None:
+        if len(self._samples) < 2:
+            return None
+        newest_ms = self._samples[-1][0]
+        points = [each for each in self._samples if newest_ms - each[0] <= window_ms]
+        if len(points) < 3:
+            return self.per_second(window_ms)
+        times = [(at_ms - newest_ms) / 1000 for at_ms, _ in points]
+        middle = sum(times) / len(times)
+        mean = sum(value for _, value in points) / len(points)
+        spread = sum((at - middle) ** 2 for at in times)
+        slope = (
+            sum((at - middle) * (v - mean) for at, (_, v) in zip(times, points, strict=True))
+            / spread
+        )
+        missed = sum(
+            (v - mean - slope * (at - middle)) ** 2
+            for at, (_, v) in zip(times, points, strict=True)
+        )
+        error = sqrt(missed / (len(points) - 2) / spread)
+        return slope if abs(slope) > 2 * error else 0.0
 
     def rates(self) -> list[float]:
         """Change per second from each sample to the next; a counter that fell counts as zero."""

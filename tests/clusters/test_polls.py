@@ -200,6 +200,23 @@ def test_buckets_count_what_falls_into_them(times: list[int]) -> None:
     assert len(buckets._counts) <= 10
 
 
+def test_a_trend_is_told_from_ups_and_downs() -> None:
+    still, falls, waves, leaps = (Samples() for _ in range(4))
+    assert still.trend(30_000) is None
+    for second in range(0, 60, 2):
+        still.add(second * 1_000, 7)
+        falls.add(second * 1_000, 900 - 3 * second)
+        waves.add(second * 1_000, 100 * (second % 5))
+        leaps.add(second * 1_000, max(0, second - 55) * 1_000)
+    assert still.trend(30_000) == 0.0
+    assert falls.trend(30_000) == pytest.approx(-3)
+    assert waves.trend(30_000) == 0.0
+    assert leaps.trend(30_000) > 20
+    falls.add(60_000, 5_000)
+    assert falls.trend(30_000) != pytest.approx(-3)
+    assert falls.trend(1_000) == pytest.approx((5_000 - 726) / 2)
+
+
 def test_rates_come_from_samples_within_the_window() -> None:
     samples = Samples(5)
     assert samples.per_second() is None

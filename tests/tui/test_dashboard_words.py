@@ -14,6 +14,7 @@ from tui.drawing import age, brokers_text, count, plot, size, sparkline, trail_t
 from tui.filters import row_filter
 from tui.model import ClusterView, Flash, Health, PartitionRow, describe_event
 from tui.pages import Place
+from tui.pages.groups import drain, trend
 from tui.status import status_text, tabs_text
 from tui.store import Store
 
@@ -180,6 +181,20 @@ def test_time_to_drain_comes_from_the_trend() -> None:
     assert store.drain_ms("g") is None
     store.take(poll, Answer((lag(0),), 60_000))
     assert store.drain_ms("g") == 0
+
+
+def test_what_a_group_does_between_commits_is_no_trend() -> None:
+    """It commits every five seconds, as most do, what it read at once: 60 records a second."""
+    store, poll = Store(STATUS), Poll("lag", "g")
+    for second in range(0, 62, 2):
+        behind = second % 5 * 60
+        store.take(poll, Answer((lag(20 + behind),), second * 1_000))
+        assert drain(store, "g", "Stable") != "never, so far"
+    assert trend(store, "g") == "→ level"
+    for second in range(62, 100, 2):
+        store.take(poll, Answer((lag(20 + (second - 60) * 27 + second % 5 * 60),), second * 1_000))
+    assert 22 < store.lag_per_second("g") < 32
+    assert drain(store, "g", "Stable") == "never, so far"
 
 
 def test_a_leader_that_is_away_does_not_look_like_lost_records() -> None:

@@ -18,14 +18,13 @@ from tui.panel import Frame
 from tui.prose import Prose
 from tui.rebalances import MOVING
 from tui.rights import RIGHTS, limit_note, limited_to
-from tui.store import FRESH_MS, GROUPS, LAGS, Store
+from tui.store import FRESH_MS, GROUPS, LAGS, LEVEL_PER_S, Store
 from tui.table import Column, LiveTable
 
 # A streams group is not ready while topics that it reads are missing or do not fit together.
 TROUBLED = ("Dead", "Unknown", "NotReady")
 # So often within this time a group does little else.
 RESTLESS_TIMES, RESTLESS_MS = 3, 300_000
-LEVEL_PER_S = 0.5
 PLOTS_WIDTH = 150
 
 
@@ -120,8 +119,7 @@ def drain(store: Store, group: str, state: str) -> str:
         return "no members"
     if left_ms is not None:
         return "caught up" if left_ms == 0 else age(left_ms)
-    rate = store.lag_per_second(group)
-    return "-" if rate is None else "never, so far" if rate > LEVEL_PER_S else "-"
+    return "never, so far" if store.is_falling_behind(group) else "-"
 
 
 class GroupsPage(Page):
@@ -386,11 +384,9 @@ class GroupPage(Page):
             prose.append(f"   ↻ rebalanced {len(times)} times in {over}", "warning")
         state = "" if detail is None else detail.state
         samples = self.store.lags.get(self.about)
-        commits = self.store.commits.get(self.about)
-        reads = commits.per_second() if commits is not None else None
-        rate = self.store.lag_per_second(self.about) or 0
+        reads = self.store.reads_per_second(self.about)
         prose.line().append(f"lag {count(lag)}   ", "bold")
-        growing = bool(lag) and rate > LEVEL_PER_S
+        growing = bool(lag) and self.store.is_falling_behind(self.about)
         if lag is None and limited_to(self.store, "topic", of_brokers=True):
             # Brokers leave out what one may not see: that is no lag of 0.
             return prose.append("of no topic that may be seen", "warning").content()
