@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shell.asking import card_text, tell_limited
 from shell.commands.config import settings_as_plain, settings_table
 from shell.commands.partition import HEALTH_OPTIONS, Health
-from shell.exits import ExitCode
+from shell.exits import ExitCode, Failed
 from shell.observing import keys_where, rows_where
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
 
 if TYPE_CHECKING:
-    from clusters.admin import CreatedTopic, TopicDetail, TopicSummary
+    from clusters.admin import AdminClient, CreatedTopic, TopicDetail, TopicSummary
 
+_HEARD_PAUSE_S = 0.1
 _TOPIC = Argument("TOPIC", "The topic's name.", kind=Kind.TOPIC)
 
 
@@ -94,13 +97,30 @@ async def _create(
             for name, value in sorted(settings.items()):
                 session.output.say(f"  {name}={value}")
             return
-        detail = await admin.topic(topic)
+        detail = await _once_heard_of(admin, topic, session.settings.timeout_ms / 1000)
     replicas = len(detail.partitions[0].replicas) if detail.partitions else 0
     session.output.say(
         f"Created topic {topic}: {len(detail.partitions)} partitions, {replicas} replicas each."
     )
     if session.output.format != "table":
         session.output.document(detail.to_json(), list)
+
+
+async def _once_heard_of(admin: AdminClient, topic: str, within_s: float) -> TopicDetail:
+    """A topic that was just made: not every broker has heard of it yet, and any may be asked."""
+    from clusters.admin import UnknownTopic
+
+    until = time.monotonic() + within_s
+    while True:
+        try:
+            return await admin.topic(topic)
+        except UnknownTopic:
+            if time.monotonic() > until:
+                raise Failed(
+                    f'The topic "{topic}" was created, but a broker has not heard of it yet.',
+                    hint="See `quorum describe` for who is behind.",
+                ) from None
+            await asyncio.sleep(_HEARD_PAUSE_S)
 
 
 def _shape(made: CreatedTopic) -> str:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from clusters.admin import UnknownTopic
 from shell.exits import ExitCode
 
 MAIN = "import sys; from shell.main import main; sys.exit(main(sys.argv[1:]))"
@@ -75,3 +76,29 @@ def test_an_alias_stands_for_something(logctl, line, said):
     assert logctl("alias", "td", "topic describe").code == ExitCode.DONE
     assert logctl("alias", "tt", "td orders").code == ExitCode.DONE
     assert logctl("alias", "t", "topic").code == ExitCode.DONE
+
+
+def test_a_topic_that_was_made_is_there_though_a_broker_has_not_heard_of_it(logctl, monkeypatch):
+    fake, asked = logctl.doors.fake, []
+    known = fake.topic
+
+    async def topic(name, **more):
+        asked.append(name)
+        if len(asked) < 3:
+            raise UnknownTopic(name)
+        return await known("orders", **more)
+
+    monkeypatch.setattr(fake, "topic", topic)
+    result = logctl("topic", "create", "audit", "-p", "3", "-r", "3")
+    assert (result.code, len(asked)) == (ExitCode.DONE, 3)
+    assert "Created topic audit" in result.err
+
+    asked.clear()
+    monkeypatch.setattr(fake, "topic", lambda name, **more: unheard(name))
+    result = logctl("topic", "create", "audit", "--timeout", "300ms")
+    assert result.code == ExitCode.FAILED
+    assert 'The topic "audit" was created, but a broker has not heard of it yet.' in result.err
+
+
+async def unheard(name):
+    raise UnknownTopic(name)
