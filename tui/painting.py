@@ -354,20 +354,20 @@ class Painting(TypedAhead):
     def _tell_move(self) -> None:
         """Say that the feed goes on at another node, and why it left the one before.
 
-        Whoever is sampled changes by itself all the time: that it is sampled is said, with why, and
-        again only after it was not.
+        Who is sampled changes by itself all the time: that it is sampled now, and why, is said once
+        after it was not. The first line says all the time how it is.
         """
         status = self.store.status
         if status.mode not in FOLLOWING or not status.source:
             return
         sampled = status.mode == "sampled"
         source, before = "" if sampled else status.source, self._told_source
-        if source == before:
-            return
         self._told_source = source
+        if before is None or source == before:
+            return
         if sampled:
-            self.notify(f"{status.message}; asking {status.source}", markup=False)
-        elif before is not None:
+            self.notify(status.message, markup=False)
+        else:
             why = f": {status.message}" if status.message else ""
             self.notify(f"now following {status.source}{why}", markup=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 from clusters.polls import NO_ANSWER, Answer, Poll, Samples
 from clusters.watch import FeedStatus
 from clusters.watch.slices import Work, at_once
+from tui.behind import is_untold
 from tui.copies import Copies, ThrottlesSeen
 from tui.marks import Marks
 from tui.model import MIN_ISR, ClusterView
@@ -204,7 +205,10 @@ class Store:
 
     def _take_lag(self, group: str, lag: Any, at_ms: int, asked: int) -> None:
         known = [each.lag for each in lag if each.lag is not None]
-        _series(self.lags, group, asked).add(at_ms, sum(known))
+        series = _series(self.lags, group, asked)
+        # A part of it, while some leaders do not answer, would look like a lag that fell.
+        if not any(map(is_untold, lag)):
+            series.add(at_ms, sum(known))
         committed = [each.committed for each in lag if each.committed is not None]
         _series(self.commits, group, asked).add(at_ms, sum(committed))
 

@@ -1,5 +1,7 @@
 """The page of one group: what its lag counts, what it cannot count, and that its lines fit."""
 
+from dataclasses import replace
+
 import pytest
 
 from broker.protocol.errors import ErrorCode
@@ -57,6 +59,13 @@ async def test_lag_of_partitions_without_a_commit_is_said_to_be_missing(
                     return
             raise AssertionError(f"{words}: {facts.content}")
 
+        await until(UNREAD)
+        assert "lag 3960 " in str(facts.content)
+        # A leader that does not answer: what it has is not counted, and that is said.
+        answers["lag"] = (*lags(())[:5], replace(lags(())[5], start=None, end=None, lag=None))
+        await until("lag ≥4950 ")
+        await until("1 partitions whose leader does not answer, not counted")
+        answers["lag"] = lags((1, 4))
         await until(UNREAD)
         assert "lag 3960" in str(facts.content)
         answers["lag"] = lags(())

@@ -1,5 +1,7 @@
 """Who reads a topic: those further behind first where there is no room for all."""
 
+from dataclasses import replace
+
 from clusters.admin import Gathered, PartitionLag
 from tests.tui.piloting import until
 from tui.app import DashboardApp
@@ -46,3 +48,18 @@ async def test_those_further_behind_are_named_where_there_is_none(cluster_class)
     shown = [int(line.split()[2]) for line in said[:-1]]
     assert shown == list(range(39, 39 - len(shown), -1))
     assert said[-1] == f"and {40 - len(shown)} groups that are less behind"
+
+
+async def test_a_long_name_leaves_the_lag_in_sight(cluster_class) -> None:
+    name = "group-" + "g" * 240
+    said = (await readers(cluster_class, {name: lag_of("orders", 7)})).splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("group-ggg")
+    assert "…  lag 7" in said[0]
+
+
+async def test_what_a_leader_does_not_answer_for_is_not_taken_for_no_lag(cluster_class) -> None:
+    [told] = lag_of("orders", 7)
+    silent = replace(told, partition=1, committed=9, end=None, lag=None)
+    said = await readers(cluster_class, {"billing": Gathered((told, silent))})
+    assert said.startswith("billing  lag ≥7")

@@ -183,6 +183,20 @@ def test_time_to_drain_comes_from_the_trend() -> None:
     assert store.drain_ms("g") == 0
 
 
+def test_a_leader_that_does_not_answer_makes_no_lag_fall() -> None:
+    store, poll = Store(STATUS), Poll("lag", "g")
+    silent = replace(lag(0), partition=1, committed=5, end=None, lag=None)
+    for second in range(20):
+        whole = lag(500), replace(lag(2_000), partition=1)
+        told = (lag(500), silent) if 5 < second < 12 else whole
+        store.take(poll, Answer(told, second * 1_000))
+        assert store.lags["g"].last == 2_500
+    assert trend(store, "g") == "→ level"
+    unread = replace(silent, committed=None)
+    store.take(poll, Answer((lag(400), unread), 30_000))
+    assert store.lags["g"].last == 400
+
+
 def test_what_a_group_does_between_commits_is_no_trend() -> None:
     """It commits every five seconds, as most do, what it read at once: 60 records a second."""
     store, poll = Store(STATUS), Poll("lag", "g")

@@ -11,6 +11,7 @@ from textual.content import Content
 from broker.protocol.errors import ErrorCode
 from clusters.admin.group_model import CONSUMER, SHARE, STREAMS, shared_readers
 from clusters.polls import Answer, Poll, Samples
+from tui.behind import is_untold, lag_text
 from tui.charts import chart
 from tui.drawing import age, count, sparkline
 from tui.pages.base import Desk, Page
@@ -30,7 +31,10 @@ PLOTS_WIDTH = 150
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """A group in the list; `lag` is None while it is not known, `problem` says why."""
+    """A group in the list; `lag` is None while it is not known, `problem` says why.
+
+    Of so many partitions as `untold` says the leader did not answer: they are not in `lag`.
+    """
 
     group: str
     state: str
@@ -40,6 +44,7 @@ class GroupRow:
     topics: tuple[str, ...]
     problem: str = ""
     kind: str = ""
+    untold: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ def group_rows(store: Store) -> list[GroupRow]:
                 topics=tuple(sorted({p.topic for p in lag})) if told else (),
                 problem=problem,
                 kind=kind_of(each.group_type, each.protocol_type),
+                untold=sum(map(is_untold, lag)) if told else 0,
             )
         )
     return rows
@@ -151,8 +157,8 @@ class GroupsPage(Page):
                 "state": row.state,
                 "coordinator": row.coordinator,
                 "members": UNKNOWN,
-                "lag": row.lag if told else UNKNOWN,
-                "max_lag": row.max_lag if told else UNKNOWN,
+                "lag": row.lag if told and not row.untold else UNKNOWN,
+                "max_lag": row.max_lag if told and not row.untold else UNKNOWN,
                 "topics": row.topics if told else UNKNOWN,
             }
 
@@ -161,7 +167,9 @@ class GroupsPage(Page):
                 Column("group", 0, lambda r: r.group, lambda r: r.group),
                 Column("state", 20, lambda r: state_text(r.state), lambda r: r.state),
                 Column("kind", 8, lambda r: r.kind, lambda r: r.kind, False, 100),
-                Column("lag", 8, lambda r: count(r.lag), lambda r: -(r.lag or 0), True),
+                Column(
+                    "lag", 8, lambda r: lag_text(r.lag, r.untold), lambda r: -(r.lag or 0), True
+                ),
                 Column(
                     "worst", 8, lambda r: count(r.max_lag), lambda r: -(r.max_lag or 0), True, 90
                 ),
@@ -319,7 +327,8 @@ class GroupPage(Page):
         # Nobody knows where reading begins there: the client's auto.offset.reset decides.
         unread = sum(each.committed is None and bool(each.end) for each in lag.value or ())
         known = everything if lag.value else None
-        self.tell_facts(self._facts(detail.value, known, unread))
+        untold = sum(map(is_untold, lag.value or ()))
+        self.tell_facts(self._facts(detail.value, known, unread, untold))
         self.texts["members"].update(self._members(detail.value, self.note(detail, FRESH_MS)))
         if self.size.width >= PLOTS_WIDTH:
             self._plot("history", store.lags.get(name), rates=False)
@@ -367,7 +376,7 @@ class GroupPage(Page):
             chart(prose, values, width, height, over_ms=span_ms, from_zero=rates)
         panel.update(prose.content())
 
-    def _facts(self, detail: Any, lag: int | None, unread: int) -> Content:
+    def _facts(self, detail: Any, lag: int | None, unread: int, untold: int) -> Content:
         prose = Prose()
         if detail is not None:
             tone = "warning" if detail.state in (*MOVING, *TROUBLED) else "bold"
@@ -385,7 +394,7 @@ class GroupPage(Page):
         state = "" if detail is None else detail.state
         samples = self.store.lags.get(self.about)
         reads = self.store.reads_per_second(self.about)
-        prose.line().append(f"lag {count(lag)}   ", "bold")
+        prose.line().append(f"lag {lag_text(lag, untold)}   ", "bold")
         growing = bool(lag) and self.store.is_falling_behind(self.about)
         if lag is None and limited_to(self.store, "topic", of_brokers=True):
             # Brokers leave out what one may not see: that is no lag of 0.
@@ -393,7 +402,11 @@ class GroupPage(Page):
         prose.append(trend(self.store, self.about), "warning" if growing else "")
         prose.append(f"   reads {count(reads)}/s   ")
         prose.append(f"time to drain {drain(self.store, self.about, state)}   ")
-        if unread:
+        if untold:
+            prose.line().append(
+                f"{untold} partitions whose leader does not answer, not counted", "warning"
+            )
+        elif unread:
             prose.line().append(f"{unread} partitions without a commit, not counted", "warning")
         elif samples is not None and self.size.width < PLOTS_WIDTH:
             # Frame and margin take four cells.

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import nlargest
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from broker.protocol.image import RESOURCE_TOPIC
 from clusters.polls import NO_ANSWER, Answer, Poll
+from tui.behind import is_untold, lag_text
 from tui.charts import chart
 from tui.drawing import SIGNS, count, said_value, size, sparkline
 from tui.gone import deleted_text
@@ -22,7 +24,7 @@ from tui.panels import fit_grid, partitions_table, topics_table
 from tui.prose import Prose
 from tui.rights import RIGHTS, limit_note, refusal
 from tui.store import ENDS, FRESH_MS, LAGS, LOG_DIRS
-from tui.table import Column
+from tui.table import Column, shortened
 
 PLOTS_WIDTH = 150
 # Groups that are told of before it is known how many there is room for.
@@ -92,6 +94,8 @@ class TopicPage(Page):
         # By group that reads this topic; and those of which it is not known.
         self._lags: Any = None
         self._behind: dict[str, int] = {}
+        # Of how many partitions its leader did not say how far that is.
+        self._uncounted: dict[str, int] = {}
         self._untold = ""
         self.add_text("facts", f"Topic {subject}".replace("[", "\\["))
         self.add_text("rates", "Records written per second")
@@ -272,24 +276,31 @@ class TopicPage(Page):
         """Of each group that reads this topic how far it is behind; once for each answer."""
         if answer.value is self._lags:
             return
-        self._lags, self._behind, self._untold = answer.value, {}, ""
+        self._lags, self._untold = answer.value, ""
+        self._behind, self._uncounted = {}, {}
         for group, lag in sorted((answer.value or {}).items()):
             if isinstance(lag, str):
                 # Whether it reads this topic is not known either.
                 self._untold += f"⚠ {group}: {lag}\n"
-            elif mine := [each.lag or 0 for each in lag if each.topic == self.about]:
-                self._behind[group] = sum(mine)
+            elif mine := [each for each in lag if each.topic == self.about]:
+                self._behind[group] = sum(each.lag or 0 for each in mine)
+                self._uncounted[group] = sum(map(is_untold, mine))
 
     def _readers(self) -> Content:
         answer, prose = self.store.answer(LAGS), Prose()
         self._look_for_readers(answer)
-        shown, room = [*self._behind], self.texts["readers"].size.height or READERS_MAX
+        panel = self.texts["readers"]
+        shown, room = [*self._behind], panel.size.height or READERS_MAX
         if more := max(0, len(shown) - room + 1) if len(shown) > room else 0:
             # Those that are further behind than all that are not shown.
             shown = nlargest(room - 1, shown, key=self._behind.__getitem__)
         for group in shown:
-            prose.append(group, "accent").append(f"  lag {count(self._behind[group])}  ")
-            prose.append(f"{trend(self.store, group)}\n", "dim")
+            lag = f"  lag {lag_text(self._behind[group], self._uncounted[group])}  "
+            where = trend(self.store, group)
+            # A long name must not push away what is said of it.
+            left = panel.size.width - cell_len(lag) - cell_len(where)
+            name = shortened(group, left, False) if 1 < left < cell_len(group) else group
+            prose.append(name, "accent").append(lag).append(f"{where}\n", "dim")
         if more:
             prose.append(f"and {more} groups that are less behind\n", "dim")
         if answer.value is not None and not shown and not self._untold:
