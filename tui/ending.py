@@ -20,7 +20,7 @@ HANGUP_S = 3.0
 
 @contextlib.contextmanager
 def told_to_end(app: App[Any]) -> Iterator[None]:
-    """End well by SIGTERM, which gives the terminal back, and by SIGHUP, when it is gone."""
+    """End well by SIGTERM and SIGQUIT, giving the terminal back, and by SIGHUP, when it is gone."""
     loop = asyncio.get_running_loop()
     # Textual may wait for ever to write to a terminal that is gone; nobody would see the process.
     last_word = threading.Timer(HANGUP_S, os._exit, (128 + signal.SIGHUP,))
@@ -31,13 +31,14 @@ def told_to_end(app: App[Any]) -> Iterator[None]:
             last_word.start()
         app.exit()
 
-    loop.add_signal_handler(signal.SIGTERM, app.exit)
+    for each in (signal.SIGTERM, signal.SIGQUIT):
+        loop.add_signal_handler(each, app.exit)
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         yield
     finally:
         last_word.cancel()
-        for each in (signal.SIGTERM, signal.SIGHUP):
+        for each in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             loop.remove_signal_handler(each)
 
 
