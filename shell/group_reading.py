@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from shell.client_metadata import only_ask
 from shell.client_options import client_options
+from shell.client_starting import started
 from shell.exits import Failed
 from shell.printing import Printer, read_record
 from shell.reading import offsets_at
@@ -59,7 +60,8 @@ class _Member:
     session: Session
     wanted: Membership
     printer: Printer
-    consumer: Any
+    # None until it is made.
+    consumer: Any = None
     # The next offset of each partition after what was printed, as far as it is not committed.
     printed: dict[TopicPartition, int] = field(default_factory=dict)
     # Where reading ends in each partition that was ours, chosen once.
@@ -151,22 +153,16 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
         for source in wanted.sources:
             await admin.topic(source.topic, offsets=False)
         answered = admin.source
-    consumer = AIOKafkaConsumer(
-        **client_options(session, answered),
-        group_id=wanted.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest" if wanted.from_start else "latest",
-        request_timeout_ms=max(session.settings.timeout_ms, 11_000),
-        fetch_max_wait_ms=_POLL_MS,
-        isolation_level="read_committed" if wanted.committed else "read_uncommitted",
-    )
-    only_ask(consumer._client)
-    member = _Member(session, wanted, printer, consumer)
-    member.outcomes = Outcomes(consumer)
+    member = _Member(session, wanted, printer)
     try:
-        consumer.subscribe([s.topic for s in wanted.sources], listener=_Listener(member))
         with told():
-            await _start(member)
+            await started(
+                session,
+                answered,
+                lambda answered: _consumer(member, answered),
+                lambda _: _start(member),
+                _stop,
+            )
         printer.heading()
         await _read(member)
     except KafkaError as error:
@@ -179,7 +175,33 @@ async def tail_as_member(session: Session, wanted: Membership, printer: Printer)
             f"{denied or f'{type(error).__name__}: {error}'}"
         ) from None
     finally:
-        await _leave(member)
+        if member.consumer is not None:
+            await _leave(member)
+
+
+def _consumer(member: _Member, answered: str | None) -> Any:
+    session, wanted = member.session, member.wanted
+    consumer = AIOKafkaConsumer(
+        **client_options(session, answered),
+        group_id=wanted.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest" if wanted.from_start else "latest",
+        request_timeout_ms=max(session.settings.timeout_ms, 11_000),
+        fetch_max_wait_ms=_POLL_MS,
+        isolation_level="read_committed" if wanted.committed else "read_uncommitted",
+    )
+    only_ask(consumer._client)
+    member.consumer, member.outcomes = consumer, Outcomes(consumer)
+    consumer.subscribe([s.topic for s in wanted.sources], listener=_Listener(member))
+    return consumer
+
+
+async def _stop(consumer: Any) -> None:
+    try:
+        async with asyncio.timeout(_END_LIMIT_S):
+            await consumer.stop()
+    except (TimeoutError, KafkaError):
+        return
 
 
 async def _start(member: _Member) -> None:

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from shell import client_errors
 from shell.client_metadata import only_ask
 from shell.client_options import client_options
+from shell.client_starting import started
 from shell.exits import ExitCode, Failed, UsageProblem
 from shell.inputs import BadRecord, NewRecord, Recipe, records_of_lines
 from shell.lines import follow_lines, read_lines
@@ -117,10 +118,11 @@ _Pending = deque[tuple["asyncio.Future[Any]", NewRecord]]
 class _Run:
     session: Session
     plan: Plan
-    producer: Any
     tally: Tally
     partitions: int
     answered: str | None = None
+    # None until it is started.
+    producer: Any = None
     session_ms: int = 0
     pending: _Pending = field(default_factory=deque)
     next_progress: float = 0.0
@@ -143,9 +145,20 @@ class _Run:
             return
         await _settle(self, 0)
         await _stop(self.producer)
-        self.producer = _producer(self.session, self.plan, self.answered)
         self._began()
-        await _start(self.producer, self.session.settings.timeout_ms, self.plan.acks)
+        await self.start()
+
+    async def start(self) -> None:
+        """Begin with a producer, or with another one."""
+        plan, timeout_ms = self.plan, self.session.settings.timeout_ms
+        self.producer = None
+        self.producer = await started(
+            self.session,
+            self.answered,
+            lambda answered: _producer(self.session, plan, answered),
+            lambda producer: _start(producer, timeout_ms, plan.acks),
+            _stop,
+        )
 
     def fail(self, record_or_place: str, reason: str, hint: str | None = None) -> None:
         """Tell of a record that is not written; raises Failed unless the run is to go on."""
@@ -187,19 +200,17 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
     if plan.dry_run:
         return await _dry_run(session, plan, len(detail.partitions))
     started = time.monotonic()
-    producer = _producer(session, plan, answered)
     run = _Run(
         session,
         plan,
-        producer,
         Tally(plan.topic),
         len(detail.partitions),
         answered,
-        session_ms,
+        session_ms=session_ms,
     )
     interrupted = False
     try:
-        await _start(producer, session.settings.timeout_ms, plan.acks)
+        await run.start()
         interrupted = await _send_until_interrupted(run)
     except KafkaConnectionError as error:
         raise Failed(f"Cannot reach the cluster: {error}") from None
@@ -212,7 +223,8 @@ async def produce(session: Session, plan: Plan) -> ExitCode:
         hint = await _refused_places(run) if isinstance(error, _NoAnswer) else None
         raise Failed(f"{error.message} {_so_far(run.tally)}", hint=hint or error.hint) from None
     finally:
-        await _stop(run.producer)
+        if run.producer is not None:
+            await _stop(run.producer)
     if not plan.each:
         _summary(session, plan, run.tally, round((time.monotonic() - started) * 1000))
     if interrupted and not plan.follow:

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from broker.protocol.errors import LogctlError
 from shell.client_metadata import only_ask
 from shell.client_options import client_options
+from shell.client_starting import started
 from shell.exits import Failed, UsageProblem
 from shell.printing import Printer, read_record
 from shell.records import progress_json
@@ -117,10 +118,15 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
     names = ", ".join(source.topic for source in wanted.sources)
     try:
         known = await _bounds(reader)
-        reader.consumer = _consumer(reader)
-        reader.outcomes = Outcomes(reader.consumer)
         with told():
-            await reader.consumer.start()
+            reader.consumer = await started(
+                session,
+                reader.answered,
+                lambda answered: _consumer(reader, answered),
+                lambda consumer: consumer.start(),
+                _stop,
+            )
+        reader.outcomes = Outcomes(reader.consumer)
         await _place(reader, known)
         printer.heading()
         await _read(reader)
@@ -143,10 +149,10 @@ async def tail(session: Session, wanted: Range, printer: Printer) -> None:
             await _stop(reader.consumer)
 
 
-def _consumer(reader: _Reader) -> Any:
+def _consumer(reader: _Reader, answered: str | None) -> Any:
     session, wanted = reader.session, reader.wanted
     consumer = AIOKafkaConsumer(
-        **client_options(session, reader.answered),
+        **client_options(session, answered),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",

@@ -10,14 +10,18 @@ import random
 import re
 import zlib
 from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusters.admin import ClusterUnreachable
 from shell.client_options import client_options
+from shell.client_starting import started
 from shell.exits import Failed
 from shell.inputs import BadRecord, Recipe, records_of_lines
 from shell.lines import follow_lines, read_lines
@@ -288,8 +292,69 @@ def test_the_client_library_begins_with_a_broker_that_answered(
     plan = Plan(topic="orders", recipe=Recipe())
     assert _producer(session, plan, answered).bootstrap_servers == first
     wanted = SimpleNamespace(committed=False)
-    reader = SimpleNamespace(session=session, wanted=wanted, answered=answered)
-    assert _consumer(reader).bootstrap_servers == first
+    reader = SimpleNamespace(session=session, wanted=wanted)
+    assert _consumer(reader, answered).bootstrap_servers == first
+
+
+class Brokers:
+    """A session of a cluster whose brokers die one after the other; who is asked names the next."""
+
+    def __init__(self, *alive: str) -> None:
+        self.alive, self.made, self.stopped = list(alive), [], []
+
+    @asynccontextmanager
+    async def admin(self):
+        if not self.alive:
+            raise ClusterUnreachable([("b:1", "connection refused")])
+        source = self.alive.pop(0)
+
+        async def cluster() -> None:
+            return None
+
+        yield SimpleNamespace(cluster=cluster, source=source)
+
+    def make(self, answered: str) -> str:
+        self.made.append(answered)
+        return answered
+
+    async def stop(self, client: str) -> None:
+        self.stopped.append(client)
+
+    async def begin(self, error: Exception | None, well: str) -> str:
+        async def start(client: str) -> None:
+            if error is not None and client != well:
+                raise error
+
+        return await started(self, "b:1", self.make, start, self.stop)
+
+
+async def test_a_broker_that_died_since_it_answered_is_not_the_end_of_a_reader() -> None:
+    brokers = Brokers("b:2", "b:3")
+    assert await brokers.begin(KafkaConnectionError("Unable to bootstrap"), "b:3") == "b:3"
+    assert (brokers.made, brokers.stopped) == (["b:1", "b:2", "b:3"], ["b:1", "b:2"])
+
+
+@pytest.mark.parametrize(
+    ("alive", "error", "raised", "stopped"),
+    [
+        ((), KafkaConnectionError("no"), ClusterUnreachable, ["b:1"]),
+        (
+            ("b:2", "b:3", "b:4"),
+            KafkaConnectionError("no"),
+            KafkaConnectionError,
+            ["b:1", "b:2", "b:3"],
+        ),
+        (("b:2",), KafkaError("refused"), KafkaError, ["b:1"]),
+        (("b:2",), Failed("in time"), Failed, ["b:1"]),
+    ],
+)
+async def test_what_cannot_be_started_is_told_and_left_nowhere(
+    alive, error, raised, stopped
+) -> None:
+    brokers = Brokers(*alive)
+    with pytest.raises(raised):
+        await brokers.begin(error, "b:9")
+    assert brokers.stopped == stopped
 
 
 def test_a_contexts_security_reaches_the_client_library():
