@@ -396,14 +396,16 @@ class AdminClient(
         return info
 
     async def _quorum_leader(self, deadline: Deadline) -> int | None:
+        """Who leads the quorum, -1 for nobody; None where only the brokers' word can be had."""
         body = Struct(
             topics=[Struct(topic_name=METADATA_TOPIC, partitions=[Struct(partition_index=0)])]
         )
         try:
             return parse.quorum(await self._ask(ApiKey.DESCRIBE_QUORUM, body, deadline)).leader_id
-        except LogctlError:
-            # Without the right to look at the quorum there is still the broker's word.
-            return None
+        except LogctlError as error:
+            # A broker passes the question on to the leader, so that it fails when there is none;
+            # what the broker says of itself then is any broker that is up.
+            return None if getattr(error, "code", None) in _QUORUM_IS_HIDDEN else -1
 
     async def _until_visible(self, name: str, deadline: Deadline, count: int = 1) -> None:
         # Created means committed; brokers learn it some milliseconds later.
@@ -417,6 +419,12 @@ class AdminClient(
             if topic.error_code == ErrorCode.none and len(leaders) >= count and min(leaders) >= 0:
                 return
             await asyncio.sleep(RETRY_PAUSE_S / 5)
+
+
+# Of clusters without such a quorum, and to those who may not look at it.
+_QUORUM_IS_HIDDEN = frozenset(
+    {ErrorCode.unsupported_version, ErrorCode.cluster_authorization_failed}
+)
 
 
 def _known(told: int, asked: int) -> int:

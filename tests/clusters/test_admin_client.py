@@ -53,6 +53,26 @@ async def test_an_older_cluster_is_described_from_what_it_can_tell(orders):
     ]
 
 
+async def test_nobody_is_called_the_controller_while_no_quorum_answers(orders):
+    async def hang(_, __):
+        await asyncio.Event().wait()
+
+    handlers = [server.handlers for server in orders.brokers.values()]
+    for each in handlers:
+        each[ApiKey.DESCRIBE_QUORUM] = hang
+    async with AdminClient(orders.bootstrap, timeout_ms=600) as admin:
+        cluster = await admin.cluster()
+    assert cluster.controller_id == -1
+    assert not any(each.is_controller for each in cluster.brokers)
+
+    # Who may not look at it has the brokers' word.
+    code = ErrorCode.cluster_authorization_failed
+    for each in handlers:
+        each[ApiKey.DESCRIBE_QUORUM] = lambda _, __: Struct(error_code=code, topics=[])
+    async with AdminClient(orders.bootstrap) as admin:
+        assert (await admin.cluster()).controller_id == orders.leader_id
+
+
 async def test_topics_are_summed_up(orders):
     async with AdminClient(orders.bootstrap) as admin:
         topics = await admin.topics()
