@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from rich.text import Text
 from textual.content import Content
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 STALE_MS = 5_000
 WIDE = 100
 HELP, MORE = "app.help", "…"
+# Of a longer name so much is worth whole names of pages.
+CRUMB_MAX = 36
 SAMPLED_NOTE = "sampled: may miss changes"
 MODES = {
     "live": "● live",
@@ -103,10 +105,13 @@ def _standing(status: FeedStatus, view: ClusterView, now_ms: int, width: int) ->
 
 
 def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width: int) -> Text:
-    """The main pages with their keys, a click opens one; `crumb` is where else one is."""
+    """The main pages with their keys, a click opens one; `crumb` is where else one is.
+
+    One that is too long is cut: its page has all of it.
+    """
     text = Text(no_wrap=True, overflow="ellipsis")
     elsewhere = current not in {kind for kind, _ in pages}
-    crumbs = len(crumb) + 4 if elsewhere else 0
+    crumbs = min(CRUMB_MAX, cell_len(crumb)) + 4 if elsewhere else 0
     short = width < sum(len(title) + 4 for _, title in pages) + crumbs
     for number, (kind, title) in enumerate(pages, 1):
         click = Style.from_meta({"@click": f"app.main('{kind}')"})
@@ -115,7 +120,9 @@ def tabs_text(pages: Sequence[tuple[str, str]], current: str, crumb: str, width:
         else:
             text.append(f" {number} {title[:4] if short else title} ", click)
     if elsewhere:
-        text.append(f" » {crumb} ", "bold reverse")
+        room = max(2, width - text.cell_len - 4)
+        cut = crumb if cell_len(crumb) <= room else set_cell_size(crumb, room - 1) + "…"
+        text.append(f" » {cut} ", "bold reverse")
     return text
 
 

@@ -299,6 +299,11 @@ def test_at_80_columns_the_tabs_have_their_whole_names() -> None:
     narrow = tabs_text(pages, "topic", "topic orders", 80).plain
     assert narrow.endswith(" » topic orders ")
     assert len(narrow) <= 80
+    for width in (80, 120, 250):
+        long = tabs_text(pages, "topic", "topic 注文" + "o" * 245, width)
+        assert long.cell_len == width
+        assert long.plain.endswith("o… ")
+        assert (" 4 Partitions " in long.plain) is (width > 80)
 
 
 def test_a_narrow_status_line_leaves_out_who_tells_it() -> None:
