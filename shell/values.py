@@ -154,6 +154,11 @@ def format_bytes(size_bytes: int) -> str:
     return f"{size:.1f} GiB"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: 1 partition, 3 partitions."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def format_duration(duration_ms: int) -> str:
     """Return a duration for reading: "850 ms", "12 s", "3 m 20 s", "5 h 2 m"."""
     if duration_ms < 1_000:

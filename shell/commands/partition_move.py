@@ -24,7 +24,7 @@ from shell.output import Table
 from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
 from shell.sources import parse_places
-from shell.values import format_bytes, format_duration
+from shell.values import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, PlacedPartition
@@ -120,7 +120,8 @@ async def _move(
             return None
         amount = await _bytes_to_copy(admin, plan, before)
         shown = "an amount that is not known" if amount is None else format_bytes(amount)
-        session.output.say(f"{len(plan)} partitions move; {shown} to copy.")
+        moves = "1 partition moves" if len(plan) == 1 else f"{len(plan)} partitions move"
+        session.output.say(f"{moves}; {shown} to copy.")
         copies = copies_of(plan, {key: each.replicas for key, each in before.items()})
         if rate is not None:
             await _tell_throttle(session, admin, copies, rate, amount)
@@ -216,8 +217,8 @@ async def _waited(
 
 def _question(plan: Plan, before: Mapping[Partition, PlacedPartition]) -> str:
     fewer = sum(max(0, len(before[key].replicas) - len(new)) for key, new in plan.items())
-    gone = f" It leaves {fewer} replicas fewer, and their copies are deleted." if fewer else ""
-    return f"This moves replicas of {len(plan)} partitions.{gone}"
+    gone = f" It takes {counted(fewer, 'replica')} away." if fewer else ""
+    return f"This moves replicas of {counted(len(plan), 'partition')}.{gone}"
 
 
 def _check_writes(plan: Plan, before: Mapping[Partition, PlacedPartition]) -> None:
@@ -401,11 +402,13 @@ async def _follow(session: Session, plan: Plan) -> ExitCode | None:
     keys = set(plan)
     began = time.monotonic()
     first: int | None = None
+    waits: set[int] = set()
     while True:
         async with session.admin() as admin:
             moves = [
                 move for move in await progress(admin) if (move["topic"], move["partition"]) in keys
             ]
+            waits = await _tell_waiting(session, admin, moves, waits)
         if not moves:
             session.output.end_progress()
             took = format_duration(round((time.monotonic() - began) * 1000))
@@ -414,8 +417,28 @@ async def _follow(session: Session, plan: Plan) -> ExitCode | None:
         first = max(first or 0, left)
         rate = (first - left) / max(0.001, time.monotonic() - began)
         eta = f", {format_duration(round(left / rate * 1000))} to go" if rate > 1 and left else ""
-        session.output.progress(f"{len(moves)} partitions moving, {format_bytes(left)} left{eta}")
+        session.output.progress(
+            f"{counted(len(moves), 'partition')} moving, {format_bytes(left)} left{eta}"
+        )
         await asyncio.sleep(POLL_S)
+
+
+async def _tell_waiting(
+    session: Session, admin: AdminClient, moves: Sequence[Mapping[str, Any]], told: set[int]
+) -> set[int]:
+    """Say once which brokers moves wait for because they are not up; returns those."""
+    adding = {broker for move in moves for broker in move["adding"]}
+    states = {broker.id: broker.state for broker in await admin.brokers()} if adding else {}
+    waits = {broker for broker in adding if states.get(broker) != "up"}
+    for broker in sorted(waits - told):
+        state = states.get(broker, "gone")
+        session.output.warn(
+            f"broker {broker} is {state}: what goes there waits until it is up again, or until "
+            "`partition move --cancel`."
+        )
+    for broker in sorted((told - waits) & adding):
+        session.output.say(f"Broker {broker} is up again.")
+    return waits
 
 
 async def _tell_moved(session: Session, plan: Plan, took: str) -> ExitCode | None:
@@ -424,7 +447,7 @@ async def _tell_moved(session: Session, plan: Plan, took: str) -> ExitCode | Non
         now = {(each.topic, each.partition): each.replicas for each in await admin.partitions()}
     undone = sorted(key for key, wanted in plan.items() if set(now.get(key, ())) != set(wanted))
     if len(undone) < len(plan):
-        session.output.say(f"{len(plan) - len(undone)} partitions moved in {took}.")
+        session.output.say(f"{counted(len(plan) - len(undone), 'partition')} moved in {took}.")
     if not undone:
         return None
     for topic, index in undone:

@@ -15,6 +15,7 @@ from shell.observing import keys_where, rows_where
 from shell.output import Block, Cell, Facts, Table
 from shell.registry import Argument, Command, Kind, Option, Question
 from shell.session import Session
+from shell.values import counted
 
 if TYPE_CHECKING:
     from clusters.admin import AdminClient, CreatedTopic, TopicDetail, TopicSummary
@@ -100,7 +101,8 @@ async def _create(
         detail = await _once_heard_of(admin, topic, session.settings.timeout_ms / 1000)
     replicas = len(detail.partitions[0].replicas) if detail.partitions else 0
     session.output.say(
-        f"Created topic {topic}: {len(detail.partitions)} partitions, {replicas} replicas each."
+        f"Created topic {topic}: {counted(len(detail.partitions), 'partition')}, "
+        f"{counted(replicas, 'replica')} each."
     )
     if session.output.format != "table":
         session.output.document(detail.to_json(), list)

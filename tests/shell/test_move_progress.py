@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
@@ -23,10 +24,17 @@ class Mover:
 
     def __init__(self, left: Sequence[int], ends: dict[int, tuple[int, ...]]) -> None:
         self.left, self.ends = list(left), ends
+        # Of the broker that gets it, at each look; None when it is not told of at all.
+        self.states: list[str | None] = []
 
     async def progress(self, _: object) -> list[dict[str, object]]:
         left = self.left.pop(0) if self.left else None
-        return [] if left is None else [{"topic": "big", "partition": 0, "bytes_left": left}]
+        move = {"topic": "big", "partition": 0, "adding": (3,), "bytes_left": left}
+        return [] if left is None else [move]
+
+    async def brokers(self) -> list[SimpleNamespace]:
+        state = self.states.pop(0) if self.states else "up"
+        return [SimpleNamespace(id=3, state=state)] if state else []
 
     async def partitions(self) -> list[SimpleNamespace]:
         return [
@@ -58,7 +66,7 @@ async def test_each_step_of_progress_is_a_line_that_says_so(monkeypatch) -> None
     steps = [line for line in said.split("\n") if line.startswith("\r")]
     assert "4.0 KiB left" in steps[0]
     assert "1.0 KiB left" in steps[1]
-    assert "1 partitions moved in" in said
+    assert "1 partition moved in" in said
 
 
 async def test_nobody_who_reads_means_no_progress(monkeypatch) -> None:
@@ -67,11 +75,24 @@ async def test_nobody_who_reads_means_no_progress(monkeypatch) -> None:
     assert "left" not in said
 
 
+async def test_who_a_move_waits_for_is_said_once(monkeypatch) -> None:
+    mover = Mover([4096] * 6, {0: (3, 2)})
+    mover.states = ["up", "fenced", "fenced", "up", None, None]
+    said = await follow(mover, monkeypatch, {("big", 0): (3, 2)})
+    waits = "what goes there waits until it is up again, or until `partition move --cancel`."
+    assert re.sub(r"in \d+ ms", "in N ms", said).splitlines() == [
+        f"warning: broker 3 is fenced: {waits}",
+        "Broker 3 is up again.",
+        f"warning: broker 3 is gone: {waits}",
+        "1 partition moved in N ms.",
+    ]
+
+
 async def test_a_move_that_others_cancelled_is_no_success(monkeypatch) -> None:
     mover = Mover([4096], {0: (1, 2), 1: (3,)})
     plan = {("big", 0): (3, 2), ("big", 1): (3,), ("gone", 0): (1,)}
     said = await follow(mover, monkeypatch, plan)
-    assert "1 partitions moved in" in said
+    assert "1 partition moved in" in said
     assert "big:0 was not moved: it is on 1,2." in said
     assert "gone:0 was not moved: it is gone." in said
     assert "error: 2 of 3 moves were cancelled" in said
