@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -18,6 +19,7 @@ from tui.actions import Offer
 from tui.dialog import Dialog, at_once
 from tui.keys import ALWAYS, Chosen, Known, bindings_of, sign
 from tui.pages.base import Page
+from tui.table import shortened
 
 KEY_WIDTH = 18
 EDGES = 6
@@ -69,6 +71,8 @@ OVER: tuple[tuple[str, str], ...] = (
     ("help.first help.last", "the first lines of the help, the last"),
     ("help.close", "close the help, as Escape does"),
 )
+# Longer names of what an action is about are cut: the page behind has them.
+ABOUT_MAX = 32
 CLICK = (
     "puts the cursor on a row; again: opens it. A title sorts. Pages above and keys below can be "
     "clicked, too"
@@ -218,7 +222,9 @@ def help_of(
     """The help of a page, on which `offers` can be done."""
     keys = [(" ".join(chosen.signs(b)), b.description) for b in bindings_of(type(page))]
     for offer in offers:
-        about = offer.subject if offer.action.about_subject and offer.subject else ""
+        about = str(offer.subject) if offer.action.about_subject and offer.subject else ""
+        if cell_len(about) > ABOUT_MAX:
+            about = shortened(about, ABOUT_MAX, numbered=True)
         keys.append((" ".join(map(sign, offer.keys)), f"{offer.action.title} {about}"))
     return HelpScreen(page.TITLE, page.HELP, keys, known, chosen)
 

@@ -64,3 +64,17 @@ def test_the_story_in_the_docs_names_every_page_and_its_keys() -> None:
             assert all(f"`{sign(key)}`" in text for key in binding.key.split(","))
     for action in ACTIONS:
         assert f"`{sign(action.key)}`" in text
+
+
+async def test_a_long_name_takes_one_line_for_each_action_on_it(cluster, open_dashboard) -> None:
+    topic = "long-" + "o" * 244
+    cluster.create_topic(topic, 2)
+    app = open_dashboard(cluster, commander=Clerk(), start=f"topic {topic}")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.page.is_mounted and app.page.subject(), "the topic")
+        text = help_of(app.page, app.offers(), known_keys_now(), Chosen())._text(76).plain
+        named = [line for line in text.splitlines() if "ooo" in line]
+        assert len(named) > 4
+        assert all("…" in line for line in named)
+        assert any(line.endswith("…-0") for line in named)
