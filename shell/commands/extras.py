@@ -240,7 +240,7 @@ COMMANDS = (
         arguments=(Argument("SHELL", "Which shell.", kind=Kind.CHOICE, choices=SHELLS),),
         examples=(
             "completion bash > ~/.local/share/bash-completion/completions/logctl",
-            "completion zsh > ~/.zsh/completions/_logctl",
+            "completion zsh > /usr/local/share/zsh/site-functions/_logctl",
             "completion fish > ~/.config/fish/completions/logctl.fish",
         ),
         run=_completion,
