@@ -41,7 +41,7 @@ from tests.interop.producing import (
     figures,
     producing,
 )
-from tests.interop.real_cluster import RealCluster, is_bad, until
+from tests.interop.real_cluster import STOP_SECONDS, RealCluster, is_bad, until
 
 TOPIC = "ledger"
 OFFSETS_TOPIC = "__consumer_offsets"
@@ -108,7 +108,12 @@ class Faults:
         await asyncio.gather(*under_way)
 
     async def _play(self, kind: str) -> None:
-        await self._kinds[kind]()
+        try:
+            await self._kinds[kind]()
+        except Exception as error:
+            # Said at once: whoever writes is waited for before it is raised to the end.
+            self._say(f"{kind} failed: {error!r}"[:2000])
+            raise
 
     @contextlib.contextmanager
     def _hold(self, node: int | None = None) -> Iterator[int | None]:
@@ -140,7 +145,7 @@ class Faults:
             return (await admin.quorum()).leader_id
 
         found = await self._ask(leader)
-        await self._kill(found if found in self._cluster.ports else None)
+        await self._kill(found if found is not None and found in self._cluster.ports else None)
 
     async def _kill_all(self) -> None:
         if self._held:
@@ -169,7 +174,11 @@ class Faults:
         with self._hold() as victim:
             if victim is not None:
                 self._say(f"restart {victim}")
-                await asyncio.to_thread(self._cluster.stop, victim)
+                process = self._cluster.processes[victim]
+                process.terminate()
+                code = await asyncio.to_thread(process.wait, STOP_SECONDS)
+                # The signal's own is that of one that had not come up yet.
+                assert code in (0, -signal.SIGTERM), f"broker {victim} ended with {code}"
                 self._cluster.start(victim)
 
     async def _fill(self) -> None:
@@ -367,6 +376,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the choice of them")
     parser.add_argument("--no-java", action="store_true", help="leave the Java client out")
     arguments = parser.parse_args()
+    # Whoever ends it leaves neither brokers nor a volume behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
 
     def say(text: str) -> None:
