@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shell.asking import card_text, tell_limited
+from shell.asking import card_text, confirm, tell_limited
 from shell.commands.config import settings_as_plain, settings_table
 from shell.commands.partition import HEALTH_OPTIONS, Health
 from shell.exits import ExitCode, Failed
 from shell.observing import keys_where, rows_where
 from shell.output import Block, Cell, Facts, Table
-from shell.registry import Argument, Command, Kind, Option, Question
+from shell.registry import Argument, Command, Kind, Option
 from shell.session import Session
+from shell.sources import chosen_sources, is_pattern
 from shell.values import counted
 
 if TYPE_CHECKING:
@@ -187,26 +188,59 @@ def _detail_blocks(detail: TopicDetail) -> list[Block]:
     return [Facts(facts), Table(columns, rows, right=right)]
 
 
-async def _delete(session: Session, *, topic: str, dry_run: bool) -> None:
+async def _delete(session: Session, *, topics: Sequence[str], dry_run: bool) -> None:
+    from broker.protocol.errors import LogctlError
+
     async with session.admin() as admin:
+        names = await _named(admin, topics)
         if dry_run:
-            await admin.topic(topic, offsets=False)
             from broker.protocol.api_keys import ApiKey
 
-            await admin.check_topics(ApiKey.DELETE_TOPICS, [topic])
-            session.output.say(f"Topic {topic} would be deleted; nothing was changed.")
-        else:
-            await admin.delete_topic(topic)
-            session.output.say(f"Deleted topic {topic}.")
+            await admin.check_topics(ApiKey.DELETE_TOPICS, names)
+    one = len(names) == 1
     if dry_run:
-        session.output.say(card_text(session, [topic]))
+        what = f"Topic {names[0]}" if one else f"{len(names)} topics ({', '.join(names)})"
+        session.output.say(f"{what} would be deleted; nothing was changed.")
+        session.output.say(card_text(session, names))
+        return
+    if not session.settings.yes:
+        what = (
+            f"topic {names[0]} and all of its" if one else f"{len(names)} topics and all of their"
+        )
+        listed = "" if one else "".join(f"\n  {name}" for name in names)
+        confirm(
+            session,
+            f"This deletes {what} records. This cannot be undone.{listed}\n"
+            f"{card_text(session, names)}",
+        )
+    async with session.admin() as admin:
+        for done, name in enumerate(names):
+            try:
+                await admin.delete_topic(name)
+            except LogctlError as error:
+                if one:
+                    raise
+                left = ", ".join(names[done:])
+                raise Failed(f"{error}", hint=f"Not deleted: {left}.") from None
+            session.output.say(f"Deleted topic {name}.")
 
 
-def _delete_question(session: Session, *, topic: str, **_: Any) -> Question:
-    card = card_text(session, [topic])
-    return Question(
-        f"This deletes topic {topic} and all of its records. This cannot be undone.\n{card}"
-    )
+async def _named(admin: AdminClient, words: Sequence[str]) -> list[str]:
+    """The topics of words, patterns replaced by what they match; each is there.
+
+    Patterns match none of the cluster's own topics. Raises UnknownTopic or UsageProblem.
+    """
+    found: dict[str, None] = {}
+    known = await admin.topics() if any(map(is_pattern, words)) else []
+    own = [each.topic for each in known if not each.internal]
+    for word in words:
+        if is_pattern(word):
+            found |= dict.fromkeys(source.topic for source in chosen_sources([word], own))
+        else:
+            # Before the first is deleted: one that is mistyped must not leave the rest half done.
+            await admin.topic(word, offsets=False)
+            found[word] = None
+    return list(found)
 
 
 COMMANDS = (
@@ -268,14 +302,25 @@ COMMANDS = (
     ),
     Command(
         name="topic delete",
-        summary="Delete a topic and all of its records.",
-        arguments=(_TOPIC,),
-        details="Asked for first, with who reads and writes it.",
+        summary="Delete topics and all of their records.",
+        arguments=(
+            Argument(
+                "TOPICS",
+                "Topics to delete, by name or by a pattern such as 'tmp-*'.",
+                kind=Kind.TOPIC,
+                many=True,
+            ),
+        ),
+        details="Asked for first, with the topics that a pattern matches, and who reads and writes "
+        "them. Patterns match none of the cluster's own topics.",
         options=(Option(("--dry-run",), "Only show what would be lost.", kind=Kind.FLAG),),
-        examples=("topic delete orders", "topic delete orders --yes"),
+        examples=(
+            "topic delete orders",
+            "topic delete 'tmp-*' --dry-run",
+            "topic delete orders payments --yes",
+        ),
         run=_delete,
         changes=True,
         destructive=True,
-        question=_delete_question,
     ),
 )

@@ -123,6 +123,16 @@ SCRIPT: tuple[tuple[str | None, int, str, str], ...] = (
     (None, 4, "topic delete orders-2", "records: 0"),
     (None, 4, "topic delete orders-2 --yes --read-only", "read-only"),
     (None, 0, "topic delete orders-2 --yes", "Deleted topic orders-2"),
+    (None, 0, "topic clone orders tmp-1", "Created topic tmp-1"),
+    (None, 0, "topic clone orders tmp-2", "Created topic tmp-2"),
+    (None, 0, "topic delete 'tmp-?' --dry-run", "2 topics (tmp-1, tmp-2) would be deleted"),
+    (None, 4, "topic delete tmp-1 'tmp-*'", "2 topics and all of their records"),
+    (None, 1, "topic delete tmp-1 tmp-9 --yes", 'did you mean "tmp-'),
+    (None, 0, "topic describe tmp-1", ""),
+    (None, 2, "topic delete 'temp-*' --yes", "No topic matches 'temp-*'."),
+    (None, 2, "topic delete '?_consumer_offsets' --yes", "No topic matches"),
+    (None, 0, "topic delete 'tmp-*' --yes", "Deleted topic tmp-2"),
+    (None, 1, "topic describe tmp-1", "There is no topic"),
     (None, 2, "partition list orders:9", "There is no partition orders:9"),
 )
 
