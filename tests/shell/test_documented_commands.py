@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +114,32 @@ def broken_links(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
     assert broken_links(page) == []
+
+
+def keys_of(schema: Any) -> set[str]:
+    """The names of all properties below a JSON schema."""
+    if isinstance(schema, list):
+        return {key for each in schema for key in keys_of(each)}
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("properties")
+    return {*(own if isinstance(own, dict) else ())} | keys_of(list(schema.values()))
+
+
+@pytest.mark.parametrize(
+    ("command", "page"),
+    [
+        ("cluster validate", "operations.md"),
+        ("diff", "declared-state.md"),
+        ("run", "runbooks.md"),
+    ],
+)
+def test_every_key_of_a_file_stands_on_the_page_about_it(logctl, command, page):
+    keys = keys_of(json.loads(logctl(*command.split(), "--schema").out))
+    assert len(keys) > 10
+    text = (ROOT / "docs" / page).read_text()
+    code = re.findall(r"```\w*\n.*?```|`[^`\n]+`", text, re.DOTALL)
+    assert keys - set(re.findall(r"[\w.-]+", " ".join(code))) == set()
 
 
 def test_a_broken_link_would_be_found(tmp_path):
