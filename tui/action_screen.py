@@ -10,6 +10,7 @@ import time
 from enum import Enum
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -33,6 +34,8 @@ from tui.words import with_flag
 LINES_MAX = 500
 # Of them the log of what was done has so many: an error and what to do about it.
 KEPT_LINES = 4
+# Cells of a name that is to be typed, as it is asked for.
+NAME_SHOWN_MAX = 40
 # For so long is what was shown good enough to be agreed to.
 LOOKED_MS_MAX = 60_000
 # A click so soon after a question is the second of two that began before it.
@@ -148,7 +151,10 @@ class ActionScreen(Dialog[int | None]):
             box.border_title = field.title + (" *" if field.required else "")
             self._boxes[field.name] = box
         if self.action.typed:
-            self._typed = Box(placeholder=f"type {self._about} to go on", id="action-typed")
+            # In a field without spaces to break at, a longer name would not be seen at all.
+            name = str(self._about)
+            name = name if cell_len(name) <= NAME_SHOWN_MAX else "its whole name"
+            self._typed = Box(placeholder=f"type {name} to go on", id="action-typed")
             self._typed.display = False
         # Before the first layout: what changes after it has all laid out once more.
         self._draw()

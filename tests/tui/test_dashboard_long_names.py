@@ -3,7 +3,7 @@
 import pytest
 
 from clusters.admin import ConfigEntry
-from tests.tui.piloting import until
+from tests.tui.piloting import Clerk, until
 from tui.table import NAME_MAX, shortened
 
 
@@ -97,6 +97,23 @@ async def test_wide_pages_cut_no_name_while_there_is_room(cluster, open_dashboar
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: f"{name[:30]}" in lines_of(table), "its beginning")
         assert "604800000" in lines_of(table)
+
+
+@pytest.mark.parametrize(("name", "asked"), [("t" * 249, "its whole name"), ("t-1", "t-1")])
+async def test_the_name_that_is_to_be_typed_is_asked_for(
+    cluster, open_dashboard, name, asked
+) -> None:
+    cluster.create_topic(name, 1)
+    app = open_dashboard(cluster, commander=Clerk())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.store.view.topic_row(name), "the topic")
+        app.run_command(f"delete-topic {name}")
+        await until(pilot, lambda: app.screen.query("#action-typed"), "the dialog")
+        box = app.screen.query_one("#action-typed")
+        await until(pilot, lambda: box.display and box.region.height == 3, "the question")
+        drawn = "\n".join(box.render_line(y).text for y in range(box.region.height))
+        assert f"type {asked} to go on" in drawn
 
 
 def entry(name: str) -> ConfigEntry:
