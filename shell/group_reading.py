@@ -280,7 +280,7 @@ def _take(
             stable = stable_end is None or each.offset < stable_end
             written = each.record if isinstance(each, Part) else each
             record = read_record(written, transactions.get(each.offset), stable=stable)
-            if printer.add(record) and printer.marks:
+            if printer.add(record) and printer.leaves_open:
                 member.undecided.shown(home, record)
         member.printed[home] = each.offset + 1
         if printer.full:
@@ -289,7 +289,7 @@ def _take(
 
 def _tell_decided(member: _Member) -> None:
     """Put right what was shown as open or held. With control records the markers do."""
-    if member.printer.controls:
+    if not member.printer.leaves_open:
         return
     consumer = member.consumer
     stable_ends = {

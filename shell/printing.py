@@ -56,9 +56,12 @@ class Printer:
             self.output.text(record_heading(topics=self.topics))
 
     @property
-    def marks(self) -> bool:
-        """Whether the format says of a record what became of its transaction."""
-        return self.template is None and self.output.format in FORMATS
+    def leaves_open(self) -> bool:
+        """Whether a record may be shown as undecided, and nothing that is shown later decides it.
+
+        Control records do, and formats without marks say nothing of transactions.
+        """
+        return self.template is None and self.output.format in FORMATS and not self.controls
 
     def add(self, record: ReadRecord) -> bool:
         """Take one record; it is written by the next `flush`. Returns whether it passes."""

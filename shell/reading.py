@@ -324,7 +324,7 @@ async def _take(reader: _Reader, home: TopicPartition, found: Sequence[Any]) -> 
                 record = read_record(each.record, transaction, stable=stable)
             else:
                 record = read_record(each, stable=stable)
-            if printer.add(record) and printer.marks:
+            if printer.add(record) and printer.leaves_open:
                 reader.undecided.shown(home, record)
         if printer.full:
             return
@@ -346,7 +346,7 @@ async def _stable(reader: _Reader, known: Bounds) -> Bounds:
 
 def _tell_decided(reader: _Reader) -> None:
     """Put right what was shown as open or held. With control records the markers do."""
-    if reader.printer.controls or reader.consumer is None:
+    if not reader.printer.leaves_open or reader.consumer is None:
         return
     stable_ends = {
         home: end for home in reader.cursors if (end := _stable_end(reader, home)) is not None

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
 from aiokafka import TopicPartition
 
+from shell.output import Output
+from shell.printing import Printer
 from shell.records import ReadRecord
 from shell.transactions import Marker, Transaction
 from shell.undecided import Undecided
@@ -117,3 +122,19 @@ def test_what_is_held_is_free_once_all_before_it_is_decided():
         "pay-0 is decided up to offset 12: nothing is held there any more.",
     ]
     assert undecided.lines({HOME: 13}) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "leaves_open"),
+    [
+        ("table", {}, True),
+        ("json", {}, True),
+        ("json", {"controls": True}, False),
+        ("raw", {}, False),
+        ("table", {"template": str}, False),
+    ],
+)
+def test_nothing_is_kept_for_later_where_nothing_will_be_said(form, options, leaves_open):
+    """A dashboard reads control records for days."""
+    output = Output(stdout=io.BytesIO(), stderr=io.StringIO(), format=form)
+    assert Printer(output, **options).leaves_open is leaves_open
