@@ -55,7 +55,8 @@ async def test_lag_of_partitions_without_a_commit_is_said_to_be_missing(
             for _ in range(1500):
                 cluster.now_ms += 50
                 await pilot.pause(0.02)
-                if (words in str(facts.content)) is there:
+                drawn = (facts.render_line(y).text for y in range(facts.size.height))
+                if (words in "\n".join(drawn)) is there:
                     return
             raise AssertionError(f"{words}: {facts.content}")
 

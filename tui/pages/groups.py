@@ -328,6 +328,8 @@ class GroupPage(Page):
         unread = sum(each.committed is None and bool(each.end) for each in lag.value or ())
         known = everything if lag.value else None
         untold = sum(map(is_untold, lag.value or ()))
+        # What is not counted has a line of its own.
+        self.texts["facts"].set_class(bool(unread or untold), "-longer")
         self.tell_facts(self._facts(detail.value, known, unread, untold))
         self.texts["members"].update(self._members(detail.value, self.note(detail, FRESH_MS)))
         if self.size.width >= PLOTS_WIDTH:
