@@ -459,6 +459,9 @@ class PeerFetcher:
             follower = slot.hosted.partition.follower
             if diverging is not None and follower is not None and asked is not None:
                 cuts[slot.hosted.key] = follower.cut_offset(diverging)
+        self._lower_saved(cuts)
+
+    def _lower_saved(self, cuts: Mapping[PartitionKey, int]) -> None:
         try:
             self._pool.before_cuts(cuts)
         except StorageError as error:
@@ -562,7 +565,11 @@ class PeerFetcher:
         """Ask where the leader's logs begin and end, then cut or restart ours (KAFKA-7414)."""
         starts = await self._list_offsets(connection, slots, EARLIEST)
         ends = await self._list_offsets(connection, slots, LATEST)
+        # All of them at once, as a leader that lost its disk has it: see `_announce_cuts`. A log
+        # that ends before it is not cut, and nothing that was saved of it lies beyond.
+        self._lower_saved(ends)
         for slot in slots:
+            await asyncio.sleep(0)  # each cut of a log waits for the disk
             hosted, asked = slot.hosted, slot.asked
             start, end = starts.get(hosted.key), ends.get(hosted.key)
             await settled(hosted)

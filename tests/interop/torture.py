@@ -120,7 +120,7 @@ class Faults:
         """A broker for one fault alone; None when it is another one's already."""
         free = sorted(set(self._cluster.ports) - self._held)
         wanted = node if node is not None else (self._rng.choice(free) if free else None)
-        if wanted not in free:
+        if wanted is None or wanted not in free:
             yield None
             return
         self._held.add(wanted)

@@ -151,7 +151,7 @@ class Stage:
             topics=[Struct(name=TOPIC, partitions=[entry])],
         )
         answer = await ask(self.world.client(), node, ApiKey.OFFSET_COMMIT, body, 8)
-        return answer and ErrorCode(answer.topics[0].partitions[0].error_code)
+        return None if answer is None else ErrorCode(answer.topics[0].partitions[0].error_code)
 
     async def committed(self, node: int) -> int | None:
         """What one broker says is committed; None when it does not say."""
