@@ -73,12 +73,21 @@ def _completion(session: Session, *, shell: str) -> None:
     session.output.text(completion_script(shell))
 
 
-def _help(session: Session, *, command: Sequence[str], json: bool) -> None:
+def _help(session: Session, *, command: Sequence[str], json: bool, man: bool) -> None:
     from shell.cli import HelpWanted, build, parse
     from shell.commands import all_commands
 
     registry = all_commands()
     words = tuple(command)
+    if man:
+        if words or json:
+            raise UsageProblem("--man is one page about all; it stands alone.")
+        from importlib.metadata import version
+
+        from shell.man_page import man_page
+
+        session.output.text(man_page(registry, version("logctl")).rstrip())
+        return
     if json:
         session.output.format = JSON
     guide = guide_of(words[0]) if len(words) == 1 else None
@@ -259,10 +268,17 @@ COMMANDS = (
         ),
         options=(
             Option(("--json",), "The same as data, for programs; as --format json.", Kind.FLAG),
+            Option(("--man",), "All of it as a manual page, for man.", Kind.FLAG),
         ),
         details="As JSON or YAML it is the whole tree of commands with their arguments, options, "
         "choices and examples.",
-        examples=("help", "help topic create", "help start", "help --json"),
+        examples=(
+            "help",
+            "help topic create",
+            "help start",
+            "help --json",
+            "help --man > ~/.local/share/man/man1/logctl.1",
+        ),
         run=_help,
     ),
     Command(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from clusters.query import parse
 from shell.exits import ExitCode
 from shell.guides import EXIT_CODES, GUIDES, SYNONYMS
 from shell.journal import journal_path, state_folder
+from tests.peers import left_out
 from tui.done import done_log
 
 ROOT = Path(__file__).parents[2]
@@ -101,3 +104,43 @@ def test_both_programs_tell_the_version_of_the_project(logctl, capsys):
         logd(["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"logd {project['version']}\n")
     assert logctl("--version").out == f"logctl {project['version']}\n"
+
+
+def test_the_manual_page_has_every_command_option_and_code(logctl):
+    shown = logctl("help", "--man")
+    assert (shown.code, shown.err) == (ExitCode.DONE, "")
+    lines = shown.out.splitlines()
+    assert lines[0].startswith(".TH LOGCTL 1 ")
+    for command in logctl.registry.commands.values():
+        (at,) = [
+            n
+            for n, line in enumerate(lines)
+            if re.match(rf"\.SS logctl {command.name}( [A-Z\[]|$)", line.replace("\\-", "-"))
+        ]
+        section = "\n".join(lines[at : lines.index(".nf", at)]).replace("\\-", "-")
+        assert all(flag in section for option in command.options for flag in option.flags)
+    assert [line[3:] for line in lines if re.fullmatch(r"\.B \d+", line)] == [
+        f"{code:d}" for code in ExitCode
+    ]
+    # A line of text that begins like one of roff's own would be swallowed.
+    known = {".TH", ".SH", ".SS", ".B", ".br", ".PP", ".TP", ".nf", ".fi"}
+    assert {line.split()[0] for line in lines if line[:1] in {".", "'"}} == known
+    assert logctl("help", "topic", "--man").code == ExitCode.USAGE
+
+
+def test_the_manual_page_is_shown_by_man(logctl, tmp_path):
+    groff = shutil.which("groff")
+    if groff is None:
+        left_out("groff is not installed")
+    page = tmp_path / "logctl.1"
+    page.write_text(logctl("help", "--man").out)
+    done = subprocess.run(
+        [groff, "-man", "-Tutf8", "-ww", "-rLL=100n", page],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    text = re.sub(r"\x1b\[\d+m", "", done.stdout)
+    assert "logctl tail orders --from @-10m --where 'customer.id=c42'" in text
