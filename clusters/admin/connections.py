@@ -26,6 +26,7 @@ from clusters.admin.errors import (
     AdminError,
     AuthenticationRefused,
     ClusterUnreachable,
+    ControllerSilent,
 )
 from clusters.admin.opening import CLIENT_ID, Opener, split_address
 
@@ -37,6 +38,18 @@ __all__ = ["CLIENT_ID", "Connections", "Deadline", "join_address", "split_addres
 # Brokers pass these on to the controller, and answer nothing else on that connection until it has
 # answered; Apache Kafka gives up one that hangs after half a minute.
 PASSED_ON = frozenset({ApiKey.DESCRIBE_QUORUM, ApiKey.LIST_PARTITION_REASSIGNMENTS})
+# What only a controller can answer, whichever broker is asked.
+BY_THE_CONTROLLER = PASSED_ON | {
+    ApiKey.CREATE_TOPICS,
+    ApiKey.DELETE_TOPICS,
+    ApiKey.CREATE_PARTITIONS,
+    ApiKey.ALTER_CONFIGS,
+    ApiKey.INCREMENTAL_ALTER_CONFIGS,
+    ApiKey.ALTER_PARTITION_REASSIGNMENTS,
+    ApiKey.ELECT_LEADERS,
+    ApiKey.UPDATE_FEATURES,
+    ApiKey.UNREGISTER_BROKER,
+}
 
 # These say that this broker cannot help us, and that another one may.
 FAILOVER_ERRORS = (ConnectionFailed, RequestTimedOut, DecodeError)
@@ -183,6 +196,7 @@ class Connections:
         UnsupportedVersion when a broker answers but does not know the request.
         """
         attempts: list[tuple[str, str]] = []
+        passed_on = False
         candidates = self.candidates
         for index, address in enumerate(candidates):
             left_ms = deadline.left_ms()
@@ -212,6 +226,9 @@ class Connections:
                 raise AccessRefused([*attempts, (address, why(error))]) from None
             except FAILOVER_ERRORS as error:
                 attempts.append((address, why(error)))
+                # The broker itself had answered, to the handshake.
+                late = isinstance(error, RequestTimedOut) and api_key.name in str(error)
+                passed_on = passed_on or (late and api_key in BY_THE_CONTROLLER)
             except WireError as error:
                 attempts.append((address, why(error)))
-        raise ClusterUnreachable(attempts)
+        raise (ControllerSilent if passed_on else ClusterUnreachable)(attempts)

@@ -110,6 +110,15 @@ class ClusterUnreachable(AdminError):
         super().__init__(f"{self.WORDS} {tried or 'no address'}")
 
 
+class ControllerSilent(ClusterUnreachable):
+    """A broker is there and passed on what only a controller can answer, which did not come."""
+
+    WORDS = (
+        "No controller answered in time, and only a controller can do this. `cluster status` tells "
+        "which brokers are away: most of those that are controllers have to run. Tried"
+    )
+
+
 class AccessRefused(ClusterUnreachable):
     """A broker answered and does not let this user in: asking others or again is of no use."""
 

@@ -62,6 +62,8 @@ async def test_nobody_is_called_the_controller_while_no_quorum_answers(orders):
         each[ApiKey.DESCRIBE_QUORUM] = hang
     async with AdminClient(orders.bootstrap, timeout_ms=600) as admin:
         cluster = await admin.cluster()
+        with pytest.raises(ClusterUnreachable, match=r"^No controller answered .* Tried 127"):
+            await admin.quorum()
     assert cluster.controller_id == -1
     assert not any(each.is_controller for each in cluster.brokers)
 
@@ -260,6 +262,22 @@ async def test_a_controller_that_hangs_holds_up_nothing_that_brokers_know(orders
         for server in orders.brokers.values():
             server.handlers[ApiKey.DESCRIBE_QUORUM] = quorum
         assert (await admin.quorum()).leader_id == 1
+
+
+async def test_a_broker_that_is_there_is_not_called_unreachable_for_its_controller(orders):
+    async def hang(_, __):
+        await asyncio.Event().wait()
+
+    for server in orders.brokers.values():
+        server.serve(ApiKey.CREATE_TOPICS, 2, 7, hang)
+    async with AdminClient(orders.bootstrap, timeout_ms=600) as admin:
+        with pytest.raises(ClusterUnreachable, match=r"No controller answered .*CREATE_TOPICS"):
+            await admin.create_topic("audit")
+        assert [topic.topic for topic in await admin.topics()] == ["orders"]
+        for server in orders.brokers.values():
+            server.silent = True
+        with pytest.raises(ClusterUnreachable, match=r"^The cluster is not reachable"):
+            await admin.topics()
 
 
 async def test_who_asks_often_passes_over_a_broker_that_froze_within_the_time_of_a_poll(orders):
