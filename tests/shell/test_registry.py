@@ -41,7 +41,8 @@ def test_words_and_flags_are_not_taken_twice(command):
 
 def test_whatever_destroys_asks_and_whatever_asks_changes():
     for command in COMMANDS:
-        assert command.destructive == (command.question is not None)
+        assert command.destructive == (command.question is not None or command.asks_itself)
+        assert not (command.question is not None and command.asks_itself)
         assert command.changes or not command.destructive
 
 
