@@ -43,6 +43,7 @@ from tui.dialog import Palette
 from tui.done import done_log
 from tui.doors import Guide, Target, TargetOf
 from tui.ending import draw_anew, told_to_end
+from tui.escaping import QuickParser, tell_escapes
 from tui.following import Following
 from tui.help import HelpScreen, help_of, last_line
 from tui.line import WordsLine
@@ -183,6 +184,7 @@ class DashboardApp(Following):
         preferred = preferences.load(list(self.available_themes))
         self._chosen = keys.choose(known_keys_now(), preferred.keys)
         self.theme = preferred.theme
+        QuickParser.alt_is_chosen = any("alt+" in key for key in self._chosen.keymap.values())
         if self._chosen.keys:
             self.set_keymap(self._chosen.keymap)
         for problem in (*preferred.problems, *self._chosen.problems):
@@ -553,6 +555,7 @@ async def show_dashboard(
         saved=SavedContext(target),
         start=start,
     )
+    tell_escapes(app)
     with told_to_end(app):
         await app.run_async()
     if app.problem is not None:
