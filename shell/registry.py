@@ -133,8 +133,9 @@ class Command:
 
     `run(session, **values)` gets each argument and option by its parameter name and returns an
     exit code, or None for done. `changes` marks what a read-only session refuses; `destructive`
-    what is confirmed first, by the question that `question(session, **values)` returns. `endless`
-    runs until the person has seen enough: Ctrl-C ends it well.
+    what is confirmed first, by the question that `question(session, **values)` returns, or in the
+    run, where `asks_itself`: it has to find out first what it is about. `endless` runs until the
+    person has seen enough: Ctrl-C ends it well.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Command:
     changes: bool = False
     destructive: bool = False
     question: Callable[..., Question] | None = None
+    asks_itself: bool = False
     extra_formats: tuple[str, ...] = ()
     endless: bool = False
 

@@ -322,5 +322,6 @@ COMMANDS = (
         run=_delete,
         changes=True,
         destructive=True,
+        asks_itself=True,
     ),
 )

@@ -309,5 +309,7 @@ COMMANDS = (
         ),
         run=_trim,
         changes=True,
+        destructive=True,
+        asks_itself=True,
     ),
 )

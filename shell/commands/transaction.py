@@ -290,5 +290,7 @@ COMMANDS = (
         ),
         run=_abort,
         changes=True,
+        destructive=True,
+        asks_itself=True,
     ),
 )
