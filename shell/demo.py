@@ -46,13 +46,8 @@ def _in_own_process(*, lines: bool, fast: bool, seconds: int | None) -> ExitCode
 
 
 async def _demo(session: Session, *, as_lines: bool, fast: bool, show_s: int) -> ExitCode:
-    output = session.output
-
-    def report(progress: Progress) -> None:
-        if progress.message:
-            output.say(f"        {progress.message}", "dim")
-
-    cluster = ThrowAwayCluster(session.doors.bundled_specs()["local"], report=report)
+    output, aside = session.output, Aside(session)
+    cluster = ThrowAwayCluster(session.doors.bundled_specs()["local"], report=aside.report)
     story = Story(
         cluster,
         show_s=show_s,
@@ -69,7 +64,7 @@ async def _demo(session: Session, *, as_lines: bool, fast: bool, show_s: int) ->
         if as_lines:
             code = await _tell_lines(session, story)
         else:
-            code = await _tell_in_dashboard(session, story)
+            code = await _tell_in_dashboard(session, story, aside)
     except asyncio.CancelledError:
         if not interrupted():
             raise
@@ -79,6 +74,19 @@ async def _demo(session: Session, *, as_lines: bool, fast: bool, show_s: int) ->
         output.say("Stopped early; nothing is left behind.")
         code = ExitCode.FAILED
     return code
+
+
+@dataclass(slots=True)
+class Aside:
+    """What is done to brokers, a line each; nothing while the dashboard has the screen."""
+
+    session: Session
+    hushed: bool = False
+
+    def report(self, progress: Progress) -> None:
+        """Tell a step of starting or stopping brokers."""
+        if progress.message and not self.hushed:
+            self.session.output.say(f"        {progress.message}", "dim")
 
 
 def _interrupts(say: Callable[[str], None]) -> Callable[[], bool]:
@@ -180,7 +188,7 @@ class DashboardGuide:
             self.busy = False
 
 
-async def _tell_in_dashboard(session: Session, story: Story) -> ExitCode:
+async def _tell_in_dashboard(session: Session, story: Story, aside: Aside) -> ExitCode:
     from tui.app import show_dashboard
     from tui.doors import Target
 
@@ -189,7 +197,11 @@ async def _tell_in_dashboard(session: Session, story: Story) -> ExitCode:
     session.output.say(f"{started.text}.")
     # The last step stops the brokers: on the screen that is quitting.
     guide = DashboardGuide(story, last=len(STEPS) - 1)
-    await show_dashboard(Target(name="demo", bootstrap=story.bootstrap), guide=guide)
+    aside.hushed = True
+    try:
+        await show_dashboard(Target(name="demo", bootstrap=story.bootstrap), guide=guide)
+    finally:
+        aside.hushed = False
     for seen in (started, *guide.told):
         session.output.line(seen.to_json(), partial(_line, session, seen))
     if guide.failed:
