@@ -37,27 +37,31 @@ class SessionPartition:
 
     def is_news(self, result: FetchResult) -> bool:
         """Whether the answer must carry this result; remembers what it says."""
-        news = (
-            len(result.records) > 0
-            or result.preferred_read_replica >= 0
-            or result.diverging_epoch is not None
-        )
+        news = len(result.records) > 0 or result.preferred_read_replica >= 0
         if result.high_watermark != self.high_watermark:
             self.high_watermark = result.high_watermark
             news = True
         if result.log_start_offset != self.log_start_offset:
             self.log_start_offset = result.log_start_offset
             news = True
-        if result.error:
-            # Whatever comes after the error must be told, too.
-            self.high_watermark = -1
+        if result.error or result.diverging_epoch is not None:
+            # Whatever comes after must be told, too: whoever cuts its log takes nothing else.
+            self.high_watermark = self.log_start_offset = -1
             news = True
         self.wanted.told_high_watermark = self.high_watermark
         return news
 
     def change(self, wanted: FetchPartition) -> None:
-        """Ask otherwise from now on."""
-        wanted.told_high_watermark = self.wanted.told_high_watermark
+        """Ask otherwise from now on.
+
+        Whoever changes to another leader epoch takes no answer to what it asked in the one before:
+        what that one told is told again.
+        """
+        if wanted.current_leader_epoch != self.wanted.current_leader_epoch:
+            self.high_watermark = self.log_start_offset = -1
+            wanted.told_high_watermark = -1
+        else:
+            wanted.told_high_watermark = self.wanted.told_high_watermark
         self.wanted = wanted
 
 

@@ -9,11 +9,17 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.errors import WireError
+from broker.protocol.image import MetadataImage
+from broker.protocol.struct import Struct
+from broker.simulation.late_metadata import LateMetadata
 from broker.simulation.world import World
 
 CALM_S_MAX = 1.5
 DURATION_S = (0.1, 4.0)
 SKEW_MS_MAX = 20 * 60 * 1000
+ELECTION_MS = 2_000
 
 
 class Faults:
@@ -46,8 +52,8 @@ class Faults:
             "slow_disk": self._slow_disk,
             "calm": self._calm,
         }
-        # Only on request: it takes the power, and most of the run's time.
-        self._on_request = {"one_synced": self._one_synced}
+        # Only on request: the first takes the power, and most of the run's time.
+        self._on_request = {"one_synced": self._one_synced, "there_and_back": self._there_and_back}
         # Each run has faults of its own choice: some only show where others are away.
         count = rng.randint(3, len(self._kinds))
         chosen = ["kill", *sorted(rng.sample(sorted(self._kinds), count))]
@@ -112,6 +118,48 @@ class Faults:
             await asyncio.sleep(duration_s * 2)
             self._world.resume(process)
 
+    # -- leaders
+
+    async def _there_and_back(self, node: int, duration_s: float) -> None:
+        """Others lead what a broker leads, then it again; it hears of both late and at once."""
+        process = self._world.processes.get(node)
+        if process is None or not process.booted:
+            return
+        publisher = process.broker.publisher
+        if LateMetadata.is_held(publisher):
+            return
+        led = _led_by(node, publisher.image)
+        late = LateMetadata(publisher)
+        try:
+            for back in (False, True):
+                await self._prefer(led, back=back)
+                await asyncio.sleep(duration_s / 2)
+        finally:
+
+            def tell() -> None:
+                if process.alive:
+                    late.tell()
+
+            # By the process itself, and so even later when it is paused.
+            self._world.loop.call_soon(tell, context=process.door.context)
+
+    async def _prefer(self, led: dict[tuple[str, int], list[int]], *, back: bool) -> None:
+        """Have the first of some replicas elected, or the last; whoever can't be is not."""
+        topics: dict[str, list[Struct]] = {}
+        for (topic, index), replicas in led.items():
+            wanted = replicas if back else replicas[::-1]
+            partition = Struct(partition_index=index, replicas=wanted)
+            topics.setdefault(topic, []).append(partition)
+        moves = [Struct(name=name, partitions=each) for name, each in topics.items()]
+        client = self._world.client()
+        try:
+            body = Struct(timeout_ms=ELECTION_MS, topics=moves)
+            await client.ask_any(ApiKey.ALTER_PARTITION_REASSIGNMENTS, body, 0)
+            body = Struct(election_type=0, topic_partitions=None, timeout_ms=ELECTION_MS)
+            await client.ask_any(ApiKey.ELECT_LEADERS, body, 2)
+        except WireError:
+            return
+
     # -- links
 
     async def _isolate(self, node: int, duration_s: float) -> None:
@@ -174,3 +222,12 @@ class Faults:
 
     async def _calm(self, node: int, duration_s: float) -> None:
         await asyncio.sleep(duration_s)
+
+
+def _led_by(node: int, image: MetadataImage) -> dict[tuple[str, int], list[int]]:
+    """The partitions that a broker leads with others, and their replicas, itself first."""
+    return {
+        (topic.name, index): [node, *(each for each in state.replicas if each != node)]
+        for topic, index, state in image.iter_partitions()
+        if state.leader == node and len(state.replicas) > 1
+    }

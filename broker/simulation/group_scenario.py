@@ -7,7 +7,7 @@ time, with every partition owned once, and go on committing.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -58,15 +58,17 @@ class GroupOutcome:
     digest: int
 
 
-def run_group_seed(seed: int, trace: TextIO | None = None) -> GroupOutcome:
-    """Play one seed. Raises SafetyViolation or LivenessViolation."""
+def run_group_seed(
+    seed: int, trace: TextIO | None = None, kinds: Sequence[str] = ()
+) -> GroupOutcome:
+    """Play one seed, with faults of these kinds. Raises SafetyViolation or LivenessViolation."""
     plan = plan_of(seed)
     policy = "commit" if plan.commit else "background"
     settings = {**plan.settings, **SETTINGS, "log.flush.policy": policy}
     world = World(seed, SEPARATE if plan.separate else COMBINED, settings=settings, trace=trace)
     try:
         with cpu_limit(CPU_LIMIT_S):
-            outcome: GroupOutcome = world.run(_GroupStory(world, seed).play(), diagnose)
+            outcome: GroupOutcome = world.run(_GroupStory(world, seed, kinds).play(), diagnose)
     except (SimulationEndless, SimulationStuck) as error:
         violation = LivenessViolation(str(error))
         for note in getattr(error, "__notes__", ()):
@@ -78,12 +80,12 @@ def run_group_seed(seed: int, trace: TextIO | None = None) -> GroupOutcome:
 class _GroupStory:
     """The course of one run."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, kinds: Sequence[str]) -> None:
         self._world = world
         self._plan = plan_of(seed)
         self._stop = asyncio.Event()
         rng = random.Random(f"group-faults-{seed}")
-        self._faults = Faults(world, rng, power_loss=self._plan.commit)
+        self._faults = Faults(world, rng, power_loss=self._plan.commit, kinds=kinds)
         self._client = world.client()
         self._ledgers = [Ledger(group, TOPIC, PARTITIONS) for group in GROUPS]
         self._members = [

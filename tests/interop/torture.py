@@ -29,6 +29,7 @@ from broker.groups import OffsetRecord, decode_record
 from broker.protocol.batch import decode_records, iter_batches
 from clusters.admin import AdminClient
 from tests.interop import drivers
+from tests.interop.clients import Confluent
 from tests.interop.committing import Committer, GroupLedger, OffsetsWatcher, begin_at_zero
 from tests.interop.drivers import JAVA
 from tests.interop.foreign_loads import JavaLoad
@@ -280,6 +281,14 @@ async def mend(cluster: RealCluster) -> None:
     await cluster.whole()
 
 
+def ends_of(cluster: RealCluster) -> dict[int, int]:
+    """The end of each partition."""
+    return {
+        index: Confluent().offsets(cluster.bootstrap, TOPIC, index, ())[1]
+        for index in range(PARTITIONS)
+    }
+
+
 def check_replicas(cluster: RealCluster, ends: dict[int, int]) -> None:
     """All copies of each partition are the same bytes."""
     for index, end in ends.items():
@@ -343,9 +352,9 @@ async def torture(
         await faults.run(seconds)
         say("peace")
         await mend(cluster)
-    total = sum(sum(each.sent.values()) for each in ledgers)
-    async with asyncio.timeout(120):
-        while sum(len(each) for each in group.seen.values()) < total and not group.failures:
+    written = await asyncio.to_thread(ends_of, cluster)
+    async with asyncio.timeout(180):
+        while group.committed != written and not group.failures:
             await asyncio.sleep(0.1)
     for each in members:
         await asyncio.to_thread(each.close)

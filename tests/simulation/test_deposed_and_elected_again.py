@@ -8,7 +8,7 @@ epochs comes as one change, as a snapshot brings it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,10 +16,13 @@ import pytest
 from broker.protocol.api_keys import ApiKey
 from broker.protocol.batch import Record, encode_batch
 from broker.protocol.errors import ErrorCode, WireError
-from broker.protocol.image import PartitionState, delta_between
+from broker.protocol.image import PartitionState
 from broker.protocol.struct import Struct
 from broker.runtime.group_shard import GroupShard
 from broker.runtime.groups import OFFSETS_TOPIC
+from broker.simulation.group_scenario import run_group_seed
+from broker.simulation.late_metadata import LateMetadata
+from broker.simulation.scenario import plan_of, run_plan
 from broker.simulation.workload import Client, read_partition
 from broker.simulation.world import CLIENT_PORT, SEPARATE, World
 from tests.simulation.stories import TOPIC, play, until
@@ -46,7 +49,7 @@ class Stage:
         self.world, self.topic = world, topic
         self.client: Client = world.client()
         self.first = self.second = self.third = -1
-        self._held: Any = None
+        self._late: LateMetadata | None = None
 
     async def begin(self) -> None:
         """Wait until one leads and all are in sync."""
@@ -81,16 +84,12 @@ class Stage:
 
     def deafen(self) -> None:
         """The first replica follows the metadata log and publishes nothing of it."""
-        publisher = self.broker(self.first).publisher
-        self._held = SimpleNamespace(before=publisher.image)
-        publisher._accept = lambda image, delta: setattr(publisher, "_applied", image)
+        self._late = LateMetadata(self.broker(self.first).publisher)
 
     def tell_at_once(self) -> None:
         """It hears all that it missed as one change."""
-        publisher = self.broker(self.first).publisher
-        del publisher._accept
-        newest = publisher._applied
-        publisher._accept(newest, delta_between(self._held.before, newest))
+        assert self._late is not None
+        self._late.tell()
 
     async def elect(self, leader: int, *, of: list[int] | None = None) -> None:
         """Make it the preferred leader and have it elected; return when `of` know it."""
@@ -320,3 +319,17 @@ def test_a_coordinator_begins_anew_when_its_successor_committed_without_it() -> 
         await stage.same_everywhere()
 
     play_group(story, LEAVES)
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+def test_among_other_faults(seed: int) -> None:
+    """Seed 3: a follower that was told to cut never heard of the high watermark in that answer."""
+    outcome = run_plan(replace(plan_of(seed), kinds=("there_and_back", "kill")))
+    assert outcome.acknowledged > 0
+    assert any(each.startswith("there_and_back") for each in outcome.faults)
+
+
+def test_among_other_faults_to_groups() -> None:
+    outcome = run_group_seed(8, kinds=("there_and_back", "kill"))
+    assert outcome.commits > 0
+    assert any(each.startswith("there_and_back") for each in outcome.faults)

@@ -30,6 +30,8 @@ class Logs:
         self.state: dict[int, tuple[bytes, int, int, ErrorCode]] = {}
         self.queries: list[FetchQuery] = []
         self.during: Callable[[], Any] | None = None
+        # Partitions of a follower that has to cut its log, and where.
+        self.diverging: dict[int, tuple[int, int]] = {}
 
     def has(self, index: int, records: bytes = b"", mark: int = 5, start: int = 0) -> None:
         self.state[index] = (records, mark, start, ErrorCode.none)
@@ -45,11 +47,11 @@ class Logs:
         found = []
         for each in query.partitions:
             records, mark, start, error = self.state[each.index]
-            found.append(
-                FetchResult(
-                    each.topic, each.topic_id, each.index, error, mark, mark, start, records
-                )
+            result = FetchResult(
+                each.topic, each.topic_id, each.index, error, mark, mark, start, records
             )
+            result.diverging_epoch = self.diverging.get(each.index)
+            found.append(result)
         return found
 
     @property
@@ -86,6 +88,7 @@ class Fetcher:
         version: int = V,
         topic_id: UUID = TOPIC_ID,
         replica: int = -1,
+        leader_epoch: int = -1,
     ) -> Struct:
         body = Struct(
             replica_id=replica,
@@ -98,7 +101,12 @@ class Fetcher:
                     topic="t",
                     topic_id=topic_id,
                     partitions=[
-                        Struct(partition=i, fetch_offset=o, partition_max_bytes=100)
+                        Struct(
+                            partition=i,
+                            fetch_offset=o,
+                            partition_max_bytes=100,
+                            current_leader_epoch=leader_epoch,
+                        )
                         for i, o in (partitions or {}).items()
                     ],
                 )
@@ -178,6 +186,24 @@ async def test_an_error_and_what_comes_after_it_are_told(fetcher: Fetcher) -> No
     assert told(await fetcher(session=session, epoch=2)) == {0: (moved, -1)}
     fetcher.logs.has(0)
     assert told(await fetcher(session=session, epoch=3)) == {0: (0, 5)}
+
+
+async def test_what_comes_after_a_divergence_is_told(fetcher: Fetcher) -> None:
+    """Whoever is to cut its log takes nothing else from that answer."""
+    session = (await fetcher({0: 5, 1: 5})).session_id
+    fetcher.logs.diverging[0] = (3, 4)
+    assert told(await fetcher(session=session, epoch=1)) == {0: (0, 5)}
+    fetcher.logs.diverging.clear()
+    assert told(await fetcher({0: 4}, session=session, epoch=2)) == {0: (0, 5)}
+    assert told(await fetcher(session=session, epoch=3)) == {}
+
+
+async def test_another_leader_epoch_is_told_everything_again(fetcher: Fetcher) -> None:
+    """An answer to what was asked in the epoch before was perhaps dropped."""
+    session = (await fetcher({0: 5, 1: 5}, leader_epoch=7)).session_id
+    assert told(await fetcher({0: 5}, leader_epoch=7, session=session, epoch=1)) == {}
+    assert told(await fetcher({0: 5}, leader_epoch=8, session=session, epoch=2)) == {0: (0, 5)}
+    assert told(await fetcher(session=session, epoch=3)) == {}
 
 
 async def test_requests_add_change_and_forget_partitions(fetcher: Fetcher) -> None:

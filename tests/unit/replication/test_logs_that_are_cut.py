@@ -1,8 +1,10 @@
-"""Thousands of logs may have to be cut at once: what was saved of them is written once for all."""
+"""Followers that cut their logs: what was saved is lowered once for all, and what they hear after it."""
 
 import asyncio
+import random
 
 from broker.protocol.errors import ErrorCode
+from broker.runtime.fetch_sessions import FetchSessions
 from broker.simulation.disk import SimDisk
 from broker.storage.checkpoints import decode_offsets
 from broker.storage.manager import RECOVERY_POINTS
@@ -60,5 +62,33 @@ def test_empty_logs_that_begin_beyond_a_leader_that_lost_its_disk_are_cut_with_o
         await asyncio.sleep(1)
         for node in cluster.nodes.values():
             assert {tuple(node.log_records(i)) for i in range(PARTITIONS)} == {("0:of after",)}
+
+    Cluster().run(story)
+
+
+def test_a_follower_that_was_cut_hears_of_the_high_watermark_though_nothing_is_written() -> None:
+    """The answer that says where to cut names it as well, and is taken for nothing else."""
+
+    async def story(cluster: Cluster) -> None:
+        cluster.create()
+        first, second, third = cluster.nodes.values()
+        assert (await first.produce("a")).error == ErrorCode.none
+        second.fetch_sessions = FetchSessions(2, random.Random(1))
+        known = [node.manager.partition(TOPIC, 0) for node in (second, third)]
+        await cluster.until(lambda: all(each.high_watermark == 1 for each in known))
+        cluster.network.cut(first.id, second.id)
+        cluster.network.cut(second.id, first.id)
+        await first.produce("tail", acks=1)
+        await cluster.until(lambda: third.log_records() == ["0:a", "1:tail"])
+        await third.kill()  # before its high watermark was saved
+        cluster.change(leader=second.id)
+        cluster.network.heal()
+        await third.start()
+        await cluster.until(lambda: third.manager.counters.truncations == 1)
+        assert second.manager.partition(TOPIC, 0).high_watermark == 1
+        await cluster.until(
+            lambda: third.manager.partition(TOPIC, 0).high_watermark == 1, seconds=5
+        )
+        assert third.log_records() == ["0:a"]
 
     Cluster().run(story)
