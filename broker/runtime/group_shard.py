@@ -59,6 +59,8 @@ class GroupShard:
         self.closed = False
         # Where the log ended when this broker began to lead.
         self._inherited_end = 0
+        # Why the last append was refused; `none` when it was not.
+        self._refused = ErrorCode.none
         self._replicas = replicas
         self._clock = clock
         self._commit_timeout_ms = commit_timeout_ms
@@ -195,8 +197,14 @@ class GroupShard:
     ) -> tuple[ErrorCode, ProduceWait | None]:
         partition = self.partition
         result, wait = self._replicas.write(partition.topic, partition.index, batch)
+        if result.error != self._refused:
+            # Once, not for each commit of each member, of which there may be thousands a second.
+            if result.error:
+                log.warning("%s: appends are refused: %s", self.name, result.error.name)
+            else:
+                log.info("%s: appends are taken again", self.name)
+            self._refused = result.error
         if result.error:
-            log.warning("%s: append refused: %s", self.name, result.error.name)
             return result.error, None
         offset = result.base_offset
         if wait is None:

@@ -601,7 +601,7 @@ async def test_whoever_waits_when_the_coordinator_stops_is_told(make_cluster: Ma
 
 
 async def test_with_too_few_replicas_in_sync_nothing_is_committed(
-    make_cluster: MakeCluster,
+    make_cluster: MakeCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = SETTINGS | {
         "offsets__topic__replication__factor": "2",
@@ -625,7 +625,10 @@ async def test_with_too_few_replicas_in_sync_nothing_is_committed(
     async with asyncio.timeout(WAIT_SECONDS):
         while len(partition.isr) > 1:
             await asyncio.sleep(0.02)
-    assert await commit(cluster, 3, node) == ErrorCode.coordinator_not_available
+    for _ in range(5):
+        assert await commit(cluster, 3, node) == ErrorCode.coordinator_not_available
+    said = [each for each in caplog.messages if "appends are refused: not_enough_replicas" in each]
+    assert len(said) == 1, "and not for each commit"
     told = await cluster.ask(
         ApiKey.OFFSET_FETCH,
         node,
