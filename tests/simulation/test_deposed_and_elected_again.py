@@ -321,6 +321,44 @@ def test_a_coordinator_begins_anew_when_its_successor_committed_without_it() -> 
     play_group(story, LEAVES)
 
 
+def test_a_coordinator_that_is_elected_uncleanly_says_what_its_log_does() -> None:
+    """What its successor committed is lost, as is asked for then. There must be one history."""
+
+    async def story(stage: Stage) -> None:
+        world = stage.world
+        shard = await stage.coordinates(stage.first)
+        stage.deafen()
+        await stage.elect(stage.second)
+        await stage.coordinates(stage.second)
+        await until(lambda: stage.first not in stage.state(stage.second).isr)
+        assert await stage.commit(stage.second, 20) == ErrorCode.none
+        waiting = asyncio.create_task(stage.commit(stage.first, 10))
+        await until(lambda: stage.log(stage.first).end_offset == 2)
+        others = (stage.second, stage.third)
+        (observer,) = {*world.topology.brokers} - {stage.first, *others}
+        for node in others:
+            world.kill(node, power_loss=False)
+        await until(lambda: stage.state(observer).leader == -1)
+        named = [Struct(topic=stage.topic, partitions=[0])]
+        body = Struct(election_type=1, topic_partitions=named, timeout_ms=TIMEOUT_MS)
+        await stage.client.ask_any(ApiKey.ELECT_LEADERS, body, 2)
+        await until(lambda: stage.state(observer).leader == stage.first)
+        stage.tell_at_once()
+        assert stage.shard(stage.first) is shard
+        await waiting
+        for node in others:
+            world.start(node)
+        running = world.processes
+        await until(lambda: all(n in running and running[n].booted for n in others))
+        await stage.same_everywhere()
+        assert await stage.committed(stage.first) == 10
+        await stage.elect(stage.second, of=[stage.first, stage.second])
+        await stage.coordinates(stage.second)
+        assert await stage.committed(stage.second) == 10
+
+    play_group(story, LEAVES)
+
+
 @pytest.mark.parametrize("seed", [3, 11])
 def test_among_other_faults(seed: int) -> None:
     """Seed 3: a follower that was told to cut never heard of the high watermark in that answer."""
