@@ -62,6 +62,8 @@ FULL_SECONDS = (2.0, 8.0)
 BETWEEN_SECONDS = (0.0, 1.5)
 # How often two faults are under way at once, of different brokers or of both.
 TOGETHER = 0.3
+# Longer than a death, its session and an election take.
+SILENCE_SECONDS = 12.0
 VOLUME_BYTES = 512 << 20
 BALLAST_BYTES = 1 << 16
 # What is left of a volume that is filled: enough for the quorum's votes and no records, or nothing.
@@ -281,6 +283,21 @@ async def mend(cluster: RealCluster) -> None:
     await cluster.whole()
 
 
+async def tell_silences(cluster: RealCluster, ledgers: list[Ledger], say: Say) -> None:
+    """Say when nobody is told of a partition for long, and what the cluster says of it then."""
+    told: dict[int, float] = {}
+    while True:
+        await asyncio.sleep(1)
+        for index in range(PARTITIONS):
+            heard = max(ledger.heard[index] for ledger in ledgers)
+            if time.monotonic() - heard < SILENCE_SECONDS or told.get(index) == heard:
+                continue
+            told[index] = heard
+            detail = await cluster.topic(TOPIC)
+            state = "nobody says of it anything" if detail is None else detail.partitions[index]
+            say(f"nothing was acknowledged of {index} for {SILENCE_SECONDS:.0f} s: {state}")
+
+
 def ends_of(cluster: RealCluster) -> dict[int, int]:
     """The end of each partition."""
     return {
@@ -349,9 +366,13 @@ async def torture(
     watcher = OffsetsWatcher(cluster.bootstrap, group)
     members = [Committer(cluster.bootstrap, group) for _ in range(MEMBERS)]
     async with producing(cluster.bootstrap, TOPIC, kinds) as ledgers:
-        await faults.run(seconds)
-        say("peace")
-        await mend(cluster)
+        telling = asyncio.create_task(tell_silences(cluster, ledgers, say))
+        try:
+            await faults.run(seconds)
+            say("peace")
+            await mend(cluster)
+        finally:
+            telling.cancel()
     written = await asyncio.to_thread(ends_of, cluster)
     async with asyncio.timeout(180):
         while group.committed != written and not group.failures:
