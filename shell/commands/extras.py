@@ -241,11 +241,12 @@ COMMANDS = (
     Command(
         name="completion",
         summary="Print the completion script of a shell.",
-        details="Put a line into your shell's start-up file. ~/.bashrc: "
-        'eval "$(logctl completion bash)". ~/.zshrc, after compinit: '
-        'eval "$(logctl completion zsh)". ~/.config/fish/config.fish: '
-        "logctl completion fish | source. Or keep the script where the shell looks for it, as in "
-        "the examples; a folder of that kind is made first where there is none.",
+        details="Put a line into your shell's start-up file.\n\n"
+        'In ~/.bashrc: eval "$(logctl completion bash)"\n\n'
+        'In ~/.zshrc, after compinit: eval "$(logctl completion zsh)"\n\n'
+        "In ~/.config/fish/config.fish: logctl completion fish | source\n\n"
+        "Or keep the script where the shell looks for it, as in the examples; make the folder where "
+        "there is none.",
         arguments=(Argument("SHELL", "Which shell.", kind=Kind.CHOICE, choices=SHELLS),),
         examples=(
             "completion bash > ~/.local/share/bash-completion/completions/logctl",
