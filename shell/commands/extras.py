@@ -245,8 +245,8 @@ COMMANDS = (
         'In ~/.bashrc: eval "$(logctl completion bash)"\n\n'
         'In ~/.zshrc, after compinit: eval "$(logctl completion zsh)"\n\n'
         "In ~/.config/fish/config.fish: logctl completion fish | source\n\n"
-        "Or keep the script where the shell looks for it, as in the examples; make the folder where "
-        "there is none.",
+        "Or keep the script where the shell looks for it, as in the examples; make the folder "
+        "where there is none.",
         arguments=(Argument("SHELL", "Which shell.", kind=Kind.CHOICE, choices=SHELLS),),
         examples=(
             "completion bash > ~/.local/share/bash-completion/completions/logctl",
