@@ -81,6 +81,7 @@ def tour(tmp_path_factory):
     before = os.getcwd()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOGCTL_YES", "1")
+        patch.setenv("LOGCTL_TIMEOUT", "60s")
         try:
             asyncio.run(cluster.up())
             os.chdir(folder)
