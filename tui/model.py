@@ -102,7 +102,8 @@ class Flash:
 class ClusterView:
     """The latest image and what was derived from it. `update` is its only change.
 
-    `version` grows with each change of rows; `events_version` with each event.
+    `version` grows with each change of rows; `events_version` with each event; `brokers_version`
+    where brokers are drawn otherwise, in the rows of all partitions too.
     """
 
     image: MetadataImage = EMPTY_IMAGE
@@ -124,6 +125,7 @@ class ClusterView:
     events_max: int = 5_000
     version: int = 0
     events_version: int = 0
+    brokers_version: int = 0
     default_min_isr: int | None = None
     # How brokers that count as up answer when they are asked from here.
     standings: Mapping[int, Standing] = field(default_factory=dict)
@@ -299,6 +301,7 @@ class ClusterView:
         if list(map(_drawn_with, brokers)) != list(map(_drawn_with, self.brokers)):
             # Whether replicas are offline is asked of partitions, too.
             self.partitions.touch()
+            self.brokers_version += 1
         self.brokers = brokers
         self.version += 1
 

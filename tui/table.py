@@ -468,6 +468,8 @@ class LiveTable(KeepsSize, ScrollView, Generic[R], can_focus=True):
         if self._measure(crop):
             # A longer cell than any before: lines that were drawn before have the old widths.
             self._styles_cache.clear()
+            # Only now it is known whether the name under the cursor is cut.
+            self.call_later(self._tell_whole)
             if crop.size != self.outer_size:
                 self.call_later(self.refresh)
         return super().render_lines(crop)

@@ -10,6 +10,7 @@ import pytest
 from broker.protocol import metadata_records as rec
 from broker.protocol.errors import ConnectionFailed
 from clusters.polls.standing import Standing
+from tests.tui.piloting import until
 from tui.attention import troubles
 from tui.drawing import seconds
 from tui.store import Store
@@ -230,3 +231,29 @@ async def test_a_silent_broker_is_on_the_screen_at_once_and_in_no_event(
 
 def drawn(table: LiveTable) -> str:
     return "\n".join(table.render_line(y).text for y in range(table.size.height))
+
+
+@pytest.mark.parametrize("start", ["topic orders", "partitions", "broker 1", "overview"])
+async def test_partitions_show_at_once_which_broker_does_not_answer(
+    cluster, open_dashboard, start
+) -> None:
+    """Not only with the next answer about their offsets, which is late just then."""
+    cluster.polled["ranges"] = {("orders", index): (0, 100) for index in range(6)}
+    app = open_dashboard(cluster, start=start)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await cluster.tell(replaying=True)
+        await until(pilot, lambda: app.page.is_mounted and app.store.view.topics, "the page")
+        table = app.page.tables["partitions"]
+        await until(pilot, lambda: "orders-1" in drawn(table), "its partitions")
+
+        def seen() -> str:
+            strips = app.screen._compositor.render_strips()
+            lines = ["".join(segment.text for segment in line) for line in strips]
+            return next(line for line in lines if "● orders-1 " in line)
+
+        await until(pilot, lambda: "◆" in seen(), "who leads")
+        assert "?" not in seen()
+        cluster.polled.clear()
+        app.store.view.set_standings({2: silent(NOW_MS - 1_400)})
+        app._schedule()
+        await until(pilot, lambda: "● ? ●" in seen(), "who does not answer")

@@ -157,7 +157,8 @@ class TopicPage(Page):
         ranges = self.store.answer(self._ranges)
         self._take(ranges)
         fit_grid(table, self.store)
-        table.set_rows(view.rows_of(self.about), (view.version, ranges.at_ms))
+        told = view.version, view.brokers_version, ranges.at_ms
+        table.set_rows(view.rows_of(self.about), told)
         table.set_title("Partitions", self.note(ranges, FRESH_MS))
         if row is None:
             gone = deleted_text(self.store, self.about, self.desk.wall_ms())
