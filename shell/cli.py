@@ -46,6 +46,19 @@ class HelpWanted(Exception):
         self.text = text
 
 
+# What comes to the fingers of those who know other tools.
+_OTHER_WORDS = {
+    "consume": "tail",
+    "dashboard": "dash",
+    "lag": "group describe",
+    "man": "help --man",
+    "read": "tail",
+    "top": "dash",
+    "version": "--version",
+    "write": "produce",
+}
+_VERBS_NAMED_MAX = 3
+
 _INT32_MAX = 2**31 - 1
 _NAME_KINDS = {Kind.TOPIC: "topic", Kind.TOPIC_PARTITION: "topic", Kind.GROUP: "group"}
 
@@ -103,10 +116,23 @@ class _Words(click.Group):
             if word.startswith("-"):
                 self.parse_args(ctx, args)
             known = ", ".join(self.list_commands(ctx))
-            suggestion = did_you_mean(word, self.commands) or f" There are {known}."
+            suggestion = self._elsewhere(word, ctx) or did_you_mean(word, self.commands)
+            suggestion = suggestion or f" There are {known}."
             path = word if ctx.parent is None else f"{self.name} {word}"
             raise click.UsageError(f"No such command '{path}'.{suggestion}", ctx)
         return super().resolve_command(ctx, args)
+
+    def _elsewhere(self, word: str, ctx: click.Context) -> str:
+        """The command that is meant by another tool's word, or by a verb without its noun."""
+        found = [_OTHER_WORDS[word]] if word in _OTHER_WORDS else []
+        for name, group in self.commands.items():
+            if isinstance(group, click.Group) and word in group.commands:
+                found.append(f"{name} {word}")
+        if ctx.parent is not None or not found:
+            return ""
+        named = " or ".join(repr(each) for each in found[:_VERBS_NAMED_MAX])
+        more = ", for example" if len(found) > _VERBS_NAMED_MAX else ""
+        return f" Did you mean {named}{more}?"
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -147,6 +147,10 @@ def test_topic_create_dry_run_only_validates(logctl):
     [
         ("topc list", "No such command 'topc'. Did you mean 'topic'?"),
         ("topic lst", "No such command 'topic lst'. Did you mean 'list'?"),
+        ("consume orders", "No such command 'consume'. Did you mean 'tail'?"),
+        ("status", "No such command 'status'. Did you mean 'cluster status'?"),
+        ("reset billing", "No such command 'reset'. Did you mean 'group reset'?"),
+        ("list", "Did you mean 'broker list' or 'topic list' or 'partition list', for example?"),
         ("topic", "'topic' needs a verb: list, create, describe, delete, alter, clone, trim."),
         ("topic list --formt json", "No such option '--formt'. Did you mean '--format'?"),
         (
