@@ -124,6 +124,22 @@ def lines_of(table) -> str:
     return "\n".join(table.render_line(y).text for y in range(table.size.height))
 
 
+async def test_a_cut_name_is_told_however_late_the_table_is_drawn(cluster, open_dashboard) -> None:
+    topic = "long-" + "o" * 243 + "z"
+    cluster.create_topic(topic, 3)
+    app = open_dashboard(cluster, start="topics")
+    async with app.run_test(size=(80, 30)) as pilot:
+        await cluster.tell(replaying=True)
+        table = await shown(app, pilot, "topics", 3)
+        await until(pilot, lambda: topic in str(table.border_subtitle), "all of it")
+        # As it is before the first drawing: nothing is measured, so nothing is known to be cut.
+        table._longest.clear()
+        table._tell_whole()
+        assert not table.border_subtitle
+        table.refresh()
+        await until(pilot, lambda: topic in str(table.border_subtitle), "all of it again")
+
+
 def seen(panel) -> str:
     return "\n".join(panel.render_line(y).text for y in range(panel.size.height))
 
