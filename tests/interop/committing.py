@@ -4,19 +4,26 @@ A member may see a record twice, for commits get void. It may never begin behind
 and acknowledged, and no record may be passed over.
 """
 
+import asyncio
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker.protocol.api_keys import ApiKey
+from broker.protocol.client import BrokerConnection
+from broker.protocol.errors import WireError
+from broker.protocol.network import AsyncioNetwork
+from broker.protocol.struct import Struct
 from tests.interop.clients import QUIET
 from tests.interop.producing import PARTITIONS
 
 SESSION_MS = 6_000
 CLOSE_SECONDS = 60.0
 POLL_SECONDS = 0.2
-ASK_SECONDS = 10.0
+ASK_EVERY_SECONDS = 0.1
 
 
 @dataclass
@@ -158,52 +165,51 @@ def begin_at_zero(bootstrap: str, ledger: GroupLedger) -> None:
 
 
 class OffsetsWatcher:
-    """Asks all the time what is committed; notes each answer below what was acknowledged before.
+    """Asks each broker all the time what is committed; notes answers below what was acknowledged.
 
-    A coordinator that does not know yet that it was deposed may give one, in Apache Kafka as well.
+    A coordinator that does not know yet that it was deposed may give one, in Apache Kafka as well:
+    a broker that stood still for long has to hear of its successor first.
     """
 
-    def __init__(self, bootstrap: str, ledger: GroupLedger) -> None:
-        self._bootstrap, self._ledger = bootstrap, ledger
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+    def __init__(self, ports: Mapping[int, int], ledger: GroupLedger) -> None:
+        self._ledger = ledger
+        self._tasks = [asyncio.create_task(self._watch(*each)) for each in ports.items()]
 
-    def _run(self) -> None:
-        from confluent_kafka import Consumer
+    async def _watch(self, node: int, port: int) -> None:
+        connection: BrokerConnection | None = None
+        while True:
+            await asyncio.sleep(ASK_EVERY_SECONDS)
+            try:
+                if connection is None or connection.closed:
+                    connection = await BrokerConnection.open(AsyncioNetwork(), "127.0.0.1", port)
+                await self._ask(node, connection)
+            except WireError:
+                if connection is not None:
+                    connection.close()
 
-        settings = {"bootstrap.servers": self._bootstrap, "group.id": self._ledger.group, **QUIET}
-        consumer = Consumer({**settings, "error_cb": lambda error: None})
-        try:
-            while not self._end.wait(0.25):
-                with self._ledger.lock:
-                    floor = dict(self._ledger.committed)
-                found = stored_offsets(consumer, self._ledger.topic)
-                if not found:
-                    continue
-                self._ledger.reads += 1
-                for partition, at in floor.items():
-                    if found.get(partition, -1) < at:
-                        words = f"{partition}: {found.get(partition)} after {at} was acknowledged"
-                        self._ledger.stale_reads.append(words)
-        finally:
-            consumer.close()
+    async def _ask(self, node: int, connection: BrokerConnection) -> None:
+        ledger = self._ledger
+        with ledger.lock:
+            floor = dict(ledger.committed)
+        asked = Struct(name=ledger.topic, partition_indexes=list(range(PARTITIONS)))
+        group = Struct(group_id=ledger.group, topics=[asked])
+        body = Struct(groups=[group], require_stable=False)
+        answer = (await connection.request(ApiKey.OFFSET_FETCH, body, version=8)).groups[0]
+        if answer.error_code:
+            return
+        ledger.reads += 1
+        for told in answer.topics[0].partitions:
+            at = floor.get(told.partition_index, -1)
+            if not told.error_code and told.committed_offset < at:
+                ledger.stale_reads.append(
+                    f"{time.strftime('%H:%M:%S')} broker {node}: {told.committed_offset} of "
+                    f"{told.partition_index} after {at} was acknowledged"
+                )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ask no more."""
-        self._end.set()
-        self._thread.join(CLOSE_SECONDS)
-
-
-def stored_offsets(consumer: Any, topic: str) -> dict[int, int]:
-    """What the group's coordinator has stored; empty when it does not answer."""
-    from confluent_kafka import KafkaException, TopicPartition
-
-    wanted = [TopicPartition(topic, each) for each in range(PARTITIONS)]
-    try:
-        found = consumer.committed(wanted, timeout=ASK_SECONDS)
-    except KafkaException:
-        return {}
-    if any(each.error is not None for each in found):
-        return {}
-    return {each.partition: each.offset for each in found}
+        for task in self._tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended

@@ -363,7 +363,7 @@ async def torture(
     await cluster.make_topic(TOPIC, PARTITIONS, {"segment.bytes": "4194304"})
     group = GroupLedger("readers", TOPIC)
     await asyncio.to_thread(begin_at_zero, cluster.bootstrap, group)
-    watcher = OffsetsWatcher(cluster.bootstrap, group)
+    watcher = OffsetsWatcher(cluster.ports, group)
     members = [Committer(cluster.bootstrap, group) for _ in range(MEMBERS)]
     async with producing(cluster.bootstrap, TOPIC, kinds) as ledgers:
         telling = asyncio.create_task(tell_silences(cluster, ledgers, say))
@@ -379,11 +379,11 @@ async def torture(
             await asyncio.sleep(0.1)
     for each in members:
         await asyncio.to_thread(each.close)
-    await asyncio.to_thread(watcher.close)
+    await watcher.close()
     say(f"{figures(ledgers)}")
     say(
         f"group: {group.commits} commits, {group.refused} void, {group.assignments} assignments, "
-        f"{len(group.stale_reads)} stale of {group.reads} reads {group.stale_reads[:3]}"
+        f"{len(group.stale_reads)} stale of {group.reads} reads {group.stale_reads[:12]}"
     )
     say(f"faults: {', '.join(f'{n} {kind}' for kind, n in sorted(faults.played.items()))}")
     await asyncio.to_thread(check_everything, cluster, ledgers, group)
@@ -404,6 +404,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.interop.torture")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long there are faults")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the choice of them")
+    parser.add_argument("--keep", action="store_true", help="keep the folder in any case")
     parser.add_argument("--no-java", action="store_true", help="leave the Java client out")
     arguments = parser.parse_args()
     # Whoever ends it leaves neither brokers nor a volume behind.
@@ -411,7 +412,7 @@ def main() -> int:
     began = time.monotonic()
 
     def say(text: str) -> None:
-        sys.stdout.write(f"{time.monotonic() - began:7.1f} {text}\n")
+        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {time.monotonic() - began:7.1f} {text}\n")
         sys.stdout.flush()
 
     kinds: list[LoadKind] = [ConfluentLoad]
@@ -439,7 +440,8 @@ def main() -> int:
         finally:
             cluster.end()
             drivers.close_all()
-    shutil.rmtree(folder, ignore_errors=True)
+    if not arguments.keep:
+        shutil.rmtree(folder, ignore_errors=True)
     say("everything holds")
     return 0
 
