@@ -80,7 +80,10 @@ async def typed(app: DashboardApp, pieces: Sequence[str], tell: Callable[[], Any
             send(app, piece)
             last = None
             await pilot.pause()
-            while last != (last := (state(app), app.ahead.awaits, len(app.ahead.held))) or last[1]:
+            # What waits for a palette that still searches is not done with either.
+            while last != (last := (state(app), app.ahead.awaits, len(app.ahead.held))) or any(
+                last[1:]
+            ):
                 await pilot.pause(0.005)
         return last[0]
 
@@ -114,6 +117,7 @@ def both(cluster_class):
 @example([[*"3jC", *"D4:/", "\t", *"12", ESCAPE, "j"]])
 @example([["\x10", *"groups", "\r", "3", "j"]])
 @example([[*"4jj/orders", "\r", *"jG", "\r", "j"]])
+@example([["\x10", *"5:groups", "\r", *"/ordX"]])
 def test_one_piece_is_as_one_by_one(both, parts) -> None:
     keys = [key for part in parts for key in part]
     at_once, slowly = both(keys)
