@@ -218,6 +218,8 @@ async def test_a_topic_is_compacted_while_it_is_written_and_read(
     assert len(found) < 100
     assert {r.key: r.value for r in found} == newest
     checkpoint = Path(cluster.brokers[1].logs.data_dir) / "cleaner-offset-checkpoint"
+    # It is written after the segments took their places.
+    await until(checkpoint.exists)
     assert checkpoint.read_text().splitlines()[2].startswith("state 0 ")
     await until(lambda: not list(Path(log.directory).glob("*.deleted")))
     await cluster.stop(1, controlled=False)
