@@ -247,9 +247,11 @@ async def find_obstacles(run: Run, node: Node) -> Obstacles:
             silent = unheard(before, now) - {node.id}
             broken = obstacles(replace(reading, quorum=now), node.id, silent, named=run.voters)
             reasons = (*broken.passing, *broken.lasting)
-            if not reasons:
+            # That one does not run is not said of who has merely not fetched since just now.
+            late = asyncio.get_running_loop().time() >= deadline
+            if not reasons and (late or not broken.pause):
                 return broken
-            if asyncio.get_running_loop().time() >= deadline:
+            if late:
                 names = " and ".join(f"broker {each}" for each in sorted(silent))
                 text = f"controller {now.leader_id} does not hear {names}: {_some(reasons)}"
                 return Obstacles(passing=(text,), lasting=())

@@ -1,6 +1,12 @@
 """May a broker be stopped, and is it whole again: decided from readings alone."""
 
+import contextlib
+from types import SimpleNamespace
+
+import pytest
+
 from clusters.admin.model import BrokerInfo, ClusterInfo, QuorumInfo, QuorumReplica
+from clusters.phases import gate
 from clusters.phases.gate import PartitionReading, Reading, missing_after, obstacles, unheard
 
 
@@ -125,6 +131,39 @@ def test_a_voter_that_left_the_file_and_does_not_run_holds_up_no_roll():
     assert "broker 4, which the file no longer names, does not run" in found.pause
     running = reading(ends=four, states=up | {4: "up"})
     assert obstacles(running, 2, named={1, 2, 3}).pause == "", "it votes on until all are rolled"
+
+
+@pytest.mark.parametrize(("heard_at", "paused"), [(2, False), (1_000, True)])
+async def test_a_voter_that_has_not_fetched_since_just_now_is_waited_for(
+    monkeypatch, heard_at, paused
+):
+    four = {1: 1000, 2: 1000, 3: 1000, 4: 1000}
+    before = reading(
+        ends=four,
+        states={1: "up", 2: "up", 3: "up", 4: "up"},
+        fetched={1: 5_000, 2: 4_900, 3: 4_900, 4: 4_900},
+    )
+    asked = 0
+
+    async def answer():
+        nonlocal asked
+        asked += 1
+        last = 5_100 if asked >= heard_at else 4_900
+        return quorum(four, fetched={1: 5_200, 2: 5_100, 3: 5_100, 4: last})
+
+    async def read(*_args, **_how):
+        return before
+
+    admin = contextlib.nullcontext(SimpleNamespace(quorum=answer))
+    monkeypatch.setattr(gate, "read_cluster", read)
+    monkeypatch.setattr(gate, "_admin", lambda *_: admin)
+    monkeypatch.setattr(gate, "HEARD_WITHIN_S", 0.3)
+    monkeypatch.setattr(gate, "HEARD_INTERVAL_S", 0.01)
+    run = SimpleNamespace(voters={1, 2, 3})
+    found = await gate.find_obstacles(run, SimpleNamespace(id=2))
+    assert (found.passing, found.lasting) == ((), ())
+    assert bool(found.pause) == paused
+    assert asked >= 2
 
 
 def test_only_one_voter_may_be_missing_and_all_others_must_be_ready():
